@@ -1,0 +1,230 @@
+"""One phone model: identity, DHCP options and order, timers, policies, log dialect."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from phonesim.config.model import Config
+
+Seconds = Annotated[float, Field(ge=0)]
+OptionCode = Annotated[int, Field(ge=1, le=254)]
+
+
+class DhcpClientConfig(Config):
+    """How the phone speaks DHCP."""
+
+    vendor_class: str = "CPE-OCPHONE"
+    """Option 60 of DISCOVER and REQUEST [documented gg398088; the case differs by source]."""
+    parameter_request_list: tuple[OptionCode, ...] = (1, 3, 6, 15, 42, 43, 44, 46, 47, 119)
+    """Option 55 of DISCOVER and REQUEST, in order [inferred from a public fingerprint]."""
+    host_name: str | None = None
+    """Option 12; None sends none [inferred]."""
+    sends_client_identifier: bool = True
+    """Option 61 = 01 + MAC [inferred]."""
+    broadcast_flag: bool = False
+    """Ask for broadcast replies [unknown]."""
+    retransmit_delays: tuple[Seconds, ...] = (4, 8, 16, 32, 64)
+    """Back-off [documented RFC 2131 section 4.1; for this phone inferred]."""
+    retransmit_jitter: Seconds = 1
+    """Each delay is moved by up to this many seconds either way [documented RFC 2131]."""
+    decline_wait: Seconds = 10
+    """Pause after DECLINE before INIT [documented RFC 2131 section 3.1 step 5]."""
+    direct_renewal: bool = False
+    """Renew by unicast. The CE default broadcasts [documented ms884977, DhcpDirectRenewal=0]."""
+    reboot_attempts: Annotated[int, Field(ge=1)] = 3
+    """INIT-REBOOT requests before falling back to INIT [unknown]."""
+    auto_ip: bool = True
+    """Take 169.254.0.0/16 when no server answers [documented ms884977, AutoCfg]."""
+    auto_ip_retry_interval: Seconds = 300
+    """Background search for a server while on AutoIP [documented ms884977, AutoInterval]."""
+    auto_ip_candidates: Annotated[int, Field(ge=1)] = 10
+    """Link-local addresses tried before giving up [documented aa453971]."""
+    releases_on_shutdown: bool = True
+    """RELEASE at the end of a run; a phone that loses power cannot [unknown]."""
+
+
+class ResolverConfig(Config):
+    """How the phone retries DNS. All values [unknown]; the defaults follow Windows CE practice."""
+
+    attempt_timeouts: tuple[Seconds, ...] = (1, 2, 2, 4)
+    """Wait for each attempt; attempts go to the servers of option 6 in turn."""
+    caches_answers: bool = True
+    """Keep positive answers for their TTL."""
+
+
+class ClockConfig(Config):
+    """How the phone learns the time."""
+
+    power_on: datetime.datetime = datetime.datetime(2006, 1, 1, tzinfo=datetime.UTC)
+    """What the clock believes before NTP [unknown; a Windows CE real-time clock default]."""
+    sources: tuple[Literal["ntp-servers", "srv", "time-servers", "time.windows.com"], ...] = (
+        "ntp-servers",
+        "srv",
+        "time-servers",
+        "time.windows.com",
+    )
+    """Order of option 42, SRV _ntp._udp, option 4 and the fallback name
+    [sources documented gg398829, precedence unknown]."""
+    attempt_timeouts: tuple[Seconds, ...] = (1, 2)
+    """Wait for each NTP attempt [unknown]."""
+
+
+class SrvName(Config):
+    """One SRV name to ask for; `{domain}` is replaced."""
+
+    qname: str
+    transport: Literal["tls", "tcp"]
+    scope: Literal["internal", "external"] = "internal"
+
+
+class FallbackName(Config):
+    """One A name that stands for a Registrar when no SRV record exists."""
+
+    qname: str
+    port: Annotated[int, Field(ge=1, le=65535)]
+
+
+class DiscoveryConfig(Config):
+    """How the phone finds the Registrar and the Web Services."""
+
+    inform_class: str = "MS-UC-Client"
+    """Option 60 of INFORM, case-sensitive [documented gg412828]."""
+    inform_parameter_request_list: tuple[OptionCode, ...] = (43, 120)
+    """Option 55 of INFORM [set documented, order unknown]."""
+    inform_delays: tuple[Seconds, ...] = (4, 8)
+    """Wait for each INFORM before the next; after the last, DHCP has lost [unknown]."""
+    answer_window: Seconds = 2
+    """How long, after an answer without an FQDN, others may still bring one [unknown]."""
+    domain: Literal["dhcp", "sip"] = "dhcp"
+    """Domain of SRV queries before a user is known: option 15, or the SIP domain [unknown]."""
+    sip_domain: str | None = None
+    """The SIP domain for `domain: sip`, or when option 15 is missing."""
+    srv_names: tuple[SrvName, ...] = (
+        SrvName(qname="_sipinternaltls._tcp.{domain}", transport="tls"),
+        SrvName(qname="_sip._tls.{domain}", transport="tls", scope="external"),
+    )
+    """SRV names, asked in parallel and used in this order; _sipinternal._tcp only where TCP
+    is allowed [documented dd572514]."""
+    fallback_names: tuple[FallbackName, ...] = (
+        FallbackName(qname="sipinternal.{domain}", port=5061),
+        FallbackName(qname="sip.{domain}", port=5061),
+        FallbackName(qname="sipexternal.{domain}", port=443),
+    )
+    """A records tried when no SRV name answers [documented dd572514; ports source]."""
+    registrar_port: Annotated[int, Field(ge=1, le=65535)] = 5061
+    """Port of a Registrar named by option 120 [documented]."""
+    maximum_registrars: Annotated[int, Field(ge=1)] = 2
+    """Names of option 120 that are used [documented, device reference section 1 rule 5]."""
+    registrar_order: Literal["first-dhcp-answer", "interleaved"] = "first-dhcp-answer"
+    """First DHCP answer with an FQDN wins [documented topic]; or the order of gg398713."""
+    web_services_fallback: Literal["dns", "none"] = "dns"
+    """Without option 43: build the URL from the DNS Registrar name [documented], or fail."""
+    cert_prov_rel_path: str = "/CertProv/CertProvisioningService.svc"
+    """Path used with a name that DNS gave [documented gg412828]."""
+    accepts_raw_names: bool = True
+    """Accept option 120 as raw ASCII with a warning [source]."""
+
+
+class SignInConfig(Config):
+    """How the phone gets its web ticket and certificate."""
+
+    chain_port: Annotated[int, Field(ge=1, le=65535)] = 80
+    """Port of the anonymous chain download [documented]."""
+    web_ticket_path: str = "/WebTicket/WebTicketService.svc/Pin"
+    """Path of WebTicketServicePin [unknown: real servers publish it in their metadata]."""
+    http_timeout: Seconds = 30
+    """Wait for a connection and its answer [unknown]."""
+    attempts: Annotated[int, Field(ge=1)] = 2
+    """Tries of one exchange after a timeout or a 503 [unknown]."""
+    retry_delay: Seconds = 5
+    """Pause between them, unless Retry-After says longer [unknown]."""
+    minimum_validity: Seconds = 3600
+    """A cached certificate is reused while it is valid this long [source]."""
+
+
+class RegistrationConfig(Config):
+    """How the phone registers and stays registered."""
+
+    expires: Annotated[int, Field(ge=60)] = 600
+    """Expires asked for; the server's value rules [documented DefaultEndpointExpiration]."""
+    refresh_margin: Seconds = 30
+    """Refresh this long before expiry [source]."""
+    keep_alive_interval: Seconds = 60
+    """CRLFCRLF interval until the server names a timeout [source]."""
+    connect_timeout: Seconds = 10
+    """Wait for TCP and TLS [unknown]."""
+    response_timeout: Seconds = 32
+    """Wait for an answer: 64*T1, timer F [documented RFC 3261 section 17.1.2.2]."""
+    reconnect_delays: tuple[Seconds, ...] = (5, 10, 30, 60)
+    """Pauses after a lost connection, each with up to half as much again at random [unknown]."""
+    supported: tuple[str, ...] = ("gruu-10", "adhoclist", "msrtc-event-categories")
+    """Supported tags [documented MS-SIPREGE]."""
+    digest_password: str | None = None
+    """Password for an ordinary registrar's Digest challenge; None uses the PIN."""
+
+
+class DisplayConfig(Config):
+    """Texts of the phone's display, by failure reason or state."""
+
+    acquiring: str = "Acquiring IP Address"
+    """VLAN and DHCP phase [documented]."""
+    locating: str = "Locating the server to download the certificate"
+    """Before Web Services [documented]."""
+    connecting: str = "Connecting to Lync Server"
+    """Registering [field]."""
+    signed_in: str = ""
+    """Home screen [unknown]."""
+    failures: dict[str, str] = {}
+    """Text by failure reason; one that is not listed shows `failure`."""
+    failure: str = "Cannot sign in to Microsoft Lync."
+    """Any other failure [unknown wording]."""
+
+
+class LogRecordText(Config):
+    """One record of the device log's dialect."""
+
+    zone: str
+    """Debug zone name, as the driver prints it."""
+    text: str
+    """The text; every field of the record appears once, in braces."""
+
+
+class DeviceLogConfig(Config):
+    """The device log's dialect. No sample of the real file is public: all of it is synthetic."""
+
+    path: str = "DSK1/logs/cpsw3g.log"
+    """Path on the virtual disk [documented]."""
+    maximum_size: Annotated[int, Field(ge=4096)] = 1024000
+    """Octets before the file is renamed to .bak and begun anew [unknown; MaxLogFileSize]."""
+    records: dict[str, LogRecordText]
+    """Text of every record that the phone can write."""
+
+
+class DeviceProfile(Config):
+    """A phone model."""
+
+    name: str
+    description: str = ""
+    vendor: str
+    """Inventory vendor string [documented]."""
+    model: str
+    """Inventory model string [documented]."""
+    firmware: str = "4.0.7577.4066"
+    """Firmware version [field]."""
+    user_agent: str = "CPE/{firmware} OCPhone/{firmware} (Microsoft Lync 2010 Phone Edition)"
+    """User-Agent of SIP [inferred from the one published string]."""
+    oui: Annotated[str, Field(pattern=r"^([0-9A-F]{2}:){2}[0-9A-F]{2}$")]
+    """First three octets of the MAC [source: Wireshark manuf], or a locally administered one."""
+    retry_delay: Seconds = 60
+    """Pause before a failed boot starts over, by itself [unknown]."""
+    dhcp: DhcpClientConfig = DhcpClientConfig()
+    resolver: ResolverConfig = ResolverConfig()
+    clock: ClockConfig = ClockConfig()
+    discovery: DiscoveryConfig = DiscoveryConfig()
+    sign_in: SignInConfig = SignInConfig()
+    registration: RegistrationConfig = RegistrationConfig()
+    display: DisplayConfig = DisplayConfig()
+    log: DeviceLogConfig

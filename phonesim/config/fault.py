@@ -1,0 +1,151 @@
+"""Faults: what goes wrong, at which server, how often."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from phonesim.config.model import Config
+from phonesim.config.site_profile import DhcpServerConfig
+
+HexText = Annotated[str, Field(pattern=r"^([0-9A-Fa-f]{2})*$")]
+
+
+class FaultBase(Config):
+    """Where and when a fault acts."""
+
+    target: str = "*"
+    """Name of the server, or a shell pattern of names; "*" is every server of the kind."""
+    every_nth: Annotated[int, Field(ge=1)] = 1
+    """Act on every nth event that the fault applies to."""
+
+
+class StripDhcpOptions(FaultBase):
+    """Replies lack these options."""
+
+    kind: Literal["strip-dhcp-options"]
+    options: tuple[int, ...]
+
+
+class SetDhcpOption(FaultBase):
+    """Replies that carry the option carry these bytes instead."""
+
+    kind: Literal["set-dhcp-option"]
+    option: int
+    value: HexText
+
+
+class AnswerClass(FaultBase):
+    """The server gives its sign-in options to another vendor class."""
+
+    kind: Literal["answer-class"]
+    sign_in_class: str
+
+
+class AddDhcpServer(FaultBase):
+    """A server nobody wanted on the segment; `head_start` seconds ahead of all others."""
+
+    kind: Literal["add-dhcp-server"]
+    server: DhcpServerConfig
+    head_start: Annotated[float, Field(ge=0)] = 0.05
+
+
+class Silence(FaultBase):
+    """Requests are dropped."""
+
+    kind: Literal["silence"]
+    protocol: Literal["dhcp", "dns", "ntp", "http", "https", "sip"]
+    match: str = "*"
+    """Shell pattern of what is dropped: a DHCP message type, a DNS name, a path, a SIP method."""
+
+
+class Delay(FaultBase):
+    """Answers come late by `seconds`."""
+
+    kind: Literal["delay"]
+    protocol: Literal["dhcp", "dns", "ntp", "http", "https", "sip"]
+    seconds: Annotated[float, Field(gt=0)]
+    match: str = "*"
+
+
+class DnsRcode(FaultBase):
+    """Queries for matching names get this rcode and no records."""
+
+    kind: Literal["dns-rcode"]
+    rcode: Literal["NXDOMAIN", "SERVFAIL", "REFUSED", "NOERROR"]
+    match: str = "*"
+
+
+class DnsTarget(FaultBase):
+    """SRV answers for matching names point to another target."""
+
+    kind: Literal["dns-target"]
+    target_name: str
+    match: str = "*"
+
+
+class HttpStatus(FaultBase):
+    """Matching paths get this status, without a SOAP body."""
+
+    kind: Literal["http-status"]
+    status: Annotated[int, Field(ge=300, le=599)]
+    match: str = "*"
+    retry_after: int | None = None
+
+
+class Refuse(FaultBase):
+    """The server's port is closed."""
+
+    kind: Literal["refuse"]
+    protocol: Literal["http", "https", "sip"]
+
+
+class ShowCertificate(FaultBase):
+    """TLS servers show another kind of certificate."""
+
+    kind: Literal["show-certificate"]
+    certificate: Literal["expired", "not-yet-valid", "wildcard", "wrong-name", "untrusted"]
+
+
+class SipStatus(FaultBase):
+    """REGISTER is answered with this status."""
+
+    kind: Literal["sip-status"]
+    status: Annotated[int, Field(ge=300, le=699)]
+    reason: str
+    diagnostics: str | None = None
+    """Value of ms-diagnostics."""
+
+
+class AddressConflict(FaultBase):
+    """Another host already uses the first `count` addresses of each scope."""
+
+    kind: Literal["address-conflict"]
+    count: Annotated[int, Field(ge=1)] = 1
+
+
+FaultRule = Annotated[
+    StripDhcpOptions
+    | SetDhcpOption
+    | AnswerClass
+    | AddDhcpServer
+    | Silence
+    | Delay
+    | DnsRcode
+    | DnsTarget
+    | HttpStatus
+    | Refuse
+    | ShowCertificate
+    | SipStatus
+    | AddressConflict,
+    Field(discriminator="kind"),
+]
+
+
+class FaultProfile(Config):
+    """One named fault, made of one or more rules."""
+
+    name: str
+    description: str
+    rules: Annotated[tuple[FaultRule, ...], Field(min_length=1)]

@@ -1,0 +1,162 @@
+"""One mock site: who is there, on which address, and what each server knows."""
+
+from __future__ import annotations
+
+import datetime
+from ipaddress import IPv4Address, IPv4Network
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from phonesim.config.model import Config
+
+Seconds = Annotated[float, Field(ge=0)]
+PinState = Literal["ok", "locked", "expired", "not-set", "not-enabled"]
+
+
+class SignInOptions(Config):
+    """What options 43 and 120 say, by name; the server makes the bytes."""
+
+    web_server_fqdn: str | None = None
+    """Sub-option 3; None leaves option 43 out."""
+    url_scheme: str = "https"
+    web_server_port: int = 443
+    cert_prov_rel_path: str = "/CertProv/CertProvisioningService.svc"
+    registrars: tuple[str, ...] = ()
+    """Names of option 120, in order; none leaves the option out."""
+
+
+class Scope(Config):
+    """A pool of addresses and the options that go with it."""
+
+    subnet: IPv4Network
+    first: IPv4Address
+    last: IPv4Address
+    lease_time: Annotated[int, Field(ge=1)] = 691200
+    """Seconds; the Windows DHCP default is 8 days."""
+    routers: tuple[IPv4Address, ...] = ()
+    dns_servers: tuple[IPv4Address, ...] = ()
+    ntp_servers: tuple[IPv4Address, ...] = ()
+    domain: str | None = None
+
+
+class DhcpServerConfig(Config):
+    """A DHCP server. Without a scope it answers INFORM only, as a Lync Registrar does."""
+
+    name: str
+    address: IPv4Address
+    scope: Scope | None = None
+    sign_in: SignInOptions = SignInOptions()
+    """Options 43 and 120, given to clients of `sign_in_class`."""
+    sign_in_class: str = "MS-UC-Client"
+    """Option 60 that option 43 is given to; case-sensitive [documented gg412828]."""
+    vlan_id: Annotated[int, Field(ge=1, le=4094)] | None = None
+    """Sub-option 10, given to class CPE-OCPHONE."""
+
+
+class SrvRecord(Config):
+    """An SRV record of a zone."""
+
+    name: str
+    priority: int = 0
+    weight: int = 0
+    port: int
+    target: str
+
+
+class Zone(Config):
+    """A zone. Names are relative to `origin` unless they end in a dot; "@" is the origin."""
+
+    origin: str
+    ttl: int = 3600
+    a: dict[str, tuple[IPv4Address, ...]] = {}
+    cname: dict[str, str] = {}
+    srv: tuple[SrvRecord, ...] = ()
+
+
+class DnsServerConfig(Config):
+    """An authoritative DNS server; names outside its zones are REFUSED."""
+
+    name: str
+    address: IPv4Address
+    zones: tuple[Zone, ...]
+    udp_limit: int = 512
+    """A larger UDP answer is truncated (RFC 1035 section 4.2.1)."""
+
+
+class NtpServerConfig(Config):
+    """An NTP server that tells the site's time."""
+
+    name: str
+    address: IPv4Address
+
+
+class WebServicesConfig(Config):
+    """The certificate provisioning and web ticket services."""
+
+    name: str
+    address: IPv4Address
+    fqdn: str
+    http_port: int = 80
+    https_port: int = 443
+    cert_prov_rel_path: str = "/CertProv/CertProvisioningService.svc"
+    web_ticket_path: str = "/WebTicket/WebTicketService.svc/Pin"
+    ticket_lifetime: Annotated[int, Field(ge=60)] = 28800
+    """Seconds [unknown]."""
+    certificate_validity_hours: Annotated[int, Field(ge=8, le=8760)] = 4320
+    """[documented DefaultValidityPeriodHours]"""
+    maximum_pin_attempts: Annotated[int, Field(ge=1)] = 25
+    """Wrong PINs in 30 minutes that lock a user for an hour [documented Set-CsPinPolicy]."""
+
+
+class RegistrarConfig(Config):
+    """A registrar over TLS (or TCP)."""
+
+    name: str
+    address: IPv4Address
+    fqdn: str
+    port: int = 5061
+    transport: Literal["tls", "tcp"] = "tls"
+    auth: Literal["certificate", "digest"] = "certificate"
+    """`certificate`: the client shows the certificate that the web services issued to it.
+    `digest`: an ordinary registrar, RFC 3261 section 22."""
+    realm: str = "SIP Communications Service"
+    expires_minimum: int = 300
+    expires_default: int = 600
+    expires_maximum: int = 900
+    """[documented Set-CsRegistrarConfiguration]"""
+    keep_alive_timeout: int = 300
+    """[capture]"""
+    maximum_endpoints: Annotated[int, Field(ge=1)] = 8
+    """Bindings of one user [documented MaxEndpointsPerUser]."""
+
+
+class UserRange(Config):
+    """Users numbered `first` to `first + count - 1`; `{n}` in the templates is the number.
+
+    Templates are format strings: "{n:05d}".
+    """
+
+    first: int = 1
+    count: Annotated[int, Field(ge=1)] = 1
+    sip_uri: str
+    number: str
+    """Phone number or extension that is typed on the phone."""
+    pin: str
+    pin_state: PinState = "ok"
+    is_enabled: bool = True
+
+
+class SiteProfile(Config):
+    """A whole site."""
+
+    name: str
+    description: str = ""
+    epoch: datetime.datetime = datetime.datetime(2026, 1, 5, 7, 0, tzinfo=datetime.UTC)
+    """The site's wall clock when a virtual run begins; other worlds use the real clock."""
+    dhcp_servers: tuple[DhcpServerConfig, ...] = ()
+    dns_servers: tuple[DnsServerConfig, ...] = ()
+    ntp_servers: tuple[NtpServerConfig, ...] = ()
+    web_services: tuple[WebServicesConfig, ...] = ()
+    registrars: tuple[RegistrarConfig, ...] = ()
+    users: tuple[UserRange, ...] = ()

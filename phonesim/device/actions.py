@@ -1,0 +1,145 @@
+"""What a phone asks of the world. Performing one never re-enters `Phone.handle`."""
+
+from __future__ import annotations
+
+import msgspec
+
+from phonesim.device.device_log import LogRecord
+from phonesim.wire.dhcp import DhcpMessage
+from phonesim.wire.dns import DnsQuery
+from phonesim.wire.ntp import NtpPacket
+from phonesim.wire.sip import SipRequest
+from phonesim.wire.soap import HttpRequest
+
+
+class Action(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of everything that `handle` returns for the world."""
+
+
+class SendDhcp(Action, frozen=True, kw_only=True):
+    """Send from `source` port 68 to `destination` port 67; "0.0.0.0" is no address yet."""
+
+    message: DhcpMessage
+    source: str
+    destination: str
+
+
+class ProbeAddress(Action, frozen=True, kw_only=True):
+    """Find out whether another host uses `address`; answered by `AddressProbed`."""
+
+    address: str
+
+
+class ConfigureAddress(Action, frozen=True, kw_only=True):
+    """The phone uses `address` from now on."""
+
+    address: str
+    subnet_mask: str
+    routers: tuple[str, ...] = ()
+
+
+class RemoveAddress(Action, frozen=True, kw_only=True):
+    """The phone must not use `address` any more."""
+
+    address: str
+
+
+class SendDns(Action, frozen=True, kw_only=True):
+    """Send a query to `server` port 53, from the phone's address `source`."""
+
+    query: DnsQuery
+    source: str
+    server: str
+    over_tcp: bool = False
+
+
+class SendNtp(Action, frozen=True, kw_only=True):
+    """Send a packet to `server` port 123."""
+
+    packet: NtpPacket
+    source: str
+    server: str
+
+
+class SendHttp(Action, frozen=True, kw_only=True):
+    """POST `request` to the server at IPv4 `address`; one answer or failure follows.
+
+    For https, `trust` is the downloaded chain (DER PKCS#7), the only thing the
+    phone trusts, and `clock` the Unix time at which certificates must be valid.
+    """
+
+    exchange_id: int
+    request: HttpRequest
+    source: str
+    address: str
+    trust: bytes | None
+    clock: float
+    timeout: float
+
+
+class MakeCertificateRequest(Action, frozen=True, kw_only=True):
+    """Make the phone's key if it has none, and a PKCS#10 for CN=`subject`."""
+
+    subject: str
+
+
+class OpenConnection(Action, frozen=True, kw_only=True):
+    """Connect to a Registrar by `transport` "tls" or "tcp".
+
+    `certificate` is the phone's own (DER), shown if the server asks; its key is
+    the one of `MakeCertificateRequest`. `trust` and `clock` as in `SendHttp`.
+    """
+
+    connection_id: int
+    source: str
+    address: str
+    port: int
+    transport: str
+    server_name: str
+    trust: bytes | None
+    certificate: bytes | None
+    clock: float
+    timeout: float
+
+
+class SendSip(Action, frozen=True, kw_only=True):
+    """Send a request on an open connection."""
+
+    connection_id: int
+    message: SipRequest
+
+
+class SendKeepAlive(Action, frozen=True, kw_only=True):
+    """Send CRLFCRLF on an open connection."""
+
+    connection_id: int
+
+
+class CloseConnection(Action, frozen=True, kw_only=True):
+    """Close; no event follows."""
+
+    connection_id: int
+
+
+class WriteLog(Action, frozen=True, kw_only=True):
+    """Append a record to the device log; `clock` is the believed wall time, Unix seconds.
+
+    `tick` is milliseconds since power was applied.
+    """
+
+    record: LogRecord
+    clock: float
+    tick: int
+
+
+class WriteFile(Action, frozen=True, kw_only=True):
+    """Write a whole file of the virtual disk, atomically."""
+
+    name: str
+    data: bytes
+
+
+class DeleteFile(Action, frozen=True, kw_only=True):
+    """Remove a file of the virtual disk, if it is there."""
+
+    name: str

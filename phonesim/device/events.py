@@ -1,0 +1,340 @@
+"""What happens to a phone: facts from the world, facts between its sub-machines,
+and observations for whoever watches.
+
+World events arrive at `Phone.handle`. Internal events (`LeaseBound`,
+`ServicesLocated`, ...) go from a sub-machine to the phone and from the phone to
+another sub-machine. Observations leave the phone beside its actions: the run
+recorder folds them, nothing else depends on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from phonesim.device.outcome import ConnectFailure, FailureReason, Stage
+from phonesim.wire.dhcp import DhcpMessage
+from phonesim.wire.dns import DnsRecord, DnsResponse
+from phonesim.wire.ntp import NtpPacket
+from phonesim.wire.sip import SipMessage
+from phonesim.wire.soap import HttpResponse
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of everything that `handle` takes."""
+
+
+# --- from the world ---------------------------------------------------------
+
+
+class PowerApplied(Event, frozen=True, kw_only=True):
+    """The phone starts. `files` are its virtual disk's files, by name, as bytes."""
+
+    files: Mapping[str, bytes] = {}
+
+
+class ShutdownRequested(Event, frozen=True, kw_only=True):
+    """The operator ends the run: deregister, release the lease, then `PoweredOff`."""
+
+
+class TimerExpired(Event, frozen=True, kw_only=True):
+    """The time that `next_deadline` named has come."""
+
+
+class DhcpMessageReceived(Event, frozen=True, kw_only=True):
+    """A DHCP message for this phone, from the server address `source`."""
+
+    message: DhcpMessage
+    source: str
+
+
+class AddressProbed(Event, frozen=True, kw_only=True):
+    """The ARP probe of `address` ended; `conflict` is the other host's MAC, or None."""
+
+    address: str
+    conflict: str | None = None
+
+
+class DnsResponseReceived(Event, frozen=True, kw_only=True):
+    """A DNS response from `server`, by UDP or (`over_tcp`) TCP."""
+
+    response: DnsResponse
+    server: str
+    over_tcp: bool = False
+
+
+class NtpPacketReceived(Event, frozen=True, kw_only=True):
+    """An NTP packet from `server`."""
+
+    packet: NtpPacket
+    server: str
+
+
+class HttpResponseReceived(Event, frozen=True, kw_only=True):
+    """The answer to `SendHttp` of that exchange."""
+
+    exchange_id: int
+    response: HttpResponse
+
+
+class HttpFailed(Event, frozen=True, kw_only=True):
+    """No HTTP answer: the connection or the body failed; `detail` is for the log."""
+
+    exchange_id: int
+    failure: ConnectFailure
+    detail: str
+
+
+class CertificateRequestMade(Event, frozen=True, kw_only=True):
+    """Answer to `MakeCertificateRequest`: a DER PKCS#10 over the phone's own key."""
+
+    subject: str
+    csr: bytes
+
+
+class ConnectionOpened(Event, frozen=True, kw_only=True):
+    """Answer to `OpenConnection`; `local_address` and `local_port` are the phone's end."""
+
+    connection_id: int
+    local_address: str
+    local_port: int
+
+
+class ConnectionFailed(Event, frozen=True, kw_only=True):
+    """Answer to `OpenConnection`: there is none."""
+
+    connection_id: int
+    failure: ConnectFailure
+    detail: str
+
+
+class ConnectionClosed(Event, frozen=True, kw_only=True):
+    """An open connection ended without our asking."""
+
+    connection_id: int
+    detail: str
+
+
+class SipMessageReceived(Event, frozen=True, kw_only=True):
+    """A SIP message on that connection."""
+
+    connection_id: int
+    message: SipMessage
+
+
+class MalformedReceived(Event, frozen=True, kw_only=True):
+    """Bytes that no codec could read. `protocol` is dhcp, dns, ntp, http or sip."""
+
+    protocol: str
+    source: str
+    reason: str
+    size: int
+
+
+# --- between sub-machines, by way of the phone -------------------------------
+
+
+class Lease(msgspec.Struct, frozen=True, kw_only=True):
+    """A bound address. Times are monotonic seconds; `options` are the ACK's."""
+
+    address: str
+    subnet_mask: str
+    server: str
+    bound_at: float
+    t1_at: float
+    t2_at: float
+    expires_at: float
+    options: dict[int, bytes]
+    routers: tuple[str, ...] = ()
+    dns_servers: tuple[str, ...] = ()
+    domain: str | None = None
+    ntp_servers: tuple[str, ...] = ()
+    time_servers: tuple[str, ...] = ()
+
+
+class LeaseBound(Event, frozen=True, kw_only=True):
+    """The DHCP client has a usable address: new, renewed or confirmed after a reboot."""
+
+    lease: Lease
+    is_renewal: bool = False
+
+
+class LeaseFailed(Event, frozen=True, kw_only=True):
+    """No server gave an address; the phone is on `auto_ip` and retries in the background."""
+
+    auto_ip: str | None
+
+
+class LeaseLost(Event, frozen=True, kw_only=True):
+    """The address may no longer be used (NAK, expiry); `detail` is for the log."""
+
+    address: str
+    detail: str
+
+
+class LookupRequested(Event, frozen=True, kw_only=True):
+    """A sub-machine wants a name resolved; `lookup_id` names the owner and the use."""
+
+    lookup_id: str
+    qname: str
+    qtype: str
+
+
+class LookupAnswered(Event, frozen=True, kw_only=True):
+    """The resolver's result. `rcode` is "TIMEOUT" when no server answered.
+
+    `records` are those of the type asked for, CNAMEs already followed; NODATA is
+    NOERROR with none. `server` is the one that answered, or None.
+    """
+
+    lookup_id: str
+    qname: str
+    qtype: str
+    rcode: str
+    records: tuple[DnsRecord, ...] = ()
+    server: str | None = None
+
+
+class ClockSet(Event, frozen=True, kw_only=True):
+    """The time stage ended. `offset` is seconds to add to the believed clock, None if unset."""
+
+    offset: float | None
+    server: str | None = None
+
+
+class WebServicesAddress(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the web services are, and which answer said so (`source`, for the log)."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+    source: str
+
+    @property
+    def url(self) -> str:
+        """The certificate provisioning URL."""
+        return f"{self.scheme}://{self.host}:{self.port}{self.path}"
+
+
+class RegistrarAddress(msgspec.Struct, frozen=True, kw_only=True):
+    """A Registrar to try; `transport` is "tls" or "tcp"."""
+
+    host: str
+    port: int
+    transport: str
+    source: str
+
+
+class ServicesLocated(Event, frozen=True, kw_only=True):
+    """Discovery ended with what it found; either part may be missing."""
+
+    web_services: WebServicesAddress | None
+    registrars: tuple[RegistrarAddress, ...]
+
+
+class DhcpAnswerKept(Event, frozen=True, kw_only=True):
+    """A DHCP response with an FQDN: always cached, winner or not."""
+
+    server: str
+    option_43: bytes | None
+    option_120: bytes | None
+
+
+class CertificateIssued(Event, frozen=True, kw_only=True):
+    """Sign-in ended well: the phone holds a certificate for `sip_uri`.
+
+    `chain` is the downloaded trust chain (DER PKCS#7), `expires_at` Unix seconds.
+    """
+
+    sip_uri: str
+    certificate: bytes
+    chain: bytes
+
+
+class SignInFailed(Event, frozen=True, kw_only=True):
+    """Sign-in ended badly at `stage`."""
+
+    stage: Stage
+    reason: FailureReason
+    detail: str
+
+
+class Registered(Event, frozen=True, kw_only=True):
+    """The Registrar accepted the binding; `expires` is in seconds."""
+
+    registrar: RegistrarAddress
+    expires: int
+    is_refresh: bool = False
+
+
+class RegistrationFailed(Event, frozen=True, kw_only=True):
+    """Every Registrar was tried; `reason` is that of the last one."""
+
+    reason: FailureReason
+    detail: str
+
+
+class RegistrationEnded(Event, frozen=True, kw_only=True):
+    """Deregistration is complete, or was given up."""
+
+
+# --- observations -----------------------------------------------------------
+
+
+class Observation(Event, frozen=True, kw_only=True):
+    """Base of what the run recorder folds."""
+
+
+class StageEntered(Observation, frozen=True, kw_only=True):
+    """A stage began."""
+
+    stage: Stage
+
+
+class StageEnded(Observation, frozen=True, kw_only=True):
+    """A stage ended; `reason` is None when it went well. `skipped`: the cache had it."""
+
+    stage: Stage
+    reason: FailureReason | None = None
+    skipped: bool = False
+
+
+class ExchangeEnded(Observation, frozen=True, kw_only=True):
+    """A request was answered or given up.
+
+    `kind` is dhcp_discover, dhcp_request, dhcp_inform, dns, ntp, http or
+    sip_register; `sent` counts packets, retransmissions included; `seconds` runs
+    from the first one to the answer, None when there was none.
+    """
+
+    kind: str
+    sent: int
+    seconds: float | None
+
+
+class SignedIn(Observation, frozen=True, kw_only=True):
+    """The boot is complete: registered and committed."""
+
+    sip_uri: str
+    registrar: str
+
+
+class BootFailed(Observation, frozen=True, kw_only=True):
+    """The boot failed for now; `retry_in` seconds, or None when only a person can help."""
+
+    stage: Stage
+    reason: FailureReason
+    detail: str
+    retry_in: float | None = None
+
+
+class PoweredOff(Observation, frozen=True, kw_only=True):
+    """Shutdown is complete; the phone takes no more events."""
+
+
+class DisplayShowed(Observation, frozen=True, kw_only=True):
+    """The phone's display changed to `text`."""
+
+    text: str

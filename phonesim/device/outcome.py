@@ -1,0 +1,77 @@
+"""How a boot goes: its stages, and the closed list of reasons for which it fails."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Stage(StrEnum):
+    """The stages of a boot, in order."""
+
+    VLAN = "vlan"
+    IP = "ip"
+    TIME = "time"
+    DISCOVERY = "discovery"
+    CHAIN = "chain"
+    TICKET = "ticket"
+    CERTIFICATE = "certificate"
+    REGISTER = "register"
+    COMMIT = "commit"
+
+
+class FailureReason(StrEnum):
+    """Why a boot failed. `phonesim.device.phone` says at which stage each can occur."""
+
+    NO_LEASE = "no-lease"
+    LEASE_LOST = "lease-lost"
+    WEB_SERVICES_NOT_LOCATED = "web-services-not-located"
+    WEB_SERVER_NAME_UNRESOLVED = "web-server-name-unresolved"
+    WEB_SERVICES_REFUSED = "web-services-refused"
+    WEB_SERVICES_TIMEOUT = "web-services-timeout"
+    WEB_SERVICES_NOT_FOUND = "web-services-not-found"
+    WEB_SERVICES_UNAVAILABLE = "web-services-unavailable"
+    WEB_SERVICES_FAULT = "web-services-fault"
+    MALFORMED_ANSWER = "malformed-answer"
+    CHAIN_UNUSABLE = "chain-unusable"
+    CERTIFICATE_EXPIRED = "certificate-expired"
+    CERTIFICATE_NOT_YET_VALID = "certificate-not-yet-valid"
+    CERTIFICATE_WILDCARD = "certificate-wildcard"
+    CERTIFICATE_NAME_MISMATCH = "certificate-name-mismatch"
+    CERTIFICATE_UNTRUSTED = "certificate-untrusted"
+    TLS_FAILED = "tls-failed"
+    PIN_INCORRECT = "pin-incorrect"
+    PIN_LOCKED = "pin-locked"
+    PIN_EXPIRED = "pin-expired"
+    PIN_NOT_SET = "pin-not-set"
+    PIN_NOT_ENABLED = "pin-not-enabled"
+    PIN_NOT_UNIQUE = "pin-not-unique"
+    USER_UNKNOWN = "user-unknown"
+    USER_DISABLED = "user-disabled"
+    CERTIFICATE_NOT_ISSUED = "certificate-not-issued"
+    REGISTRAR_NOT_LOCATED = "registrar-not-located"
+    REGISTRAR_NAME_UNRESOLVED = "registrar-name-unresolved"
+    REGISTRAR_REFUSED = "registrar-refused"
+    REGISTRAR_TIMEOUT = "registrar-timeout"
+    REGISTRAR_UNAVAILABLE = "registrar-unavailable"
+    REGISTRATION_FORBIDDEN = "registration-forbidden"
+    REGISTRATION_NOT_FOUND = "registration-not-found"
+    REGISTRATION_UNAUTHORIZED = "registration-unauthorized"
+    REGISTRATION_REJECTED = "registration-rejected"
+    CRASHED = "crashed"
+    UNSETTLED = "unsettled"
+
+
+class ConnectFailure(StrEnum):
+    """Why a TCP or TLS connection, or an HTTP exchange over one, could not be had."""
+
+    REFUSED = "refused"
+    TIMEOUT = "timeout"
+    UNREACHABLE = "unreachable"
+    CLOSED = "closed"
+    CERTIFICATE_EXPIRED = "certificate-expired"
+    CERTIFICATE_NOT_YET_VALID = "certificate-not-yet-valid"
+    CERTIFICATE_WILDCARD = "certificate-wildcard"
+    CERTIFICATE_NAME_MISMATCH = "certificate-name-mismatch"
+    CERTIFICATE_UNTRUSTED = "certificate-untrusted"
+    TLS_FAILED = "tls-failed"
+    MALFORMED = "malformed"

@@ -1,0 +1,208 @@
+"""The contract of a mock server: what reaches it, what it asks of the world.
+
+    handle(event, now) -> list[Action]
+    next_deadline() -> tuple[float, str] | None
+
+`now` is monotonic seconds. A server's wall clock is `now` plus the site's epoch.
+A server that refuses what it received says why with `Report`: the operator log.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from phonesim.wire.dhcp import DhcpMessage
+from phonesim.wire.dns import DnsQuery, DnsResponse
+from phonesim.wire.ntp import NtpPacket
+from phonesim.wire.sip import SipMessage, SipRequest, SipResponse
+from phonesim.wire.soap import HttpRequest, HttpResponse
+
+
+class ServerEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of what `handle` takes."""
+
+
+class DhcpReceived(ServerEvent, frozen=True, kw_only=True):
+    """A DHCP message from `source` ("0.0.0.0" when the client has no address).
+
+    `destination` is where it was sent: the broadcast address or the server's own.
+    """
+
+    message: DhcpMessage
+    source: str
+    destination: str
+
+
+class DnsReceived(ServerEvent, frozen=True, kw_only=True):
+    """A query from `client` (opaque to the server: it goes back in the answer)."""
+
+    query: DnsQuery
+    client: str
+    over_tcp: bool = False
+
+
+class NtpReceived(ServerEvent, frozen=True, kw_only=True):
+    """A client packet from `client`."""
+
+    packet: NtpPacket
+    client: str
+
+
+class HttpReceived(ServerEvent, frozen=True, kw_only=True):
+    """A POST; `exchange_id` comes back in `SendHttpResponse`. `peer` is the client's address."""
+
+    exchange_id: int
+    request: HttpRequest
+    peer: str
+
+
+class ConnectionAccepted(ServerEvent, frozen=True, kw_only=True):
+    """A SIP connection is up. `peer_certificate` is the client's, DER, if it showed one."""
+
+    connection_id: int
+    peer: str
+    peer_port: int
+    transport: str
+    peer_certificate: bytes | None = None
+
+
+class SipReceived(ServerEvent, frozen=True, kw_only=True):
+    """A SIP message on that connection."""
+
+    connection_id: int
+    message: SipMessage
+
+
+class KeepAliveReceived(ServerEvent, frozen=True, kw_only=True):
+    """CRLFCRLF on that connection."""
+
+    connection_id: int
+
+
+class ConnectionLost(ServerEvent, frozen=True, kw_only=True):
+    """The client closed the connection, or it broke."""
+
+    connection_id: int
+
+
+class MalformedArrived(ServerEvent, frozen=True, kw_only=True):
+    """Bytes that no codec could read; the driver already answered what the protocol demands."""
+
+    protocol: str
+    source: str
+    reason: str
+
+
+class ServerTimerExpired(ServerEvent, frozen=True, kw_only=True):
+    """The time that `next_deadline` named has come."""
+
+
+class ServerAction(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of what `handle` returns."""
+
+
+class SendDhcpReply(ServerAction, frozen=True, kw_only=True):
+    """Send to `destination` (address, or broadcast) at `port`, from server address `source`."""
+
+    message: DhcpMessage
+    source: str
+    destination: str
+    port: int
+
+
+class SendDnsResponse(ServerAction, frozen=True, kw_only=True):
+    """Answer that client."""
+
+    response: DnsResponse
+    client: str
+    over_tcp: bool = False
+
+
+class SendNtpReply(ServerAction, frozen=True, kw_only=True):
+    """Answer that client."""
+
+    packet: NtpPacket
+    client: str
+
+
+class SendHttpResponse(ServerAction, frozen=True, kw_only=True):
+    """Answer that exchange."""
+
+    exchange_id: int
+    response: HttpResponse
+
+
+class SendSipToClient(ServerAction, frozen=True, kw_only=True):
+    """Send on that connection."""
+
+    connection_id: int
+    message: SipRequest | SipResponse
+
+
+class CloseClientConnection(ServerAction, frozen=True, kw_only=True):
+    """Close that connection."""
+
+    connection_id: int
+
+
+class Report(ServerAction, frozen=True, kw_only=True):
+    """A line of the operator log. `fields` are its key-value pairs, secrets left out."""
+
+    text: str
+    fields: tuple[tuple[str, str], ...] = ()
+    is_warning: bool = True
+
+
+class Server(Protocol):
+    """A machine on the site's side."""
+
+    def handle(self, event: ServerEvent, now: float) -> list[ServerAction]:
+        """Take one event; return what to do about it."""
+        ...
+
+    def next_deadline(self) -> tuple[float, str] | None:
+        """When the server wants `ServerTimerExpired`, and why."""
+        ...
+
+
+class CertificateAuthority(Protocol):
+    """The site's certificate authority, injected: real in the drivers, a stand-in in virtual time.
+
+    Times are Unix seconds.
+    """
+
+    def chain(self) -> bytes:
+        """The chain of trust as a DER PKCS#7 bag."""
+        ...
+
+    def request_subject(self, csr: bytes) -> str:
+        """The common name in a DER PKCS#10; `DecodeError` if malformed or not self-signed."""
+        ...
+
+    def issue(self, csr: bytes, not_before: int, not_after: int) -> bytes:
+        """Sign a client certificate (DER) for the request's own subject and key."""
+        ...
+
+    def subject(self, certificate: bytes, now: int) -> str | None:
+        """The common name of a certificate issued here and valid at `now`; None otherwise."""
+        ...
+
+
+class Listener(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a server listens, and as whom.
+
+    `protocol` is dhcp, dns, ntp, http, https, sip or sips; `port` the standard
+    port, which a driver may map. `names` are what its certificate must carry,
+    `certificate` which kind it shows ("valid" unless a fault says otherwise).
+    """
+
+    name: str
+    protocol: str
+    address: str
+    port: int
+    server: Server
+    names: tuple[str, ...] = ()
+    certificate: str = "valid"
+    refuses: bool = False

@@ -1,0 +1,83 @@
+"""What the three worlds have in common: the phones they are given, and whom they tell.
+
+A world boots the phones of a plan against a site, performs their actions on a
+`PhoneDisk` and on its own links, and tells an `Observer` what came of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+
+from phonesim.config.device_profile import DeviceProfile
+from phonesim.device.actions import WriteLog
+from phonesim.device.events import Observation
+
+
+class PhoneSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One phone of a fleet. `phone_id` is its MAC as 00-04-F2-00-00-01.
+
+    `number` and `pin` are what its user types; `starts_at` is seconds after the
+    run's begin; `seed` feeds its random numbers.
+    """
+
+    phone_id: str
+    mac: bytes
+    profile: DeviceProfile
+    number: str
+    pin: str
+    starts_at: float
+    seed: str
+
+
+class PhoneDisk(Protocol):
+    """A phone's virtual disk."""
+
+    def files(self) -> Mapping[str, bytes]:
+        """Every file but the logs, by name."""
+        ...
+
+    def write_file(self, name: str, data: bytes) -> None:
+        """Write a whole file, atomically."""
+        ...
+
+    def delete_file(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        ...
+
+    def append_log(self, line: WriteLog) -> None:
+        """Append one record to the device log."""
+        ...
+
+    def flush(self) -> None:
+        """Put everything that was appended where a reader finds it."""
+        ...
+
+
+class Observer(Protocol):
+    """Who folds a run's observations; `now` is seconds since the run began."""
+
+    def boot_started(self, phone_id: str, boot: int, now: float) -> None:
+        """Power was applied for the `boot`-th time, counted from 1."""
+        ...
+
+    def observe(self, phone_id: str, observation: Observation, now: float) -> None:
+        """A phone let something be known."""
+        ...
+
+    def crashed(self, phone_id: str, error: BaseException, now: float) -> None:
+        """A phone's machine raised: the phone is lost, the fleet goes on."""
+        ...
+
+    def report(
+        self,
+        server: str,
+        text: str,
+        fields: tuple[tuple[str, str], ...],
+        is_warning: bool,
+        now: float,
+    ) -> None:
+        """A mock server's line for the operator log."""
+        ...
