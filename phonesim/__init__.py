@@ -1,0 +1,1 @@
+"""Emulated Lync Phone Edition desk phones, by the fleet."""

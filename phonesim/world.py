@@ -81,3 +81,20 @@ class Observer(Protocol):
     ) -> None:
         """A mock server's line for the operator log."""
         ...
+
+
+class RunLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """When a run ends.
+
+    With `duration` None it ends when every phone has settled: a phone settles when
+    it signs in for the `boots`-th time, fails (`BootFailed`), crashes, or has not
+    done so `timeout` seconds after its start. Otherwise it ends after `duration`
+    seconds. Before its last boot a phone that signed in loses power (no RELEASE)
+    and boots again from its virtual disk. At the end every phone is asked to shut
+    down; `keep_leases` cuts the power instead.
+    """
+
+    duration: float | None = None
+    timeout: float = 600
+    boots: int = 1
+    keep_leases: bool = False

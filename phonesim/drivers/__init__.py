@@ -1,0 +1,1 @@
+"""The only package that touches sockets, TLS, files, processes or the clock."""

@@ -1,0 +1,1 @@
+"""A fleet: its phones and users, the run, its store and its summary."""
