@@ -295,7 +295,8 @@ def _merged(lower: Any, upper: Any) -> Any:
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SafeDumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
-_TAGS = {f"tag:yaml.org,2002:{tag}" for tag in "map seq str null bool int float".split()}
+_TAG_NAMES = ("map", "seq", "str", "null", "bool", "int", "float")
+_TAGS = {f"tag:yaml.org,2002:{tag}" for tag in _TAG_NAMES}
 _PLAIN = (
     ("null", r"~|null|Null|NULL|", "~nN"),
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
