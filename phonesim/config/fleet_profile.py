@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from phonesim.config.model import Config
+from phonesim.config.site_profile import UserRange
 
 Attach = Literal["loopback", "wire", "virtual"]
 
@@ -47,6 +48,8 @@ class FleetProfile(Config):
     )
     site: str = "contoso"
     """Name of a site profile, a path, or "none" for servers that are already there."""
+    users: tuple[UserRange, ...] = ()
+    """Who signs in, one user a phone, in order; none takes the users of the site."""
     faults: tuple[str, ...] = ()
     attach: Attach = "loopback"
     interface: str | None = None

@@ -1,0 +1,159 @@
+"""What will be run: a fleet's profiles, read together and turned into one spec a phone.
+
+Phone i of a fleet (counted from 1) has the MAC `OUI of its model` + i, the ith user, and
+starts (i - 1) / rate seconds after the run's begin. Models alternate so that every stretch of
+the fleet has them in the proportion of their weights. Nothing here is random: the same
+profiles give the same phones.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+
+import msgspec
+
+from phonesim.config.device_profile import DeviceProfile
+from phonesim.config.fault import FaultProfile
+from phonesim.config.fleet_profile import DeviceShare, FleetProfile
+from phonesim.config.site_profile import SiteProfile, UserRange
+from phonesim.errors import ProfileError
+from phonesim.profiles import DEVICE, FAULT, FLEET, SITE, Override, apply, load
+from phonesim.world import PhoneSpec, RunLimits
+
+NO_SITE = "none"
+
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A run before it runs. `site` is None for servers that are already there."""
+
+    fleet: FleetProfile
+    site: SiteProfile | None
+    faults: tuple[FaultProfile, ...]
+    specs: tuple[PhoneSpec, ...]
+    limits: RunLimits
+
+
+def read_plan(name: str, overrides: Sequence[Override] = (), faults: Sequence[str] = ()) -> Plan:
+    """Read a fleet and everything it names; `faults` come on top of its own.
+
+    Raises `ProfileError` for whatever of it cannot be used.
+    """
+    fleet = load(FLEET, name, overrides)
+    if faults:
+        fleet = fleet.model_copy(update={"faults": (*fleet.faults, *faults)})
+    if fleet.site == NO_SITE:
+        site = None
+        if any(override.root == SITE.name for override in overrides):
+            raise ProfileError("a site value is set, but the fleet has no mock site (site: none)")
+    else:
+        site = load(SITE, fleet.site, overrides)
+    _check_world(fleet)
+    devices = {
+        share.device: apply(DEVICE, load(DEVICE, share.device), overrides)
+        for share in fleet.devices
+    }
+    users = fleet.users or (site.users if site is not None else ())
+    return Plan(
+        fleet=fleet,
+        site=site,
+        faults=tuple(load(FAULT, fault) for fault in fleet.faults),
+        specs=tuple(phone_specs(fleet, devices, users)),
+        limits=run_limits(fleet),
+    )
+
+
+def phone_specs(
+    fleet: FleetProfile, devices: Mapping[str, DeviceProfile], users: Sequence[UserRange]
+) -> list[PhoneSpec]:
+    """Return the phones of a fleet; `devices` are its models by the name the fleet uses."""
+    known = sum(user_range.count for user_range in users)
+    if known < fleet.phones:
+        where = "the fleet's own" if fleet.users else f"site {fleet.site!r}'s"
+        raise ProfileError(
+            f"fleet {fleet.name!r}: {fleet.phones} phones need as many users, and {where} are"
+            f" {known}: lower --phones, or add users"
+        )
+    ouis = {name: bytes.fromhex(profile.oui.replace(":", "")) for name, profile in devices.items()}
+    models = islice(interleave(fleet.devices), fleet.phones)
+    specs: list[PhoneSpec] = []
+    for index, (name, (number, pin)) in enumerate(zip(models, _typed(users), strict=False)):
+        mac = ouis[name] + (index + 1).to_bytes(3, "big")
+        phone_id = mac.hex("-").upper()
+        specs.append(
+            PhoneSpec(
+                phone_id=phone_id,
+                mac=mac,
+                profile=devices[name],
+                number=number,
+                pin=pin,
+                starts_at=index / fleet.rate,
+                seed=f"{fleet.seed}/{phone_id}",
+            )
+        )
+    return specs
+
+
+def interleave(shares: Sequence[DeviceShare]) -> Iterator[str]:
+    """Yield device names for ever, each as often as its weight says, evenly spread.
+
+    Every share's credit grows by its weight; the richest is taken and pays the total.
+    """
+    total = sum(share.weight for share in shares)
+    credit = [0] * len(shares)
+    while True:
+        for position, share in enumerate(shares):
+            credit[position] += share.weight
+        richest = credit.index(max(credit))
+        credit[richest] -= total
+        yield shares[richest].device
+
+
+def run_limits(fleet: FleetProfile) -> RunLimits:
+    """Return when a run of this fleet ends."""
+    return RunLimits(
+        duration=None if fleet.until == "signed-in" else parse_duration(fleet.until),
+        timeout=fleet.timeout,
+        boots=fleet.boots,
+        keep_leases=fleet.keep_leases,
+    )
+
+
+def parse_duration(text: str) -> float:
+    """Return seconds for 90s, 10m, 1h30m, 250ms, 7d or 1w."""
+    parts = _DURATION.findall(text)
+    if not parts or "".join(chain.from_iterable(parts)) != text:
+        raise ProfileError(
+            f"until: signed-in, or a duration such as 90s, 10m or 1h30m, not {text!r}"
+        )
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if seconds <= 0:
+        raise ProfileError(f"until: a duration longer than nothing, not {text!r}")
+    return seconds
+
+
+def _check_world(fleet: FleetProfile) -> None:
+    where = f"fleet {fleet.name!r}"
+    if fleet.attach == "virtual" and fleet.site == NO_SITE:
+        raise ProfileError(f"{where}: the virtual world needs a mock site: give --site")
+    if fleet.attach == "wire" and fleet.interface is None:
+        raise ProfileError(f"{where}: give the interface to use: --interface (see doctor)")
+    if fleet.site == NO_SITE and fleet.faults:
+        raise ProfileError(f"{where}: faults act on the mock site, and there is none (site: none)")
+
+
+def _typed(users: Iterable[UserRange]) -> Iterator[tuple[str, str]]:
+    """Yield number and PIN of every user, in order."""
+    for user_range in users:
+        for n in range(user_range.first, user_range.first + user_range.count):
+            try:
+                yield user_range.number.format(n=n), user_range.pin.format(n=n)
+            except (LookupError, ValueError, AttributeError) as error:
+                raise ProfileError(
+                    f"users: number {user_range.number!r} or its PIN cannot be filled in:"
+                    f" only {{n}} is known ({error})"
+                ) from None
