@@ -1,0 +1,255 @@
+"""The run folder: what a run leaves on the disk, one folder a phone.
+
+    <base>/<run>/<phone_id>/DSK1/logs/cpsw3g.log     the device log
+    <base>/<run>/<phone_id>/DSK1/...                 the phone's other files
+
+A disk works behind: log lines and files wait in memory until `flush`, or until a
+phone's lines fill `LOG_BUFFER`. One flush is one open, one write and one close of
+the log, so that a fleet's logs cost little. Files are written whole and renamed into
+place with mode 0600, because some of them hold keys.
+
+A disk that cannot be written (full, read-only) is reported once for the whole run;
+what could not be written is dropped, and the phones go on.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
+
+import structlog
+
+from phonesim.config.device_profile import DeviceLogConfig
+from phonesim.device.actions import WriteLog
+from phonesim.device.device_log import Dialect
+from phonesim.errors import ProfileError, UsageError
+
+LOG_BUFFER = 16384
+"""Characters of log lines that one phone may have in memory."""
+
+_LOG_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+_FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+
+
+class RunFolder:
+    """A run's own folder.
+
+    `report` gets a line the first time that something could not be written; by
+    default it goes to the operator log.
+    """
+
+    def __init__(self, path: Path, report: Callable[[str], None] | None = None) -> None:
+        self.path = path
+        self._report = report or _to_operator_log
+        self._is_reported = False
+        self._layouts: dict[int, _Layout] = {}
+
+    @classmethod
+    def create(
+        cls, base: Path, name: str, report: Callable[[str], None] | None = None
+    ) -> RunFolder:
+        """Make `<base>/<name>`, or `<name>-2`, `-3`, ... where that is taken.
+
+        `UsageError` if no folder can be made there.
+        """
+        try:
+            base.mkdir(parents=True, exist_ok=True)
+            number = 1
+            while True:
+                path = base / (name if number == 1 else f"{name}-{number}")
+                try:
+                    path.mkdir()
+                except FileExistsError:
+                    number += 1
+                else:
+                    return cls(path, report)
+        except OSError as error:
+            raise UsageError(
+                f"{base}: no run folder can be made here: {_why(error)}; choose another with --out"
+            ) from None
+
+    def disk(self, phone_id: str, log: DeviceLogConfig) -> FolderDisk:
+        """The disk of one phone, whose device log is as its profile says.
+
+        `ProfileError` if the profile's texts or its log path cannot be used.
+        """
+        layout = self._layouts.get(id(log))
+        if layout is None:
+            layout = self._layouts[id(log)] = _Layout(log)
+        return FolderDisk(f"{self.path}/{phone_id}", layout, self.disk_failed)
+
+    def disk_failed(self, error: OSError) -> None:
+        """Say that something could not be written, the first time."""
+        if not self._is_reported:
+            self._is_reported = True
+            self._report(
+                f"{error.filename or self.path}: cannot be written: {_why(error)}; "
+                "logs and files of this run are incomplete"
+            )
+
+
+class _Layout:
+    """Where the files of one device profile lie, and how its log is written."""
+
+    __slots__ = ("backup", "folders", "format", "log", "maximum_size", "profile", "root")
+
+    def __init__(self, profile: DeviceLogConfig) -> None:
+        path = PurePosixPath(profile.path)
+        if path.is_absolute() or ".." in path.parts or len(path.parts) < 2:
+            raise ProfileError(f"log.path: a relative path with a folder, not {profile.path!r}")
+        self.profile = profile  # keeps the identity by which the layout is found
+        self.root = path.parts[0]
+        self.folders = tuple(str(parent) for parent in reversed(path.parents[:-1]))
+        self.log = str(path)
+        self.backup = str(path.with_suffix(".bak"))
+        self.maximum_size = profile.maximum_size
+        self.format = Dialect(profile.records).format
+
+
+class FolderDisk:
+    """One phone's virtual disk (`phonesim.world.PhoneDisk`), in a folder."""
+
+    __slots__ = (
+        "_failed",
+        "_is_made",
+        "_layout",
+        "_lines",
+        "_names",
+        "_path",
+        "_pending",
+        "_size",
+        "_written",
+    )
+
+    def __init__(self, path: str, layout: _Layout, failed: Callable[[OSError], None]) -> None:
+        self._path = path
+        self._layout = layout
+        self._failed = failed
+        self._is_made = False
+        self._lines: list[str] = []
+        self._pending = 0
+        self._size = 0
+        self._names: set[str] = set()
+        self._written: dict[str, bytes] = {}
+
+    def files(self) -> Mapping[str, bytes]:
+        """Every file but the logs, by name."""
+        files = dict(self._written)
+        for name in self._names - files.keys():
+            try:
+                with open(self._file(name), "rb") as file:
+                    files[name] = file.read()
+            except OSError as error:
+                self._failed(error)
+        return files
+
+    def write_file(self, name: str, data: bytes) -> None:
+        """Write a whole file, atomically, at the next flush."""
+        self._names.add(name)
+        self._written[name] = data
+
+    def delete_file(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        self._names.discard(name)
+        self._written.pop(name, None)
+        if self._is_made:
+            try:
+                os.unlink(self._file(name))
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                self._failed(error)
+
+    def append_log(self, line: WriteLog) -> None:
+        """Append one record to the device log, at the next flush at the latest."""
+        text = self._layout.format(line.record, line.clock, line.tick)
+        self._lines.append(text)
+        self._pending += len(text)
+        if self._pending >= LOG_BUFFER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Put everything that was appended or written where a reader finds it."""
+        if not self._lines and not self._written:
+            return
+        lines, files = self._lines, self._written
+        self._lines, self._pending, self._written = [], 0, {}
+        try:
+            if not self._is_made:
+                self._make_folders()
+            if lines:
+                self._write_lines(lines)
+            for name, data in files.items():
+                self._write_whole(self._file(name), data)
+        except OSError as error:
+            self._names -= files.keys()
+            self._failed(error)
+
+    def _file(self, name: str) -> str:
+        return f"{self._path}/{self._layout.root}/{name}"
+
+    def _make_folders(self) -> None:
+        paths = [self._path, *(f"{self._path}/{folder}" for folder in self._layout.folders)]
+        for path in paths:
+            try:
+                os.mkdir(path)
+            except FileExistsError:
+                continue
+        self._is_made = True
+
+    def _write_lines(self, lines: list[str]) -> None:
+        data = "".join(lines).encode()
+        if self._size + len(data) <= self._layout.maximum_size:
+            self._append(data)
+            return
+        data = b""
+        for line in lines:
+            encoded = line.encode()
+            if self._size + len(data) + len(encoded) > self._layout.maximum_size:
+                self._append(data)
+                self._rotate()
+                data = b""
+            data += encoded
+        self._append(data)
+
+    def _append(self, data: bytes) -> None:
+        path = f"{self._path}/{self._layout.log}"
+        file = os.open(path, _LOG_FLAGS, 0o644)
+        try:
+            self._size += _write_all(file, path, data)
+        finally:
+            os.close(file)
+
+    def _rotate(self) -> None:
+        os.replace(f"{self._path}/{self._layout.log}", f"{self._path}/{self._layout.backup}")
+        self._size = 0
+
+    def _write_whole(self, path: str, data: bytes) -> None:
+        fresh = f"{path}.new"
+        file = os.open(fresh, _FILE_FLAGS, 0o600)
+        try:
+            _write_all(file, fresh, data)
+        finally:
+            os.close(file)
+        os.replace(fresh, path)
+
+
+def _write_all(file: int, path: str, data: bytes) -> int:
+    """Write `data` and return its size: a full disk takes part of it, then raises."""
+    written = os.write(file, data)
+    while written < len(data):
+        more = os.write(file, data[written:])
+        if not more:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        written += more
+    return written
+
+
+def _why(error: OSError) -> str:
+    return error.strerror or str(error)
+
+
+def _to_operator_log(text: str) -> None:
+    structlog.get_logger("phonesim").warning(text)

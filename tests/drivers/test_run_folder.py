@@ -1,0 +1,152 @@
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from phonesim.config.device_profile import DeviceLogConfig, LogRecordText
+from phonesim.device.actions import WriteLog
+from phonesim.device.device_log import DISPLAY, KINDS
+from phonesim.drivers.run_folder import LOG_BUFFER, RunFolder
+from phonesim.errors import ProfileError, UsageError
+
+RECORDS = {
+    name: LogRecordText(zone="TEST", text=" ".join([name, *(f"{{{f}}}" for f in kind.fields)]))
+    for name, kind in KINDS.items()
+}
+LOG = DeviceLogConfig(records=RECORDS)
+PHONE = "00-04-F2-00-00-01"
+
+
+def shown(text: str, tick: int = 0) -> WriteLog:
+    return WriteLog(record=DISPLAY(text), clock=0.0, tick=tick)
+
+
+def test_log_lines_appear_at_the_flush_and_in_order(tmp_path: Path) -> None:
+    disk = RunFolder.create(tmp_path, "run").disk(PHONE, LOG)
+    disk.append_log(shown("one", 1))
+    disk.append_log(shown("two", 2))
+    path = tmp_path / "run" / PHONE / "DSK1/logs/cpsw3g.log"
+    assert not path.exists()
+    disk.flush()
+    assert path.read_bytes() == (
+        b'01/01/1970 00:00:00.000|0000000001|TEST    |display "one"\r\n'
+        b'01/01/1970 00:00:00.000|0000000002|TEST    |display "two"\r\n'
+    )
+    disk.append_log(shown("three"))
+    disk.flush()
+    disk.flush()
+    assert path.read_bytes().count(b"\r\n") == 3
+
+
+def test_a_chatty_phone_is_flushed_before_its_lines_fill_the_memory(tmp_path: Path) -> None:
+    disk = RunFolder.create(tmp_path, "run").disk(PHONE, LOG)
+    for number in range(LOG_BUFFER // 50):
+        disk.append_log(shown(f"line {number}"))
+    path = tmp_path / "run" / PHONE / "DSK1/logs/cpsw3g.log"
+    assert path.stat().st_size >= LOG_BUFFER
+
+
+def test_a_full_log_becomes_the_backup_and_no_line_is_cut(tmp_path: Path) -> None:
+    log = DeviceLogConfig(records=RECORDS, maximum_size=4096)
+    disk = RunFolder.create(tmp_path, "run").disk(PHONE, log)
+    for number in range(100):
+        disk.append_log(shown(f"line {number}"))
+    disk.flush()
+    folder = tmp_path / "run" / PHONE / "DSK1/logs"
+    backup, current = (folder / "cpsw3g.bak").read_text(), (folder / "cpsw3g.log").read_text()
+    assert len(backup) <= 4096
+    assert len(current) <= 4096
+    lines = (backup + current).splitlines()
+    assert [line.rsplit(" ", 1)[1] for line in lines] == [f'{n}"' for n in range(100)][
+        -len(lines) :
+    ]
+    assert len(lines) > 60
+
+
+def test_files_are_whole_private_and_read_back(tmp_path: Path) -> None:
+    disk = RunFolder.create(tmp_path, "run").disk(PHONE, LOG)
+    assert disk.files() == {}
+    disk.write_file("cache.json", b"old")
+    disk.write_file("cache.json", b"new")
+    disk.write_file("certificate.der", b"\x30")
+    assert disk.files() == {"cache.json": b"new", "certificate.der": b"\x30"}
+    disk.flush()
+    folder = tmp_path / "run" / PHONE / "DSK1"
+    assert sorted(os.listdir(folder)) == ["cache.json", "certificate.der", "logs"]
+    assert stat.S_IMODE((folder / "cache.json").stat().st_mode) == 0o600
+    assert disk.files() == {"cache.json": b"new", "certificate.der": b"\x30"}
+    disk.delete_file("cache.json")
+    disk.delete_file("never-was")
+    assert disk.files() == {"certificate.der": b"\x30"}
+    assert not (folder / "cache.json").exists()
+
+
+def test_a_phone_that_wrote_nothing_leaves_nothing(tmp_path: Path) -> None:
+    disk = RunFolder.create(tmp_path, "run").disk(PHONE, LOG)
+    disk.write_file("cache.json", b"x")
+    disk.delete_file("cache.json")
+    disk.flush()
+    assert os.listdir(tmp_path / "run") == []
+
+
+def test_two_runs_of_one_name_that_start_at_once_get_folders_of_their_own(tmp_path: Path) -> None:
+    folders: list[Path] = []
+    threads = [
+        threading.Thread(target=lambda: folders.append(RunFolder.create(tmp_path, "run").path))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(path.name for path in folders) == ["run", *(f"run-{n}" for n in range(2, 9))]
+
+
+def test_a_base_that_is_a_file_is_the_users_error(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(UsageError, match=r"taken.*no run folder.*--out"):
+        RunFolder.create(tmp_path / "taken", "run")
+
+
+def test_a_disk_that_cannot_be_written_is_reported_once_and_the_phones_go_on(
+    tmp_path: Path,
+) -> None:
+    reports: list[str] = []
+    run = RunFolder.create(tmp_path, "run", reports.append)
+    (tmp_path / "run" / PHONE).write_text("in the way")
+    disk = run.disk(PHONE, LOG)
+    for _ in range(3):
+        disk.append_log(shown("lost"))
+        disk.write_file("cache.json", b"lost")
+        disk.flush()
+    assert disk.files() == {}
+    assert len(reports) == 1
+    assert "cannot be written" in reports[0]
+    other = run.disk("00-04-F2-00-00-02", LOG)
+    other.append_log(shown("kept"))
+    other.flush()
+    assert (tmp_path / "run/00-04-F2-00-00-02/DSK1/logs/cpsw3g.log").exists()
+
+
+def test_a_full_disk_is_reported(tmp_path: Path) -> None:
+    reports: list[str] = []
+    disk = RunFolder.create(tmp_path, "run", reports.append).disk(PHONE, LOG)
+    disk.append_log(shown("fits"))
+    disk.flush()
+    log = tmp_path / "run" / PHONE / "DSK1/logs/cpsw3g.log"
+    log.unlink()
+    log.symlink_to("/dev/full")
+    disk.append_log(shown("does not"))
+    disk.flush()
+    assert reports == [
+        f"{tmp_path / 'run'}: cannot be written: No space left on device; "
+        "logs and files of this run are incomplete"
+    ]
+
+
+@pytest.mark.parametrize("path", ["/etc/log", "../cpsw3g.log", "cpsw3g.log"])
+def test_a_log_path_may_not_leave_the_phones_folder(tmp_path: Path, path: str) -> None:
+    with pytest.raises(ProfileError, match=r"log\.path"):
+        RunFolder.create(tmp_path, "run").disk(PHONE, DeviceLogConfig(records=RECORDS, path=path))
