@@ -1,0 +1,51 @@
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from phonesim.drivers.key_pool import SHARED_KEYS, KeyPool, PhoneKey
+
+
+async def test_a_unique_pool_gives_each_phone_its_own_key() -> None:
+    async with KeyPool(3, "unique") as pool:
+        keys = [await pool.key() for _ in range(3)]
+    assert len({key.der for key in keys}) == 3
+
+
+async def test_a_shared_pool_hands_its_keys_round(phone_key: PhoneKey) -> None:
+    async with KeyPool(2, given=[phone_key]) as pool:
+        keys = [await pool.key() for _ in range(5)]
+    assert [key.der for key in keys] == [keys[0].der, keys[1].der] * 2 + [keys[0].der]
+    assert keys[0] is phone_key
+    assert keys[1].der != phone_key.der
+
+
+async def test_given_keys_need_no_worker(phone_key: PhoneKey) -> None:
+    pool = KeyPool(1000, given=[phone_key] * SHARED_KEYS)
+    async with pool:
+        assert all([(await pool.key()) is phone_key for _ in range(20)])
+
+
+async def test_a_pool_that_nobody_asks_ends_at_once() -> None:
+    async with KeyPool(1000, "unique"):
+        pass
+
+
+def test_a_request_names_its_subject_and_is_signed(phone_key: PhoneKey) -> None:
+    csr = x509.load_der_x509_csr(phone_key.certificate_request("user1@contoso.com"))
+    assert csr.is_signature_valid
+    assert csr.subject.rfc4514_string() == "CN=user1@contoso.com"
+
+
+@pytest.mark.parametrize(
+    "der",
+    [
+        b"",
+        ec.generate_private_key(ec.SECP256R1()).private_bytes(
+            Encoding.DER, PrivateFormat.PKCS8, NoEncryption()
+        ),
+    ],
+)
+def test_what_is_no_rsa_key_is_refused(der: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the text is cryptography's
+        PhoneKey(der)

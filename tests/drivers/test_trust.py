@@ -1,0 +1,223 @@
+import asyncio
+import re
+import socket
+import ssl
+import time
+from collections.abc import Callable
+
+import pytest
+import uvloop
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+
+from phonesim.device.outcome import ConnectFailure
+from phonesim.drivers.authority import CertificateKind, SiteAuthority
+from phonesim.drivers.key_pool import PhoneKey
+from phonesim.drivers.trust import CertificateRefused, PhoneTls, explain, load_credentials
+
+NAME = "pool.contoso.com"
+YEAR = 365 * 86400
+EMPTY_BAG = bytes.fromhex(
+    "302306092a864886f70d010702a01630140201013100300b06092a864886f70d0107013100"
+)
+"""A PKCS#7 bag that is well formed and holds no certificate."""
+
+
+def server_context(authority: SiteAuthority, kind: CertificateKind = "valid") -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    credentials = authority.server_credentials((NAME,), kind)
+    load_credentials(context, credentials.certificate, credentials.key)
+    return context
+
+
+async def shake_hands(
+    client: ssl.SSLContext, server: ssl.SSLContext, name: str = NAME
+) -> tuple[str, bytes | None]:
+    """Connect, say hello; return the TLS version and the certificate that the server saw."""
+    seen: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.set_result(writer.get_extra_info("ssl_object").getpeercert(True))
+        writer.write(await reader.readline())
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0, ssl=server) as listener:
+        port = listener.sockets[0].getsockname()[1]
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", port, ssl=client, server_hostname=name
+        )
+        version = writer.get_extra_info("ssl_object").version()
+        writer.write(b"hello\n")
+        assert await reader.readline() == b"hello\n"
+        writer.close()
+        await writer.wait_closed()
+        return version, await seen
+
+
+Loop = Callable[[], asyncio.AbstractEventLoop]
+
+
+@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def loop_factory(request: pytest.FixtureRequest) -> Loop:
+    factory: Loop = request.param
+    return factory
+
+
+def test_a_good_server_is_trusted(site_authority: SiteAuthority, loop_factory: Loop) -> None:
+    tls = PhoneTls()
+    context = tls.context(site_authority.chain(), time.time())
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        version, seen = runner.run(shake_hands(context, server_context(site_authority)))
+    assert version == "TLSv1.2"
+    assert seen is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "failure", "words"),
+    [
+        ("expired", ConnectFailure.CERTIFICATE_EXPIRED, "CN=pool.contoso.com expired on"),
+        ("not-yet-valid", ConnectFailure.CERTIFICATE_NOT_YET_VALID, "not valid before"),
+        ("wildcard", ConnectFailure.CERTIFICATE_WILDCARD, r"\*\.contoso\.com"),
+        ("wrong-name", ConnectFailure.CERTIFICATE_NAME_MISMATCH, "not for pool.contoso.com"),
+        ("untrusted", ConnectFailure.CERTIFICATE_UNTRUSTED, "refused"),
+    ],
+)
+def test_a_bad_certificate_is_refused_and_explained(
+    site_authority: SiteAuthority,
+    loop_factory: Loop,
+    kind: CertificateKind,
+    failure: ConnectFailure,
+    words: str,
+) -> None:
+    context = PhoneTls().context(site_authority.chain(), time.time())
+    server = server_context(site_authority, kind)
+    with (
+        asyncio.Runner(loop_factory=loop_factory) as runner,
+        pytest.raises(ssl.SSLError) as caught,
+    ):
+        runner.run(shake_hands(context, server))
+    found, detail = explain(caught.value)
+    assert found == failure
+    assert re.search(words, detail)
+
+
+@pytest.mark.parametrize(
+    ("years", "failure"),
+    [
+        (-20, ConnectFailure.CERTIFICATE_NOT_YET_VALID),
+        (5, ConnectFailure.CERTIFICATE_EXPIRED),
+    ],
+)
+async def test_dates_are_judged_by_the_phones_own_clock(
+    site_authority: SiteAuthority, years: int, failure: ConnectFailure
+) -> None:
+    context = PhoneTls().context(site_authority.chain(), time.time() + years * YEAR)
+    with pytest.raises(CertificateRefused) as caught:
+        await shake_hands(context, server_context(site_authority))
+    assert explain(caught.value)[0] == failure
+
+
+async def test_an_expired_certificate_is_good_to_a_phone_whose_clock_is_behind(
+    site_authority: SiteAuthority,
+) -> None:
+    context = PhoneTls().context(site_authority.chain(), time.time() - 30 * 86400)
+    await shake_hands(context, server_context(site_authority, "expired"))
+
+
+async def test_an_authority_that_expired_spoils_the_chain(site_authority: SiteAuthority) -> None:
+    authority = SiteAuthority("Old", lambda: time.time() - 20 * YEAR)
+    server = server_context(authority)
+    with pytest.raises(CertificateRefused, match="expired"):
+        await shake_hands(PhoneTls().context(authority.chain(), time.time()), server)
+
+
+async def test_the_name_is_compared_without_case(site_authority: SiteAuthority) -> None:
+    context = PhoneTls().context(site_authority.chain(), time.time())
+    await shake_hands(context, server_context(site_authority), NAME.upper())
+
+
+async def test_the_issuing_authority_must_be_in_the_chain(site_authority: SiteAuthority) -> None:
+    issuing = pkcs7.load_der_pkcs7_certificates(site_authority.chain())[1]
+    chain = pkcs7.serialize_certificates([issuing], Encoding.DER)
+    with pytest.raises(ssl.SSLCertVerificationError) as caught:
+        await shake_hands(PhoneTls().context(chain, time.time()), server_context(site_authority))
+    assert explain(caught.value)[0] == ConnectFailure.CERTIFICATE_UNTRUSTED
+
+
+@pytest.mark.parametrize(
+    ("trust", "words"),
+    [
+        (None, "no chain of trust was downloaded"),
+        (b"\x30\x03abc", "cannot be read"),
+        (EMPTY_BAG, "empty|cannot be read"),
+    ],
+)
+def test_a_phone_without_a_chain_trusts_nobody(trust: bytes | None, words: str) -> None:
+    with pytest.raises(CertificateRefused, match=words) as caught:
+        PhoneTls().context(trust, 0)
+    assert explain(caught.value)[0] == ConnectFailure.CERTIFICATE_UNTRUSTED
+
+
+async def test_the_phones_certificate_is_shown_to_a_server_that_asks(
+    site_authority: SiteAuthority, phone_key: PhoneKey
+) -> None:
+    now = int(time.time())
+    csr = phone_key.certificate_request("user1@contoso.com")
+    first = site_authority.issue(csr, now - 60, now + 3600)
+    second = site_authority.issue(csr, now - 60, now + 7200)
+    server = server_context(site_authority)
+    server.verify_mode = ssl.CERT_OPTIONAL
+    server.load_verify_locations(cadata=site_authority.trust_anchors())
+    tls, chain = PhoneTls(), site_authority.chain()
+    before = tls.context(chain, now)
+    for certificate in (first, second):
+        context = tls.context(chain, now, certificate, phone_key.der)
+        assert (await shake_hands(context, server))[1] == certificate
+    assert (await shake_hands(tls.context(chain, now), server))[1] is None
+    assert before is not context
+
+
+def test_one_phone_keeps_its_context(site_authority: SiteAuthority, phone_key: PhoneKey) -> None:
+    now = int(time.time())
+    csr = phone_key.certificate_request("user1@contoso.com")
+    certificate = site_authority.issue(csr, now, now + 3600)
+    tls, chain = PhoneTls(), site_authority.chain()
+    context = tls.context(chain, now)
+    assert tls.context(chain, now + 5) is context
+    assert tls.context(chain, now, certificate, phone_key.der) is context
+    assert tls.context(chain, now, certificate, phone_key.der) is context
+    assert tls.context(SiteAuthority("Other").chain(), now) is not context
+
+
+def test_failures_of_the_network_have_words() -> None:
+    cases: list[tuple[BaseException, ConnectFailure]] = [
+        (ConnectionRefusedError(), ConnectFailure.REFUSED),
+        (ConnectionResetError(), ConnectFailure.CLOSED),
+        (TimeoutError(), ConnectFailure.TIMEOUT),
+        (OSError(110, "Connection timed out"), ConnectFailure.TIMEOUT),
+        (OSError(113, "No route to host"), ConnectFailure.UNREACHABLE),
+        (ssl.SSLEOFError(), ConnectFailure.CLOSED),
+        (ssl.SSLError("wrong version"), ConnectFailure.TLS_FAILED),
+        (UnicodeError("label too long"), ConnectFailure.TLS_FAILED),
+    ]
+    for error, failure in cases:
+        found, detail = explain(error)
+        assert found == failure
+        assert detail
+
+
+async def test_a_server_that_speaks_no_tls_fails_the_handshake(
+    site_authority: SiteAuthority,
+) -> None:
+    context = PhoneTls().context(site_authority.chain(), time.time())
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0, family=socket.AF_INET) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(ssl.SSLError) as caught:
+            await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=NAME)
+    failure, detail = explain(caught.value)
+    assert failure == ConnectFailure.TLS_FAILED
+    assert "wrong version number" in detail
