@@ -6,6 +6,7 @@ A world boots the phones of a plan against a site, performs their actions on a
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -14,6 +15,7 @@ import msgspec
 from phonesim.config.device_profile import DeviceProfile
 from phonesim.device.actions import WriteLog
 from phonesim.device.events import Observation
+from phonesim.device.phone import Phone
 
 
 class PhoneSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +32,12 @@ class PhoneSpec(msgspec.Struct, frozen=True, kw_only=True):
     pin: str
     starts_at: float
     seed: str
+
+
+def new_phone(spec: PhoneSpec, boot: int) -> Phone:
+    """The phone of `spec` before its `boot`-th boot, with random numbers of its own."""
+    rng = random.Random(f"{spec.seed}/{boot}")
+    return Phone(spec.profile, spec.mac, spec.number, spec.pin, rng)
 
 
 class PhoneDisk(Protocol):

@@ -141,8 +141,6 @@ class SignInConfig(Config):
     """Tries of one exchange after a timeout or a 503 [unknown]."""
     retry_delay: Seconds = 5
     """Pause between them, unless Retry-After says longer [unknown]."""
-    minimum_validity: Seconds = 3600
-    """A cached certificate is reused while it is valid this long [source]."""
 
 
 class RegistrationConfig(Config):

@@ -136,21 +136,25 @@ class MalformedReceived(Event, frozen=True, kw_only=True):
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
-    """A bound address. Times are monotonic seconds; `options` are the ACK's."""
+    """A bound address. Times are monotonic seconds, counted from the REQUEST."""
 
     address: str
     subnet_mask: str
     server: str
-    bound_at: float
     t1_at: float
     t2_at: float
     expires_at: float
-    options: dict[int, bytes]
     routers: tuple[str, ...] = ()
     dns_servers: tuple[str, ...] = ()
     domain: str | None = None
     ntp_servers: tuple[str, ...] = ()
     time_servers: tuple[str, ...] = ()
+
+
+class AddressWanted(Event, frozen=True, kw_only=True):
+    """The phone wants an address; `cached_address` is the one it had before it lost power."""
+
+    cached_address: str | None = None
 
 
 class LeaseBound(Event, frozen=True, kw_only=True):
@@ -235,17 +239,63 @@ class ServicesLocated(Event, frozen=True, kw_only=True):
 
 
 class DhcpAnswerKept(Event, frozen=True, kw_only=True):
-    """A DHCP response with an FQDN: always cached, winner or not."""
+    """A DHCP response with an FQDN, from `server`: always cached, winner or not."""
 
     server: str
-    option_43: bytes | None
-    option_120: bytes | None
+    web_services: WebServicesAddress | None
+    registrars: tuple[RegistrarAddress, ...]
+
+
+class DnsAnswerKept(Event, frozen=True, kw_only=True):
+    """The Registrars that DNS named, when its answer was used."""
+
+    registrars: tuple[RegistrarAddress, ...]
+
+
+class CacheLoaded(Event, frozen=True, kw_only=True):
+    """What the virtual disk still held; `services` is None when the network must be asked."""
+
+    address: str | None
+    services: ServicesLocated | None
+
+
+class CacheUnusable(Event, frozen=True, kw_only=True):
+    """What the cache said does not work; the network will be asked."""
+
+    detail: str
+
+
+class CommitWanted(Event, frozen=True, kw_only=True):
+    """Sign-in and registration succeeded with these: they replace what discovery cached."""
+
+    web_services: WebServicesAddress
+    registrars: tuple[RegistrarAddress, ...]
+    sip_uri: str
+
+
+class TimeWanted(Event, frozen=True, kw_only=True):
+    """The phone has an address and wants to know the time."""
+
+    lease: Lease
+
+
+class DiscoveryWanted(Event, frozen=True, kw_only=True):
+    """The phone has no usable cache: ask the network."""
+
+    lease: Lease
+
+
+class SignInWanted(Event, frozen=True, kw_only=True):
+    """Authenticate at these web services, from the phone's address `source`."""
+
+    web_services: WebServicesAddress
+    source: str
 
 
 class CertificateIssued(Event, frozen=True, kw_only=True):
     """Sign-in ended well: the phone holds a certificate for `sip_uri`.
 
-    `chain` is the downloaded trust chain (DER PKCS#7), `expires_at` Unix seconds.
+    `chain` is the downloaded trust chain (DER PKCS#7).
     """
 
     sip_uri: str
@@ -259,6 +309,20 @@ class SignInFailed(Event, frozen=True, kw_only=True):
     stage: Stage
     reason: FailureReason
     detail: str
+
+
+class RegistrationWanted(Event, frozen=True, kw_only=True):
+    """Register at the first of `registrars` that accepts, from the phone's address `source`."""
+
+    registrars: tuple[RegistrarAddress, ...]
+    sip_uri: str
+    certificate: bytes
+    chain: bytes
+    source: str
+
+
+class RegistrationAbandoned(Event, frozen=True, kw_only=True):
+    """The address is gone: drop the connection, send nothing."""
 
 
 class Registered(Event, frozen=True, kw_only=True):

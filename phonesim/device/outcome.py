@@ -24,6 +24,7 @@ class FailureReason(StrEnum):
 
     NO_LEASE = "no-lease"
     LEASE_LOST = "lease-lost"
+    CLOCK_NOT_SET = "clock-not-set"
     WEB_SERVICES_NOT_LOCATED = "web-services-not-located"
     WEB_SERVER_NAME_UNRESOLVED = "web-server-name-unresolved"
     WEB_SERVICES_REFUSED = "web-services-refused"

@@ -1,0 +1,200 @@
+"""The phone's clock: what time it believes, and the stage that asks NTP.
+
+At power-on the clock shows the profile's time; certificates are checked against what
+it believes. The sources are tried in the profile's order until one answers: option 42,
+the SRV record `_ntp._udp`, option 4, the name time.windows.com. Without an answer the
+boot goes on with the wrong time, as the phone does, and fails where a certificate is
+checked.
+
+Specifications: RFC 4330 section 5 (SNTP client), device reference section 7.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from phonesim.config.device_profile import ClockConfig
+from phonesim.device import device_log as log
+from phonesim.device.actions import Action, SendNtp
+from phonesim.device.device_log import LogRecord
+from phonesim.device.events import (
+    ClockSet,
+    Event,
+    ExchangeEnded,
+    Lease,
+    LookupAnswered,
+    LookupRequested,
+    NtpPacketReceived,
+    TimerExpired,
+    TimeWanted,
+)
+from phonesim.wire import ntp
+from phonesim.wire.dns import SrvData
+
+Output = Action | Event | LogRecord
+
+
+class Idle(msgspec.Struct, frozen=True):
+    """Nothing asked."""
+
+
+class Resolving(msgspec.Struct, frozen=True, kw_only=True):
+    """A source's server name is being looked up."""
+
+    lookup_id: str
+
+
+class Querying(msgspec.Struct, frozen=True, kw_only=True):
+    """A packet is on its way to `server`; `transmit` is its timestamp, which the answer echoes."""
+
+    server: str
+    transmit: int
+    started_at: float
+    sent_at: float
+    attempt: int
+    retransmit_at: float
+
+
+State = Idle | Resolving | Querying
+
+
+class PhoneClock:
+    """Believed time, and the time stage. Event out: `ClockSet`."""
+
+    def __init__(self, config: ClockConfig) -> None:
+        self._config = config
+        self._offset = config.power_on.timestamp()
+        self._lease: Lease | None = None
+        self._sources: list[str] = []
+        self._servers: list[str] = []
+        self.state: State = Idle()
+
+    def power_on(self, now: float) -> None:
+        """Start counting: the clock shows the profile's time at `now`."""
+        self._offset = self._config.power_on.timestamp() - now
+
+    def believed(self, now: float) -> float:
+        """The wall time that the phone believes, Unix seconds."""
+        return now + self._offset
+
+    def handle(self, event: Event, now: float) -> list[Output]:
+        """Take one event; return actions, log records and events for the phone."""
+        match event:
+            case TimeWanted():
+                self._lease = event.lease
+                self._sources = list(self._config.sources)
+                self._servers = []
+                return self._next_server(now)
+            case NtpPacketReceived():
+                return self._received(event, now)
+            case LookupAnswered():
+                return self._looked_up(event, now)
+            case TimerExpired():
+                return self._timer_expired(now)
+            case _:
+                return []
+
+    def next_deadline(self) -> tuple[float, str] | None:
+        """When the NTP packet is repeated."""
+        match self.state:
+            case Querying(retransmit_at=at):
+                return at, "repeat the NTP packet"
+            case _:
+                return None
+
+    def abandon(self) -> None:
+        """Stop asking: the address is gone."""
+        self.state = Idle()
+
+    def _next_server(self, now: float) -> list[Output]:
+        while not self._servers:
+            if not self._sources:
+                self.state = Idle()
+                return [log.CLOCK_NOT_SET("no NTP server answered"), ClockSet(offset=None)]
+            lookup = self._open_source(self._sources.pop(0))
+            if lookup is not None:
+                self.state = Resolving(lookup_id=lookup.lookup_id)
+                return [lookup]
+        return self._query(self._servers.pop(0), now, started_at=now, attempt=1)
+
+    def _open_source(self, source: str) -> LookupRequested | None:
+        assert self._lease is not None
+        match source:
+            case "ntp-servers":
+                self._servers = list(self._lease.ntp_servers)
+            case "time-servers":
+                self._servers = list(self._lease.time_servers)
+            case "srv" if self._lease.domain is not None:
+                return LookupRequested(
+                    lookup_id="clock:srv", qname=f"_ntp._udp.{self._lease.domain}", qtype="SRV"
+                )
+            case "time.windows.com":
+                return LookupRequested(lookup_id="clock:a", qname="time.windows.com", qtype="A")
+            case _:
+                pass
+        return None
+
+    def _looked_up(self, event: LookupAnswered, now: float) -> list[Output]:
+        if not isinstance(self.state, Resolving) or self.state.lookup_id != event.lookup_id:
+            return []
+        if event.qtype == "SRV":
+            targets = [r.data for r in event.records if isinstance(r.data, SrvData)]
+            targets = sorted((t for t in targets if t.target), key=lambda t: t.priority)
+            if targets:
+                request = LookupRequested(lookup_id="clock:a", qname=targets[0].target, qtype="A")
+                self.state = Resolving(lookup_id=request.lookup_id)
+                return [request]
+        else:
+            self._servers = [str(record.data) for record in event.records]
+        return self._next_server(now)
+
+    def _query(self, server: str, now: float, *, started_at: float, attempt: int) -> list[Output]:
+        assert self._lease is not None
+        transmit = ntp.from_unix(self.believed(now))
+        self.state = Querying(
+            server=server,
+            transmit=transmit,
+            started_at=started_at,
+            sent_at=now,
+            attempt=attempt,
+            retransmit_at=now + self._config.attempt_timeouts[attempt - 1],
+        )
+        packet = ntp.NtpPacket(mode=ntp.CLIENT, transmit=transmit)
+        return [SendNtp(packet=packet, source=self._lease.address, server=server)]
+
+    def _received(self, event: NtpPacketReceived, now: float) -> list[Output]:
+        state, packet = self.state, event.packet
+        if not isinstance(state, Querying) or event.server != state.server:
+            return []
+        # RFC 4330 section 5: the checks that make an answer ours and usable.
+        if packet.mode != ntp.SERVER or packet.originate != state.transmit:
+            return []
+        if packet.stratum == 0 or packet.transmit == 0 or packet.leap == 3:
+            return [
+                log.CLOCK_NOT_SET(f"{event.server} is not synchronised"),
+                ExchangeEnded(kind="ntp", sent=state.attempt, seconds=now - state.started_at),
+                *self._next_server(now),
+            ]
+        t1, t4 = self.believed(state.sent_at), self.believed(now)
+        t2, t3 = ntp.to_unix(packet.receive), ntp.to_unix(packet.transmit)
+        offset = ((t2 - t1) + (t3 - t4)) / 2
+        self._offset += offset
+        self.state = Idle()
+        return [
+            ExchangeEnded(kind="ntp", sent=state.attempt, seconds=now - state.started_at),
+            log.CLOCK_SET(event.server, offset),
+            ClockSet(offset=offset, server=event.server),
+        ]
+
+    def _timer_expired(self, now: float) -> list[Output]:
+        state = self.state
+        if not isinstance(state, Querying) or now < state.retransmit_at:
+            return []
+        if state.attempt < len(self._config.attempt_timeouts):
+            return self._query(
+                state.server, now, started_at=state.started_at, attempt=state.attempt + 1
+            )
+        return [
+            ExchangeEnded(kind="ntp", sent=state.attempt, seconds=None),
+            *self._next_server(now),
+        ]

@@ -1,0 +1,670 @@
+"""The phone's DHCP client: one machine with the eight states of RFC 2131 figure 5.
+
+    INIT --DISCOVER--> SELECTING --OFFER--> REQUESTING --ACK, probe--> BOUND
+    INIT-REBOOT --REQUEST--> REBOOTING --ACK, probe--> BOUND
+    BOUND --T1--> RENEWING --T2--> REBINDING --expiry--> INIT
+
+The first OFFER is taken. After an ACK the address is probed: a conflict is declined
+and the client begins anew. A message that nobody answers is repeated with the
+profile's back-off. When DISCOVER was not answered at all, the client takes a
+link-local address (AutoIP) and looks for a server again in the background.
+
+Renewing departs from RFC 2131 section 4.4.5 unless the profile says otherwise: the
+Windows CE client broadcasts its renewals [documented ms884977, DhcpDirectRenewal=0].
+
+Specifications: RFC 2131 sections 3.1, 3.2, 4.3.2, 4.4; RFC 2132; RFC 3927 (link-local
+addresses); device reference section 5.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import assert_never
+
+import msgspec
+
+from phonesim.config.device_profile import DhcpClientConfig
+from phonesim.device import device_log as log
+from phonesim.device.actions import (
+    Action,
+    ConfigureAddress,
+    ProbeAddress,
+    RemoveAddress,
+    SendDhcp,
+)
+from phonesim.device.device_log import LogRecord
+from phonesim.device.events import (
+    AddressProbed,
+    AddressWanted,
+    DhcpMessageReceived,
+    Event,
+    ExchangeEnded,
+    Lease,
+    LeaseBound,
+    LeaseFailed,
+    LeaseLost,
+    ShutdownRequested,
+    TimerExpired,
+)
+from phonesim.errors import DecodeError
+from phonesim.wire.dhcp import (
+    BROADCAST,
+    BROADCAST_FLAG,
+    UNSPECIFIED,
+    DhcpMessage,
+    MessageType,
+    Option,
+    decode_addresses,
+    decode_u32,
+    encode_addresses,
+)
+
+Output = Action | Event | LogRecord
+
+INFINITE_LEASE = 0xFFFFFFFF
+_MINIMUM_RENEWAL_INTERVAL = 60.0  # RFC 2131 section 4.4.5
+
+
+class Stopped(msgspec.Struct, frozen=True):
+    """Before power and after shutdown."""
+
+
+class Init(msgspec.Struct, frozen=True, kw_only=True):
+    """Waiting to send a DISCOVER: after a DECLINE, or in the background on AutoIP."""
+
+    discover_at: float
+
+
+class Transmission(msgspec.Struct, frozen=True, kw_only=True):
+    """A request in flight: since when, how often sent, when to repeat it."""
+
+    xid: int
+    started_at: float
+    attempt: int
+    retransmit_at: float
+
+
+class Selecting(msgspec.Struct, frozen=True, kw_only=True):
+    """DISCOVER sent."""
+
+    sent: Transmission
+
+
+class Requesting(msgspec.Struct, frozen=True, kw_only=True):
+    """REQUEST for an offered address sent; with an `ack`, the address is being probed."""
+
+    sent: Transmission
+    address: str
+    server: str
+    ack: DhcpMessage | None = None
+
+
+class InitReboot(msgspec.Struct, frozen=True, kw_only=True):
+    """An address is cached from before the reboot."""
+
+    address: str
+
+
+class Rebooting(msgspec.Struct, frozen=True, kw_only=True):
+    """REQUEST for the cached address sent; with an `ack`, the address is being probed."""
+
+    sent: Transmission
+    address: str
+    ack: DhcpMessage | None = None
+
+
+class Bound(msgspec.Struct, frozen=True, kw_only=True):
+    """The address may be used until T1."""
+
+    lease: Lease
+
+
+class Renewing(msgspec.Struct, frozen=True, kw_only=True):
+    """T1 has passed: the lease's own server is asked."""
+
+    lease: Lease
+    sent: Transmission
+
+
+class Rebinding(msgspec.Struct, frozen=True, kw_only=True):
+    """T2 has passed: any server is asked."""
+
+    lease: Lease
+    sent: Transmission
+
+
+State = (
+    Stopped | Init | Selecting | Requesting | InitReboot | Rebooting | Bound | Renewing | Rebinding
+)
+
+_STATE_NAMES: dict[type[State], str] = {
+    Stopped: "STOPPED",
+    Init: "INIT",
+    Selecting: "SELECTING",
+    Requesting: "REQUESTING",
+    InitReboot: "INIT-REBOOT",
+    Rebooting: "REBOOTING",
+    Bound: "BOUND",
+    Renewing: "RENEWING",
+    Rebinding: "REBINDING",
+}
+
+
+class DhcpClient:
+    """Gets and keeps an address. Internal events out: LeaseBound, LeaseFailed, LeaseLost."""
+
+    def __init__(self, config: DhcpClientConfig, mac: bytes, rng: random.Random) -> None:
+        self._config = config
+        self._mac = mac
+        self._rng = rng
+        self._flags = BROADCAST_FLAG if config.broadcast_flag else 0
+        self._vendor_class = config.vendor_class.encode("ascii", "replace")
+        self._parameters = bytes(config.parameter_request_list)
+        self._parameter_text = ",".join(map(str, config.parameter_request_list))
+        self._auto_ip: str | None = None
+        self._auto_ip_candidates = 0
+        self.state: State = Stopped()
+
+    # --- the contract ---
+
+    def handle(self, event: Event, now: float) -> list[Output]:
+        """Take one event; return actions, log records and events for the phone."""
+        match event:
+            case DhcpMessageReceived():
+                return self._received(event.message, event.source, now)
+            case TimerExpired():
+                return self._timer_expired(now)
+            case AddressProbed():
+                return self._probed(event, now)
+            case AddressWanted():
+                return self._begin(event.cached_address, now)
+            case ShutdownRequested():
+                return self._shut_down(now)
+            case _:
+                return []
+
+    def next_deadline(self) -> tuple[float, str] | None:
+        """When a timer is due, and which."""
+        match self.state:
+            case Stopped():
+                return None
+            case Init(discover_at=at):
+                return at, "discover"
+            case Selecting(sent=sent):
+                return sent.retransmit_at, "retransmit DISCOVER"
+            case InitReboot():
+                return None
+            case Requesting(sent=sent, ack=ack) | Rebooting(sent=sent, ack=ack):
+                return None if ack is not None else (sent.retransmit_at, "retransmit REQUEST")
+            case Bound(lease=lease):
+                return lease.t1_at, "T1"
+            case Renewing(lease=lease, sent=sent):
+                return min((sent.retransmit_at, "retransmit REQUEST"), (lease.t2_at, "T2"))
+            case Rebinding(lease=lease, sent=sent):
+                return min((sent.retransmit_at, "retransmit REQUEST"), (lease.expires_at, "expiry"))
+            case _:
+                assert_never(self.state)
+
+    def expects(self, xid: int) -> bool:
+        """Whether a message with this xid answers what the client has sent."""
+        match self.state:
+            case Stopped() | Init() | InitReboot() | Bound():
+                return False
+            case Selecting() | Requesting() | Rebooting() | Renewing() | Rebinding():
+                return self.state.sent.xid == xid
+            case _:
+                assert_never(self.state)
+
+    # --- beginning and ending ---
+
+    def _begin(self, cached_address: str | None, now: float) -> list[Output]:
+        if cached_address is None:
+            return self._discover(now)
+        out = self._enter(InitReboot(address=cached_address))
+        sent = self._transmission(now)
+        out += self._enter(Rebooting(sent=sent, address=cached_address))
+        out += self._send_request(sent, now, requested=cached_address)
+        return out
+
+    def _shut_down(self, now: float) -> list[Output]:
+        out: list[Output] = []
+        match self.state:
+            case Bound(lease=lease) | Renewing(lease=lease) | Rebinding(lease=lease):
+                if self._config.releases_on_shutdown:
+                    release = DhcpMessage(
+                        message_type=MessageType.RELEASE,
+                        xid=self._rng.getrandbits(32),
+                        chaddr=self._mac,
+                        ciaddr=lease.address,
+                        options=self._identity(MessageType.RELEASE)
+                        | {Option.SERVER_IDENTIFIER: encode_addresses((lease.server,))},
+                    )
+                    out += self._send(release, lease.address, lease.server, 1)
+                out.append(RemoveAddress(address=lease.address))
+            case _:
+                pass
+        out += self._leave_auto_ip()
+        return out + self._enter(Stopped())
+
+    # --- sending ---
+
+    def _discover(self, now: float) -> list[Output]:
+        sent = self._transmission(now)
+        return self._enter(Selecting(sent=sent)) + self._send_discover(sent, now)
+
+    def _transmission(self, now: float) -> Transmission:
+        return Transmission(
+            xid=self._rng.getrandbits(32),
+            started_at=now,
+            attempt=1,
+            retransmit_at=now + self._delay(1),
+        )
+
+    def _again(self, sent: Transmission, now: float) -> Transmission | None:
+        if sent.attempt >= len(self._config.retransmit_delays):
+            return None
+        return Transmission(
+            xid=sent.xid,
+            started_at=sent.started_at,
+            attempt=sent.attempt + 1,
+            retransmit_at=now + self._delay(sent.attempt + 1),
+        )
+
+    def _delay(self, attempt: int) -> float:
+        jitter = self._config.retransmit_jitter
+        delay = self._config.retransmit_delays[attempt - 1]
+        return max(0.0, delay + self._rng.uniform(-jitter, jitter))
+
+    def _identity(self, message_type: MessageType) -> dict[int, bytes]:
+        options: dict[int, bytes] = {Option.DHCP_MESSAGE_TYPE: bytes((message_type,))}
+        if self._config.sends_client_identifier:
+            options[Option.CLIENT_IDENTIFIER] = b"\x01" + self._mac
+        return options
+
+    def _asking(self, message_type: MessageType) -> dict[int, bytes]:
+        options = self._identity(message_type)
+        if self._config.host_name is not None:
+            options[Option.HOST_NAME] = self._config.host_name.encode("ascii", "replace")
+        options[Option.VENDOR_CLASS_IDENTIFIER] = self._vendor_class
+        options[Option.PARAMETER_REQUEST_LIST] = self._parameters
+        return options
+
+    def _send_discover(self, sent: Transmission, now: float) -> list[Output]:
+        message = DhcpMessage(
+            message_type=MessageType.DISCOVER,
+            xid=sent.xid,
+            secs=int(now - sent.started_at),
+            flags=self._flags,
+            chaddr=self._mac,
+            options=self._asking(MessageType.DISCOVER),
+        )
+        return self._send(message, UNSPECIFIED, BROADCAST, sent.attempt)
+
+    def _send_request(
+        self,
+        sent: Transmission,
+        now: float,
+        *,
+        requested: str | None = None,
+        server: str | None = None,
+        lease: Lease | None = None,
+        destination: str = BROADCAST,
+    ) -> list[Output]:
+        # RFC 2131 table 5: which of ciaddr, requested address and server identifier go with
+        # a REQUEST tells the server in which state the client is.
+        options = self._asking(MessageType.REQUEST)
+        if requested is not None:
+            options[Option.REQUESTED_IP_ADDRESS] = encode_addresses((requested,))
+        if server is not None:
+            options[Option.SERVER_IDENTIFIER] = encode_addresses((server,))
+        ciaddr = UNSPECIFIED if lease is None else lease.address
+        message = DhcpMessage(
+            message_type=MessageType.REQUEST,
+            xid=sent.xid,
+            secs=int(now - sent.started_at),
+            flags=self._flags if lease is None else 0,
+            ciaddr=ciaddr,
+            chaddr=self._mac,
+            options=options,
+        )
+        return self._send(message, ciaddr, destination, sent.attempt)
+
+    def _send(
+        self, message: DhcpMessage, source: str, destination: str, attempt: int
+    ) -> list[Output]:
+        asks = Option.PARAMETER_REQUEST_LIST in message.options
+        return [
+            log.DHCP_SENT(
+                message.message_type.name,
+                message.xid,
+                message.secs,
+                message.ciaddr,
+                destination,
+                self._config.vendor_class if asks else "",
+                self._parameter_text if asks else "",
+                attempt,
+            ),
+            SendDhcp(message=message, source=source, destination=destination),
+        ]
+
+    # --- receiving ---
+
+    def _received(self, message: DhcpMessage, source: str, now: float) -> list[Output]:
+        if not self.expects(message.xid):
+            return [_ignored(message, source, "no request with this xid is open")]
+        try:
+            server = _server_identifier(message) or source
+        except DecodeError as error:
+            return [_ignored(message, source, str(error))]
+        received = log.DHCP_RECEIVED(
+            message.message_type.name,
+            message.xid,
+            server,
+            source,
+            message.yiaddr,
+            ",".join(map(str, message.options)),
+        )
+        out: list[Output] = [received]
+        match self.state, message.message_type:
+            case Selecting(sent=sent), MessageType.OFFER:
+                out += self._offered(sent, message, server, now)
+            case ((Requesting(ack=None) | Rebooting(ack=None)), MessageType.ACK):
+                out += self._acknowledged(self.state, message, server, now)
+            case ((Renewing() | Rebinding()), MessageType.ACK):
+                out += self._extended(self.state, message, server, now)
+            case (
+                (Requesting(sent=sent, ack=None) | Rebooting(sent=sent, ack=None)),
+                MessageType.NAK,
+            ):
+                out.append(_exchange("dhcp_request", sent, now))
+                out += self._discover(now)
+            case ((Renewing(lease=lease) | Rebinding(lease=lease)), MessageType.NAK):
+                out += self._lose(lease, f"NAK from {server}", now)
+            case _:
+                return [_ignored(message, source, f"not expected in {self._state_name()}")]
+        return out
+
+    def _offered(
+        self, sent: Transmission, offer: DhcpMessage, server: str, now: float
+    ) -> list[Output]:
+        if offer.yiaddr == UNSPECIFIED:
+            return [_ignored(offer, server, "OFFER without an address")]
+        request = Transmission(
+            xid=sent.xid, started_at=now, attempt=1, retransmit_at=now + self._delay(1)
+        )
+        out: list[Output] = [_exchange("dhcp_discover", sent, now)]
+        out += self._enter(Requesting(sent=request, address=offer.yiaddr, server=server))
+        return out + self._send_request(request, now, requested=offer.yiaddr, server=server)
+
+    def _acknowledged(
+        self, state: Requesting | Rebooting, ack: DhcpMessage, server: str, now: float
+    ) -> list[Output]:
+        try:
+            lease = _lease(ack, server, state.sent.started_at)
+        except DecodeError as error:
+            return [_ignored(ack, server, str(error))]
+        self.state = msgspec.structs.replace(state, ack=ack, address=lease.address)
+        return [_exchange("dhcp_request", state.sent, now), ProbeAddress(address=lease.address)]
+
+    def _extended(
+        self, state: Renewing | Rebinding, ack: DhcpMessage, server: str, now: float
+    ) -> list[Output]:
+        try:
+            lease = _lease(ack, server, state.sent.started_at)
+        except DecodeError as error:
+            return [_ignored(ack, server, str(error))]
+        out: list[Output] = [_exchange("dhcp_request", state.sent, now)]
+        if lease.address != state.lease.address:
+            out += self._lose(state.lease, f"ACK for another address, {lease.address}", now)
+            return out
+        return out + self._bind(lease, is_renewal=True)
+
+    def _probed(self, event: AddressProbed, now: float) -> list[Output]:
+        match self.state:
+            case (Requesting(sent=sent, ack=DhcpMessage() as ack, address=address)) | (
+                Rebooting(sent=sent, ack=DhcpMessage() as ack, address=address)
+            ) if address == event.address:
+                server = _server_identifier(ack) or UNSPECIFIED
+                if event.conflict is not None:
+                    return self._decline(address, server, event.conflict, now)
+                return self._bind(_lease(ack, server, sent.started_at), is_renewal=False)
+            case Init() | Selecting() if event.address == self._auto_ip:
+                return self._auto_ip_probed(event, now)
+            case _:
+                return []
+
+    def _decline(self, address: str, server: str, conflict: str, now: float) -> list[Output]:
+        options = self._identity(MessageType.DECLINE)
+        options[Option.REQUESTED_IP_ADDRESS] = encode_addresses((address,))
+        options[Option.SERVER_IDENTIFIER] = encode_addresses((server,))
+        decline = DhcpMessage(
+            message_type=MessageType.DECLINE,
+            xid=self._rng.getrandbits(32),
+            chaddr=self._mac,
+            options=options,
+        )
+        out: list[Output] = [log.ADDRESS_CONFLICT(address, conflict)]
+        out += self._send(decline, UNSPECIFIED, BROADCAST, 1)
+        return out + self._enter(Init(discover_at=now + self._config.decline_wait))
+
+    def _bind(self, lease: Lease, *, is_renewal: bool) -> list[Output]:
+        out: list[Output] = []
+        if not is_renewal:
+            out += self._leave_auto_ip()
+            out.append(
+                ConfigureAddress(
+                    address=lease.address, subnet_mask=lease.subnet_mask, routers=lease.routers
+                )
+            )
+        out += self._enter(Bound(lease=lease))
+        out.append(LeaseBound(lease=lease, is_renewal=is_renewal))
+        return out
+
+    def _lose(self, lease: Lease, detail: str, now: float) -> list[Output]:
+        out: list[Output] = [
+            log.LEASE_LOST(lease.address, detail),
+            RemoveAddress(address=lease.address),
+            LeaseLost(address=lease.address, detail=detail),
+        ]
+        return out + self._discover(now)
+
+    # --- timers ---
+
+    def _timer_expired(self, now: float) -> list[Output]:
+        match self.state:
+            case Init(discover_at=at) if now >= at:
+                return self._discover(now)
+            case Selecting(sent=sent) if now >= sent.retransmit_at:
+                again = self._again(sent, now)
+                if again is None:
+                    return self._no_offer(sent, now)
+                self.state = Selecting(sent=again)
+                return self._send_discover(again, now)
+            case Requesting(sent=sent, ack=None) if now >= sent.retransmit_at:
+                return self._repeat_request(self.state, now)
+            case Rebooting(sent=sent, ack=None) if now >= sent.retransmit_at:
+                return self._repeat_reboot(self.state, now)
+            case Bound(lease=lease) if now >= lease.t1_at:
+                return self._renew(lease, now)
+            case Renewing(lease=lease) if now >= lease.t2_at:
+                return self._rebind(self.state, now)
+            case Rebinding(lease=lease, sent=sent) if now >= lease.expires_at:
+                out: list[Output] = [_exchange("dhcp_request", sent, None)]
+                return out + self._lose(lease, "expired", now)
+            case Renewing(sent=sent) | Rebinding(sent=sent) if now >= sent.retransmit_at:
+                return self._repeat_extension(self.state, now)
+            case _:
+                return []
+
+    def _repeat_request(self, state: Requesting, now: float) -> list[Output]:
+        again = self._again(state.sent, now)
+        if again is None:
+            out: list[Output] = [
+                log.DHCP_NO_ANSWER("REQUEST", state.sent.attempt),
+                _exchange("dhcp_request", state.sent, None),
+            ]
+            return out + self._discover(now)
+        self.state = msgspec.structs.replace(state, sent=again)
+        return self._send_request(again, now, requested=state.address, server=state.server)
+
+    def _repeat_reboot(self, state: Rebooting, now: float) -> list[Output]:
+        again = self._again(state.sent, now)
+        if again is None or again.attempt > self._config.reboot_attempts:
+            out: list[Output] = [
+                log.DHCP_NO_ANSWER("REQUEST", state.sent.attempt),
+                _exchange("dhcp_request", state.sent, None),
+            ]
+            return out + self._discover(now)
+        self.state = msgspec.structs.replace(state, sent=again)
+        return self._send_request(again, now, requested=state.address)
+
+    def _renew(self, lease: Lease, now: float) -> list[Output]:
+        sent = self._extension(None, now, lease.t2_at)
+        destination = lease.server if self._config.direct_renewal else BROADCAST
+        return self._enter(Renewing(lease=lease, sent=sent)) + self._send_request(
+            sent, now, lease=lease, destination=destination
+        )
+
+    def _rebind(self, state: Renewing, now: float) -> list[Output]:
+        out: list[Output] = [_exchange("dhcp_request", state.sent, None)]
+        sent = self._extension(None, now, state.lease.expires_at)
+        out += self._enter(Rebinding(lease=state.lease, sent=sent))
+        return out + self._send_request(sent, now, lease=state.lease)
+
+    def _repeat_extension(self, state: Renewing | Rebinding, now: float) -> list[Output]:
+        renewing = isinstance(state, Renewing)
+        end_at = state.lease.t2_at if renewing else state.lease.expires_at
+        sent = self._extension(state.sent, now, end_at)
+        self.state = msgspec.structs.replace(state, sent=sent)
+        direct = renewing and self._config.direct_renewal
+        return self._send_request(
+            sent, now, lease=state.lease, destination=state.lease.server if direct else BROADCAST
+        )
+
+    def _extension(self, sent: Transmission | None, now: float, end_at: float) -> Transmission:
+        # RFC 2131 section 4.4.5: half of the time that remains, and at least a minute.
+        interval = max((end_at - now) / 2, _MINIMUM_RENEWAL_INTERVAL)
+        return Transmission(
+            xid=self._rng.getrandbits(32) if sent is None else sent.xid,
+            started_at=now if sent is None else sent.started_at,
+            attempt=1 if sent is None else sent.attempt + 1,
+            retransmit_at=now + interval,
+        )
+
+    # --- AutoIP ---
+
+    def _no_offer(self, sent: Transmission, now: float) -> list[Output]:
+        retry_at = now + self._config.auto_ip_retry_interval
+        out: list[Output] = [
+            log.DHCP_NO_ANSWER("DISCOVER", sent.attempt),
+            _exchange("dhcp_discover", sent, None),
+        ]
+        out += self._enter(Init(discover_at=retry_at))
+        if not self._config.auto_ip:
+            return [*out, LeaseFailed(auto_ip=None)]
+        if self._auto_ip is not None:
+            return [*out, LeaseFailed(auto_ip=self._auto_ip)]
+        self._auto_ip_candidates = 0
+        return out + self._probe_auto_ip()
+
+    def _probe_auto_ip(self) -> list[Output]:
+        # RFC 3927 section 2.1: 169.254.1.0 to 169.254.254.255.
+        host = self._rng.randrange(256, 65024)
+        self._auto_ip = f"169.254.{host >> 8}.{host & 255}"
+        self._auto_ip_candidates += 1
+        return [ProbeAddress(address=self._auto_ip)]
+
+    def _auto_ip_probed(self, event: AddressProbed, now: float) -> list[Output]:
+        if event.conflict is not None:
+            out: list[Output] = [log.ADDRESS_CONFLICT(event.address, event.conflict)]
+            if self._auto_ip_candidates < self._config.auto_ip_candidates:
+                return out + self._probe_auto_ip()
+            self._auto_ip = None
+            return [*out, LeaseFailed(auto_ip=None)]
+        retry = self.state.discover_at - now if isinstance(self.state, Init) else 0.0
+        return [
+            log.AUTO_IP(event.address, retry),
+            ConfigureAddress(address=event.address, subnet_mask="255.255.0.0"),
+            LeaseFailed(auto_ip=event.address),
+        ]
+
+    def _leave_auto_ip(self) -> list[Output]:
+        if self._auto_ip is None:
+            return []
+        address, self._auto_ip = self._auto_ip, None
+        return [RemoveAddress(address=address)]
+
+    # --- states ---
+
+    def _state_name(self) -> str:
+        return _STATE_NAMES[type(self.state)]
+
+    def _enter(self, state: State) -> list[Output]:
+        record = log.DHCP_STATE(self._state_name(), _STATE_NAMES[type(state)])
+        self.state = state
+        return [record]
+
+
+def _ignored(message: DhcpMessage, source: str, detail: str) -> LogRecord:
+    return log.DHCP_IGNORED(message.message_type.name, message.xid, source, detail)
+
+
+def _exchange(kind: str, sent: Transmission, answered_at: float | None) -> ExchangeEnded:
+    seconds = None if answered_at is None else answered_at - sent.started_at
+    return ExchangeEnded(kind=kind, sent=sent.attempt, seconds=seconds)
+
+
+def _server_identifier(message: DhcpMessage) -> str | None:
+    value = message.options.get(Option.SERVER_IDENTIFIER)
+    if value is None:
+        return None
+    addresses = decode_addresses(value)
+    if len(addresses) != 1:
+        raise DecodeError(f"server identifier of {len(value)} octets, not 4")
+    return addresses[0]
+
+
+def _lease(ack: DhcpMessage, server: str, requested_at: float) -> Lease:
+    """The lease that an ACK grants; `DecodeError` says which option is unusable."""
+    options = ack.options
+    if ack.yiaddr == UNSPECIFIED:
+        raise DecodeError("ACK without an address")
+    granted = options.get(Option.IP_ADDRESS_LEASE_TIME)
+    if granted is None:
+        raise DecodeError("ACK without a lease time")
+    duration = decode_u32(granted)
+    if duration == INFINITE_LEASE:
+        t1 = t2 = expiry = float("inf")
+    else:
+        # RFC 2131 section 4.4.5: T1 defaults to 0.5 and T2 to 0.875 of the duration; values
+        # that are out of order are of no use.
+        expiry = float(duration)
+        t1, t2 = expiry * 0.5, expiry * 0.875
+        if Option.RENEWAL_TIME in options and Option.REBINDING_TIME in options:
+            given_t1 = float(decode_u32(options[Option.RENEWAL_TIME]))
+            given_t2 = float(decode_u32(options[Option.REBINDING_TIME]))
+            if given_t1 < given_t2 < expiry:
+                t1, t2 = given_t1, given_t2
+    domain = options.get(Option.DOMAIN_NAME)
+    return Lease(
+        address=ack.yiaddr,
+        subnet_mask=next(iter(_addresses(options, Option.SUBNET_MASK)), "255.255.255.0"),
+        server=server,
+        t1_at=requested_at + t1,
+        t2_at=requested_at + t2,
+        expires_at=requested_at + expiry,
+        routers=_addresses(options, Option.ROUTER),
+        dns_servers=_addresses(options, Option.DOMAIN_NAME_SERVER),
+        domain=None if domain is None else _domain(domain),
+        ntp_servers=_addresses(options, Option.NTP_SERVERS),
+        time_servers=_addresses(options, Option.TIME_SERVER),
+    )
+
+
+def _addresses(options: dict[int, bytes], code: Option) -> tuple[str, ...]:
+    value = options.get(code)
+    return () if value is None else decode_addresses(value)
+
+
+def _domain(value: bytes) -> str | None:
+    return value.rstrip(b"\0").decode("ascii", "replace").strip(".").lower() or None

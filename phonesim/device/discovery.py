@@ -1,0 +1,504 @@
+"""Discovery: where are the Web Services and the Registrar? The INFORM and DNS race.
+
+INFORM and the SRV queries start together. The first DHCP answer that carries an FQDN
+wins and all others are ignored, but cached. DNS counts only where no DHCP answer
+carried what is needed: for everything when no answer had an FQDN, for the Web Services
+when the winner had no usable option 43, for the Registrar when it had no option 120.
+When an answer came without an FQDN the phone still waits a little for a better one;
+when none came, INFORM is repeated until the profile's delays are used up.
+
+With the policy `interleaved` both sides are waited for, and the Registrars are put in
+the order of article gg398713 instead: internal DNS (TLS), DHCP (TLS), internal DNS
+(TCP), external DNS (TLS), external DNS (TCP).
+
+Specifications: RFC 2131 sections 3.4 and 4.4.3 (INFORM), RFC 3361 (option 120),
+RFC 2782 (SRV), device reference sections 1, 6 and 8.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from phonesim.config.device_profile import DiscoveryConfig
+from phonesim.device import device_log as log
+from phonesim.device.actions import Action, SendDhcp
+from phonesim.device.device_log import LogRecord
+from phonesim.device.events import (
+    DhcpAnswerKept,
+    DhcpMessageReceived,
+    DiscoveryWanted,
+    DnsAnswerKept,
+    Event,
+    ExchangeEnded,
+    Lease,
+    LookupAnswered,
+    LookupRequested,
+    RegistrarAddress,
+    ServicesLocated,
+    TimerExpired,
+    WebServicesAddress,
+)
+from phonesim.wire.dhcp import (
+    BROADCAST,
+    DhcpMessage,
+    MessageType,
+    Option,
+)
+from phonesim.wire.dns import SrvData
+from phonesim.wire.provisioning import decode_sip_servers, decode_uc_options
+
+Output = Action | Event | LogRecord
+
+
+class DhcpAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What one answer to the INFORM says."""
+
+    server: str
+    web_services: WebServicesAddress | None
+    registrars: tuple[RegistrarAddress, ...]
+
+    @property
+    def has_fqdn(self) -> bool:
+        """Whether the answer can win."""
+        return self.web_services is not None or bool(self.registrars)
+
+
+class _Race(msgspec.Struct, kw_only=True):
+    """One run of the race. `give_up_at` is when DHCP has lost, if nothing better comes."""
+
+    lease: Lease
+    domain: str | None
+    xid: int
+    started_at: float
+    attempt: int
+    inform_at: float | None
+    give_up_at: float | None = None
+    is_answered: bool = False
+    winner: DhcpAnswer | None = None
+    dhcp_is_over: bool = False
+    waiting: set[str]
+    srv: dict[str, tuple[SrvData, ...]]
+    asks_fallback: bool = False
+    fallback: dict[str, bool]
+    is_over: bool = False
+
+
+class Discovery:
+    """Takes `DiscoveryWanted`, gives `ServicesLocated`, and what is to be cached."""
+
+    def __init__(self, config: DiscoveryConfig, mac: bytes, rng: random.Random) -> None:
+        self._config = config
+        self._mac = mac
+        self._rng = rng
+        self._race: _Race | None = None
+
+    # --- the contract ---
+
+    def handle(self, event: Event, now: float) -> list[Output]:
+        """Take one event; return actions, log records and events for the phone."""
+        match event:
+            case DhcpMessageReceived():
+                return self._informed(event, now)
+            case LookupAnswered():
+                return self._looked_up(event, now)
+            case TimerExpired():
+                return self._timer_expired(now)
+            case DiscoveryWanted():
+                return self._begin(event.lease, now)
+            case _:
+                return []
+
+    def next_deadline(self) -> tuple[float, str] | None:
+        """When INFORM is repeated, or DHCP is given up."""
+        race = self._race
+        if race is None or race.dhcp_is_over or race.is_over:
+            return None
+        if race.give_up_at is not None:
+            return race.give_up_at, "give DHCP up"
+        assert race.inform_at is not None
+        return race.inform_at, "repeat INFORM"
+
+    def expects(self, xid: int) -> bool:
+        """Whether a DHCP message with this xid answers the INFORM, late ones included."""
+        return self._race is not None and self._race.xid == xid
+
+    def abandon(self) -> None:
+        """Stop: the address is gone."""
+        self._race = None
+
+    # --- sending ---
+
+    def _begin(self, lease: Lease, now: float) -> list[Output]:
+        config = self._config
+        given = lease.domain if config.domain == "dhcp" else None
+        domain = given or config.sip_domain
+        race = _Race(
+            lease=lease,
+            domain=domain,
+            xid=self._rng.getrandbits(32),
+            started_at=now,
+            attempt=1,
+            inform_at=now + config.inform_delays[0],
+            waiting=set(),
+            srv={},
+            fallback={},
+        )
+        self._race = race
+        out: list[Output] = [
+            log.DISCOVERY_STARTED(
+                domain or "", "no usable cache: INFORM and DNS SRV are asked together"
+            )
+        ]
+        out += self._send_inform(race)
+        if domain is not None:
+            for name in config.srv_names:
+                qname = name.qname.format(domain=domain)
+                race.waiting.add(qname)
+                out.append(
+                    LookupRequested(lookup_id=f"discovery:{qname}", qname=qname, qtype="SRV")
+                )
+        return out
+
+    def _send_inform(self, race: _Race) -> list[Output]:
+        config, address = self._config, race.lease.address
+        message = DhcpMessage(
+            message_type=MessageType.INFORM,
+            xid=race.xid,
+            ciaddr=address,
+            chaddr=self._mac,
+            options={
+                Option.DHCP_MESSAGE_TYPE: bytes((MessageType.INFORM,)),
+                Option.CLIENT_IDENTIFIER: b"\x01" + self._mac,
+                Option.VENDOR_CLASS_IDENTIFIER: config.inform_class.encode("ascii", "replace"),
+                Option.PARAMETER_REQUEST_LIST: bytes(config.inform_parameter_request_list),
+            },
+        )
+        return [
+            log.DHCP_SENT(
+                "INFORM",
+                race.xid,
+                0,
+                address,
+                BROADCAST,
+                config.inform_class,
+                ",".join(map(str, config.inform_parameter_request_list)),
+                race.attempt,
+            ),
+            SendDhcp(message=message, source=address, destination=BROADCAST),
+        ]
+
+    def _timer_expired(self, now: float) -> list[Output]:
+        race, deadline = self._race, self.next_deadline()
+        if race is None or deadline is None or now < deadline[0]:
+            return []
+        if race.give_up_at is None and race.attempt < len(self._config.inform_delays):
+            race.attempt += 1
+            race.inform_at = now + self._config.inform_delays[race.attempt - 1]
+            return self._send_inform(race)
+        race.dhcp_is_over = True
+        out: list[Output] = []
+        if not race.is_answered:
+            out.append(log.DHCP_NO_ANSWER("INFORM", race.attempt))
+            out.append(ExchangeEnded(kind="dhcp_inform", sent=race.attempt, seconds=None))
+        return out + self._conclude(race)
+
+    # --- DHCP answers ---
+
+    def _informed(self, event: DhcpMessageReceived, now: float) -> list[Output]:
+        race, message = self._race, event.message
+        if race is None:
+            return []
+        server = event.source
+        out: list[Output] = [
+            log.DHCP_RECEIVED(
+                message.message_type.name,
+                message.xid,
+                server,
+                event.source,
+                message.yiaddr,
+                ",".join(map(str, message.options)),
+            )
+        ]
+        if message.message_type is not MessageType.ACK:
+            name = message.message_type.name
+            out.append(log.DHCP_IGNORED(name, message.xid, server, "only an ACK answers an INFORM"))
+            return out
+        if not race.is_answered:
+            race.is_answered = True
+            out.append(
+                ExchangeEnded(kind="dhcp_inform", sent=race.attempt, seconds=now - race.started_at)
+            )
+        answer = self._read(message, server, out)
+        if answer.has_fqdn:
+            out.append(
+                DhcpAnswerKept(
+                    server=server, web_services=answer.web_services, registrars=answer.registrars
+                )
+            )
+        source = f"dhcp:{server}"
+        if race.is_over or race.winner is not None:
+            out.append(log.RACE_LOST(source, "ignored: an earlier answer is in use"))
+            return out
+        if not answer.has_fqdn:
+            out.append(log.RACE_LOST(source, "ignored: no FQDN in this answer"))
+            if race.give_up_at is None and not race.dhcp_is_over:
+                race.give_up_at = now + self._config.answer_window
+            return out
+        race.winner = answer
+        race.dhcp_is_over = True
+        out.append(log.RACE_WON(source, "first DHCP answer with an FQDN"))
+        return out + self._conclude(race)
+
+    def _read(self, message: DhcpMessage, server: str, out: list[Output]) -> DhcpAnswer:
+        source = f"dhcp:{server}"
+        web_services = None
+        option_43 = message.options.get(Option.VENDOR_SPECIFIC_INFORMATION)
+        if option_43 is None:
+            out.append(log.OPTION_MISSING(server, 43))
+        else:
+            web_services = self._read_option_43(option_43, server, source, out)
+        registrars: tuple[RegistrarAddress, ...] = ()
+        option_120 = message.options.get(Option.SIP_SERVERS)
+        if option_120 is None:
+            out.append(log.OPTION_MISSING(server, 120))
+        else:
+            registrars = self._read_option_120(option_120, server, source, out)
+        return DhcpAnswer(server=server, web_services=web_services, registrars=registrars)
+
+    def _read_option_43(
+        self, data: bytes, server: str, source: str, out: list[Output]
+    ) -> WebServicesAddress | None:
+        options = decode_uc_options(data)
+        warnings = list(options.warnings)
+        address = None
+        # Its own name in sub-option 1 shows that the option is meant for this class [inferred].
+        if options.uc_identifier != self._config.inform_class:
+            given = options.uc_identifier
+            warnings.append(
+                f"sub-option 1 is {given!r}, not {self._config.inform_class!r}: option not used"
+            )
+        elif (
+            options.url_scheme is None
+            or options.web_server_fqdn is None
+            or options.web_server_port is None
+            or options.cert_prov_rel_path is None
+        ):
+            warnings.append("no URL can be built from it: option not used")
+        else:
+            address = WebServicesAddress(
+                scheme=options.url_scheme,
+                host=options.web_server_fqdn,
+                port=options.web_server_port,
+                path=options.cert_prov_rel_path,
+                source=source,
+            )
+        url = "" if address is None else address.url
+        out.append(log.OPTION_43(server, data.hex(), url, options.uc_identifier or ""))
+        out.extend(log.OPTION_WARNING(server, 43, warning) for warning in warnings)
+        return address
+
+    def _read_option_120(
+        self, data: bytes, server: str, source: str, out: list[Output]
+    ) -> tuple[RegistrarAddress, ...]:
+        config = self._config
+        servers = decode_sip_servers(data)
+        warnings = list(servers.warnings)
+        names = servers.names
+        if names and data[:1] != b"\0" and not config.accepts_raw_names:
+            warnings.append("text without encoding byte: option not used")
+            names = ()
+        if servers.addresses:
+            warnings.append("addresses are of no use: TLS needs a name")
+        if len(names) > config.maximum_registrars:
+            warnings.append(f"only the first {config.maximum_registrars} names are used")
+            names = names[: config.maximum_registrars]
+        out.append(log.OPTION_120(server, data.hex(), "+".join(names)))
+        out.extend(log.OPTION_WARNING(server, 120, warning) for warning in warnings)
+        return tuple(
+            RegistrarAddress(host=name, port=config.registrar_port, transport="tls", source=source)
+            for name in names
+        )
+
+    # --- DNS answers ---
+
+    def _looked_up(self, event: LookupAnswered, now: float) -> list[Output]:
+        race = self._race
+        if race is None:
+            return []
+        if race.is_over:
+            if event.records:
+                return [log.RACE_LOST(f"dns:{event.qname}", "ignored: a DHCP answer is in use")]
+            return []
+        race.waiting.discard(event.lookup_id.partition(":")[2])
+        if event.qtype == "SRV":
+            # RFC 2782: a target of "." says that the service is decidedly not available.
+            race.srv[event.lookup_id.partition(":")[2]] = tuple(
+                record.data
+                for record in event.records
+                if isinstance(record.data, SrvData) and record.data.target
+            )
+        else:
+            race.fallback[event.lookup_id.partition(":")[2]] = bool(event.records)
+        return self._conclude(race)
+
+    # --- the decision ---
+
+    def _conclude(self, race: _Race) -> list[Output]:
+        """End the race if everything that can still change its result is in."""
+        if not race.dhcp_is_over:
+            return []
+        winner = race.winner
+        dhcp_suffices = (
+            winner is not None
+            and winner.web_services is not None
+            and bool(winner.registrars)
+            and self._config.registrar_order == "first-dhcp-answer"
+        )
+        out: list[Output] = []
+        from_dns: tuple[RegistrarAddress, ...] = ()
+        if not dhcp_suffices:
+            if race.waiting:
+                return []
+            if not race.asks_fallback and not any(race.srv.values()) and race.domain is not None:
+                return self._ask_fallback(race)
+            from_dns = self._dns_registrars(race)
+            if winner is None and from_dns:
+                detail = "no DHCP answer carried an FQDN"
+                out.append(log.RACE_WON(from_dns[0].source, detail))
+        race.is_over = True
+        if winner is None or not winner.registrars:
+            registrars = from_dns
+        elif self._config.registrar_order == "interleaved":
+            registrars = interleave_registrars(from_dns, winner.registrars, self._internal(race))
+        else:
+            registrars = winner.registrars
+        web_services = None if winner is None else winner.web_services
+        if web_services is None and from_dns and self._config.web_services_fallback == "dns":
+            web_services = WebServicesAddress(
+                scheme="https",
+                host=from_dns[0].host,
+                port=443,
+                path=self._config.cert_prov_rel_path,
+                source=from_dns[0].source,
+            )
+        if from_dns:
+            out.append(DnsAnswerKept(registrars=from_dns))
+        if web_services is None:
+            out.append(log.WEB_SERVICES_NOT_LOCATED(self._why_not(race, 43)))
+        else:
+            out.append(log.WEB_SERVICES_LOCATED(web_services.url, web_services.source))
+        if not registrars:
+            out.append(log.REGISTRAR_NOT_LOCATED(self._why_not(race, 120)))
+        for order, registrar in enumerate(registrars, 1):
+            out.append(
+                log.REGISTRAR_LOCATED(
+                    order,
+                    f"{registrar.host}:{registrar.port}",
+                    registrar.transport,
+                    registrar.source,
+                )
+            )
+        out.append(ServicesLocated(web_services=web_services, registrars=registrars))
+        return out
+
+    def _ask_fallback(self, race: _Race) -> list[Output]:
+        race.asks_fallback = True
+        out: list[Output] = []
+        for name in self._config.fallback_names:
+            qname = name.qname.format(domain=race.domain)
+            race.waiting.add(qname)
+            out.append(LookupRequested(lookup_id=f"discovery:{qname}", qname=qname, qtype="A"))
+        return out or self._conclude(race)
+
+    def _dns_registrars(self, race: _Race) -> tuple[RegistrarAddress, ...]:
+        found: list[RegistrarAddress] = []
+        for name in self._config.srv_names:
+            qname = name.qname.format(domain=race.domain)
+            for target in order_targets(race.srv.get(qname, ()), self._rng):
+                found.append(
+                    RegistrarAddress(
+                        host=target.target,
+                        port=target.port,
+                        transport=name.transport,
+                        source=f"dns:{qname}",
+                    )
+                )
+        if not found:
+            for fallback in self._config.fallback_names:
+                qname = fallback.qname.format(domain=race.domain)
+                if race.fallback.get(qname):
+                    found.append(
+                        RegistrarAddress(
+                            host=qname, port=fallback.port, transport="tls", source=f"dns:{qname}"
+                        )
+                    )
+        return tuple(found)
+
+    def _internal(self, race: _Race) -> frozenset[str]:
+        return frozenset(
+            f"dns:{name.qname.format(domain=race.domain)}"
+            for name in self._config.srv_names
+            if name.scope == "internal"
+        )
+
+    def _why_not(self, race: _Race, option: int) -> str:
+        if not race.is_answered:
+            dhcp = "no DHCP server answered the INFORM"
+        elif race.winner is None:
+            dhcp = "no DHCP answer carried an FQDN"
+        else:
+            dhcp = f"the DHCP answer of {race.winner.server} has no usable option {option}"
+        if race.domain is None:
+            dns = "no domain to ask DNS for"
+        elif self._dns_registrars(race):
+            dns = "the DNS answer is not used for it"
+        else:
+            dns = f"DNS has no record for a Registrar of {race.domain}"
+        return f"{dhcp}; {dns}"
+
+
+def order_targets(targets: Iterable[SrvData], rng: random.Random) -> list[SrvData]:
+    """Put SRV targets in the order of RFC 2782: by priority, then at random by weight."""
+    ordered: list[SrvData] = []
+    by_priority: dict[int, list[SrvData]] = {}
+    for target in targets:
+        by_priority.setdefault(target.priority, []).append(target)
+    for priority in sorted(by_priority):
+        # Weight 0 goes first, so that it has a small chance of being chosen.
+        group = sorted(by_priority[priority], key=lambda target: target.weight)
+        while len(group) > 1:
+            chosen = rng.randint(0, sum(target.weight for target in group))
+            running = 0
+            for index, target in enumerate(group):
+                running += target.weight
+                if running >= chosen:
+                    ordered.append(group.pop(index))
+                    break
+        ordered += group
+    return ordered
+
+
+def interleave_registrars(
+    from_dns: Sequence[RegistrarAddress],
+    from_dhcp: Sequence[RegistrarAddress],
+    internal: frozenset[str],
+) -> tuple[RegistrarAddress, ...]:
+    """Put Registrars in the order of article gg398713; `internal` are the internal DNS sources."""
+    ranked = [
+        (from_dns, "tls", True),
+        (from_dhcp, "tls", None),
+        (from_dns, "tcp", True),
+        (from_dhcp, "tcp", None),
+        (from_dns, "tls", False),
+        (from_dns, "tcp", False),
+    ]
+    return tuple(
+        registrar
+        for group, transport, is_internal in ranked
+        for registrar in group
+        if registrar.transport == transport
+        and (is_internal is None or (registrar.source in internal) is is_internal)
+    )

@@ -1,0 +1,523 @@
+"""The phone: joins the sub-machines into one boot.
+
+    ip -> time -> discovery -> chain -> ticket -> certificate -> register -> commit
+
+An event goes to the sub-machine it belongs to; what that returns for its siblings comes
+back here and is routed on, until only actions and observations are left. Records become
+`WriteLog`, stamped with the clock that the phone believes.
+
+Where a boot can fail, and what follows:
+
+    ip           no-lease                 AutoIP; goes on when a server answers later
+    time         clock-not-set            the boot goes on with a wrong clock
+    discovery    web-services-not-located again after the profile's retry delay
+    chain..certificate                    again after the delay, or never: a wrong PIN
+                                          needs a person
+    register     registrar-not-located, ...  again after the delay
+
+A failure with addresses from the cache makes the cache unusable: discovery runs at once.
+
+Specifications: device reference sections 1 and 3.5.
+"""
+
+from __future__ import annotations
+
+import random
+
+from phonesim.config.device_profile import DeviceProfile
+from phonesim.device import device_log as log
+from phonesim.device.actions import Action, WriteLog
+from phonesim.device.cache import Cache
+from phonesim.device.clock import PhoneClock
+from phonesim.device.device_log import LogRecord
+from phonesim.device.dhcp_client import DhcpClient
+from phonesim.device.discovery import Discovery
+from phonesim.device.events import (
+    AddressProbed,
+    AddressWanted,
+    BootFailed,
+    CacheLoaded,
+    CacheUnusable,
+    CertificateIssued,
+    CertificateRequestMade,
+    ClockSet,
+    CommitWanted,
+    ConnectionClosed,
+    ConnectionFailed,
+    ConnectionOpened,
+    DhcpAnswerKept,
+    DhcpMessageReceived,
+    DiscoveryWanted,
+    DisplayShowed,
+    DnsAnswerKept,
+    DnsResponseReceived,
+    Event,
+    HttpFailed,
+    HttpResponseReceived,
+    Lease,
+    LeaseBound,
+    LeaseFailed,
+    LeaseLost,
+    LookupAnswered,
+    LookupRequested,
+    MalformedReceived,
+    NtpPacketReceived,
+    Observation,
+    PowerApplied,
+    PoweredOff,
+    Registered,
+    RegistrationAbandoned,
+    RegistrationEnded,
+    RegistrationFailed,
+    RegistrationWanted,
+    ServicesLocated,
+    ShutdownRequested,
+    SignedIn,
+    SignInFailed,
+    SignInWanted,
+    SipMessageReceived,
+    StageEnded,
+    StageEntered,
+    TimerExpired,
+    TimeWanted,
+)
+from phonesim.device.outcome import FailureReason, Stage
+from phonesim.device.registration import Registration
+from phonesim.device.resolver import Resolver
+from phonesim.device.sign_in import SignIn
+from phonesim.wire.dhcp import BOOTREPLY, format_mac
+
+Output = Action | Observation
+Machine = DhcpClient | Resolver | PhoneClock | Discovery | SignIn | Registration | Cache
+
+# What waiting cannot mend: someone has to type another PIN, or an administrator has to act.
+_NEEDS_A_PERSON = frozenset(
+    {
+        FailureReason.PIN_INCORRECT,
+        FailureReason.PIN_LOCKED,
+        FailureReason.PIN_EXPIRED,
+        FailureReason.PIN_NOT_SET,
+        FailureReason.PIN_NOT_ENABLED,
+        FailureReason.PIN_NOT_UNIQUE,
+        FailureReason.USER_UNKNOWN,
+        FailureReason.USER_DISABLED,
+    }
+)
+
+
+class Phone:
+    """One phone, from power-on to power-off."""
+
+    def __init__(
+        self, profile: DeviceProfile, mac: bytes, number: str, pin: str, rng: random.Random
+    ) -> None:
+        self._profile = profile
+        self._mac = mac
+        self._rng = rng
+        self._dhcp = DhcpClient(profile.dhcp, mac, rng)
+        self._resolver = Resolver(profile.resolver, rng)
+        self._clock = PhoneClock(profile.clock)
+        self._discovery = Discovery(profile.discovery, mac, rng)
+        self._cache = Cache(profile.discovery.cert_prov_rel_path)
+        believed = self._clock.believed
+        self._sign_in = SignIn(profile.sign_in, mac, number, pin, rng, believed)
+        user_agent = profile.user_agent.replace("{firmware}", profile.firmware)
+        self._registration = Registration(profile.registration, mac, pin, user_agent, rng, believed)
+        self._deadlines: dict[Machine, tuple[float, str]] = {}
+        self._powered_at = 0.0
+        self._lease: Lease | None = None
+        self._cached: ServicesLocated | None = None
+        self._services: ServicesLocated | None = None
+        self._identity: CertificateIssued | None = None
+        self._stage: Stage | None = None
+        self._stage_began_at = 0.0
+        self._is_signed_in = False
+        self._is_shutting_down = False
+        self._retry_at: float | None = None
+
+    # --- the contract ---
+
+    def handle(self, event: Event, now: float) -> list[Output]:
+        """Take one event; return actions for the world, and observations."""
+        out: list[Output] = []
+        match event:
+            case TimerExpired():
+                self._timer_expired(event, now, out)
+            case DhcpMessageReceived():
+                self._dhcp_received(event, now, out)
+            case DnsResponseReceived():
+                self._run(self._resolver, event, now, out)
+            case HttpResponseReceived() | HttpFailed() | CertificateRequestMade():
+                self._run(self._sign_in, event, now, out)
+            case (
+                SipMessageReceived() | ConnectionOpened() | ConnectionFailed() | ConnectionClosed()
+            ):
+                self._run(self._registration, event, now, out)
+            case AddressProbed():
+                self._run(self._dhcp, event, now, out)
+            case NtpPacketReceived():
+                self._run(self._clock, event, now, out)
+            case MalformedReceived():
+                self._malformed(event, now, out)
+            case PowerApplied():
+                self._power_applied(event, now, out)
+            case ShutdownRequested():
+                self._shut_down(event, now, out)
+            case _:
+                raise TypeError(f"no world event: {type(event).__name__}")
+        return out
+
+    def next_deadline(self) -> tuple[float, str] | None:
+        """When the next timer is due, and which."""
+        earliest: tuple[float, str] | None = None
+        if self._retry_at is not None:
+            earliest = (self._retry_at, "begin the boot again")
+        for deadline in self._deadlines.values():
+            if earliest is None or deadline < earliest:
+                earliest = deadline
+        return earliest
+
+    # --- routing ---
+
+    def _run(self, machine: Machine, event: Event, now: float, out: list[Output]) -> None:
+        """Give an event to a sub-machine and route what it returns."""
+        results = machine.handle(event, now)
+        deadline = machine.next_deadline()
+        if deadline is None:
+            self._deadlines.pop(machine, None)
+        else:
+            self._deadlines[machine] = deadline
+        for result in results:
+            if isinstance(result, LogRecord):
+                self._log(result, now, out)
+            elif isinstance(result, Action):
+                out.append(result)
+            elif isinstance(result, Observation):
+                self._observed(result, now, out)
+            else:
+                self._route(result, now, out)
+
+    def _route(self, event: Event, now: float, out: list[Output]) -> None:
+        match event:
+            case LookupRequested():
+                self._run(self._resolver, event, now, out)
+            case LookupAnswered():
+                owner = event.lookup_id.partition(":")[0]
+                self._run(self._lookup_owner(owner), event, now, out)
+            case LeaseBound():
+                self._lease_bound(event, now, out)
+            case LeaseFailed():
+                detail = "no DHCP server answered"
+                if event.auto_ip is not None:
+                    detail += f"; using {event.auto_ip}"
+                retry = self._profile.dhcp.auto_ip_retry_interval
+                self._fail(Stage.IP, FailureReason.NO_LEASE, detail, retry, now, out)
+            case LeaseLost():
+                self._lease_lost(event, now, out)
+            case CacheLoaded():
+                self._cached = event.services
+                self._enter(Stage.IP, now, out)
+                wanted = AddressWanted(cached_address=event.address)
+                self._run(self._dhcp, wanted, now, out)
+            case ClockSet():
+                self._clock_set(event, now, out)
+            case DhcpAnswerKept() | DnsAnswerKept():
+                self._run(self._cache, event, now, out)
+            case ServicesLocated():
+                self._located(event, now, out)
+            case CertificateIssued():
+                self._identity = event
+                self._register(now, out)
+            case SignInFailed():
+                self._failed(event.stage, event.reason, event.detail, now, out)
+            case Registered():
+                self._registered(event, now, out)
+            case RegistrationFailed():
+                self._failed(Stage.REGISTER, event.reason, event.detail, now, out)
+            case RegistrationEnded():
+                self._power_off(now, out)
+            case _:
+                raise TypeError(f"no sub-machine takes {type(event).__name__}")
+
+    def _lookup_owner(self, owner: str) -> Machine:
+        match owner:
+            case "discovery":
+                return self._discovery
+            case "sign_in":
+                return self._sign_in
+            case "registration":
+                return self._registration
+            case _:
+                return self._clock
+
+    def _timer_expired(self, event: TimerExpired, now: float, out: list[Output]) -> None:
+        if self._retry_at is not None and now >= self._retry_at:
+            self._retry_at = None
+            self._after_time(now, out)
+        for machine in [m for m, (at, _) in self._deadlines.items() if at <= now]:
+            self._run(machine, event, now, out)
+
+    def _dhcp_received(self, event: DhcpMessageReceived, now: float, out: list[Output]) -> None:
+        message = event.message
+        if message.op != BOOTREPLY:
+            record = log.DHCP_IGNORED(
+                message.message_type.name, message.xid, event.source, "no reply: op is not 2"
+            )
+            self._log(record, now, out)
+        elif self._discovery.expects(message.xid):
+            self._run(self._discovery, event, now, out)
+        else:
+            self._run(self._dhcp, event, now, out)
+
+    def _malformed(self, event: MalformedReceived, now: float, out: list[Output]) -> None:
+        record = log.MALFORMED(event.protocol, event.source, event.size, event.reason)
+        self._log(record, now, out)
+        if event.protocol == "sip":
+            self._run(self._registration, event, now, out)
+
+    # --- what is shown, logged and observed ---
+
+    def _log(self, record: LogRecord, now: float, out: list[Output]) -> None:
+        out.append(
+            WriteLog(
+                record=record,
+                clock=self._clock.believed(now),
+                tick=int((now - self._powered_at) * 1000),
+            )
+        )
+
+    def _show(self, text: str, now: float, out: list[Output]) -> None:
+        if text:
+            self._log(log.DISPLAY(text), now, out)
+            out.append(DisplayShowed(text=text))
+
+    def _observed(self, observation: Observation, now: float, out: list[Output]) -> None:
+        match observation:
+            case StageEntered():
+                self._enter(observation.stage, now, out)
+            case StageEnded():
+                self._end(observation, now, out)
+            case _:
+                out.append(observation)
+
+    def _enter(self, stage: Stage, now: float, out: list[Output]) -> None:
+        self._stage = stage
+        self._stage_began_at = now
+        out.append(StageEntered(stage=stage))
+        display = self._profile.display
+        match stage:
+            case Stage.IP:
+                self._show(display.acquiring, now, out)
+            case Stage.CHAIN:
+                self._show(display.locating, now, out)
+            case Stage.REGISTER:
+                self._show(display.connecting, now, out)
+            case _:
+                pass
+
+    def _end(self, ended: StageEnded, now: float, out: list[Output]) -> None:
+        self._stage = None
+        seconds = now - self._stage_began_at
+        result = ended.reason or ("skipped" if ended.skipped else "ok")
+        self._log(log.STAGE_ENDED(ended.stage, result, seconds), now, out)
+        out.append(ended)
+
+    def _skip(self, stage: Stage, now: float, out: list[Output]) -> None:
+        self._enter(stage, now, out)
+        self._end(StageEnded(stage=stage, skipped=True), now, out)
+
+    # --- the boot ---
+
+    def _power_applied(self, event: PowerApplied, now: float, out: list[Output]) -> None:
+        profile = self._profile
+        self._powered_at = now
+        self._clock.power_on(now)
+        mac = format_mac(self._mac)
+        record = log.POWER_APPLIED(profile.vendor, profile.model, profile.firmware, mac)
+        self._log(record, now, out)
+        self._run(self._cache, event, now, out)
+
+    def _lease_bound(self, event: LeaseBound, now: float, out: list[Output]) -> None:
+        lease = event.lease
+        self._lease = lease
+        self._run(self._resolver, event, now, out)
+        self._run(self._cache, event, now, out)
+        duration = lease.expires_at - now
+        forever = duration == float("inf")
+        self._log(
+            log.DHCP_LEASE(
+                lease.address,
+                lease.subnet_mask,
+                lease.server,
+                -1 if forever else int(lease.t1_at - now),
+                -1 if forever else int(lease.t2_at - now),
+                -1 if forever else int(duration),
+            ),
+            now,
+            out,
+        )
+        if event.is_renewal:
+            return
+        self._log(
+            log.DHCP_LEASE_OPTIONS(
+                ",".join(lease.routers),
+                ",".join(lease.dns_servers),
+                lease.domain or "",
+                ",".join(lease.ntp_servers),
+            ),
+            now,
+            out,
+        )
+        if self._stage is not Stage.IP:
+            self._enter(Stage.IP, now, out)
+        self._end(StageEnded(stage=Stage.IP), now, out)
+        self._enter(Stage.TIME, now, out)
+        self._run(self._clock, TimeWanted(lease=lease), now, out)
+
+    def _clock_set(self, event: ClockSet, now: float, out: list[Output]) -> None:
+        reason = FailureReason.CLOCK_NOT_SET if event.offset is None else None
+        self._end(StageEnded(stage=Stage.TIME, reason=reason), now, out)
+        self._after_time(now, out)
+
+    def _after_time(self, now: float, out: list[Output]) -> None:
+        if self._cached is not None:
+            self._services = self._cached
+            self._skip(Stage.DISCOVERY, now, out)
+            self._sign_in_at(now, out)
+        else:
+            self._discover(now, out)
+
+    def _discover(self, now: float, out: list[Output]) -> None:
+        assert self._lease is not None
+        self._enter(Stage.DISCOVERY, now, out)
+        self._run(self._discovery, DiscoveryWanted(lease=self._lease), now, out)
+
+    def _located(self, event: ServicesLocated, now: float, out: list[Output]) -> None:
+        if event.web_services is None:
+            detail = "neither DHCP nor DNS gave the Web Services URL"
+            reason = FailureReason.WEB_SERVICES_NOT_LOCATED
+            self._failed(Stage.DISCOVERY, reason, detail, now, out)
+            return
+        self._services = event
+        self._end(StageEnded(stage=Stage.DISCOVERY), now, out)
+        self._sign_in_at(now, out)
+
+    def _sign_in_at(self, now: float, out: list[Output]) -> None:
+        assert self._lease is not None
+        assert self._services is not None
+        assert self._services.web_services is not None
+        wanted = SignInWanted(web_services=self._services.web_services, source=self._lease.address)
+        self._run(self._sign_in, wanted, now, out)
+
+    def _register(self, now: float, out: list[Output]) -> None:
+        assert self._lease is not None
+        assert self._services is not None
+        assert self._identity is not None
+        self._enter(Stage.REGISTER, now, out)
+        if not self._services.registrars:
+            detail = "authenticated, but neither DHCP nor DNS gave a Registrar"
+            reason = FailureReason.REGISTRAR_NOT_LOCATED
+            self._failed(Stage.REGISTER, reason, detail, now, out)
+            return
+        wanted = RegistrationWanted(
+            registrars=self._services.registrars,
+            sip_uri=self._identity.sip_uri,
+            certificate=self._identity.certificate,
+            chain=self._identity.chain,
+            source=self._lease.address,
+        )
+        self._run(self._registration, wanted, now, out)
+
+    def _registered(self, event: Registered, now: float, out: list[Output]) -> None:
+        if self._is_signed_in:
+            return
+        assert self._services is not None
+        assert self._services.web_services is not None
+        assert self._identity is not None
+        sip_uri = self._identity.sip_uri
+        self._end(StageEnded(stage=Stage.REGISTER), now, out)
+        self._enter(Stage.COMMIT, now, out)
+        # The Registrar in use is tried first the next time.
+        others = tuple(r for r in self._services.registrars if r != event.registrar)
+        commit = CommitWanted(
+            web_services=self._services.web_services,
+            registrars=(event.registrar, *others),
+            sip_uri=sip_uri,
+        )
+        self._run(self._cache, commit, now, out)
+        self._end(StageEnded(stage=Stage.COMMIT), now, out)
+        self._is_signed_in = True
+        registrar = f"{event.registrar.host}:{event.registrar.port}"
+        self._log(log.SIGNED_IN(sip_uri, registrar, now - self._powered_at), now, out)
+        self._show(self._profile.display.signed_in, now, out)
+        out.append(SignedIn(sip_uri=sip_uri, registrar=registrar))
+
+    # --- failing ---
+
+    def _failed(
+        self, stage: Stage, reason: FailureReason, detail: str, now: float, out: list[Output]
+    ) -> None:
+        """Fail the boot, or ask the network if it was the cache that misled the phone."""
+        needs_a_person = reason in _NEEDS_A_PERSON
+        if self._cached is not None and not needs_a_person:
+            self._cached = None
+            self._end(StageEnded(stage=stage, reason=reason), now, out)
+            self._run(self._cache, CacheUnusable(detail=f"{stage}: {detail}"), now, out)
+            self._discover(now, out)
+            return
+        retry = None if needs_a_person else self._profile.retry_delay * self._rng.uniform(1, 1.2)
+        if retry is not None:
+            self._retry_at = now + retry
+        self._fail(stage, reason, detail, retry, now, out)
+
+    def _fail(
+        self,
+        stage: Stage,
+        reason: FailureReason,
+        detail: str,
+        retry: float | None,
+        now: float,
+        out: list[Output],
+    ) -> None:
+        if self._stage is stage:
+            self._end(StageEnded(stage=stage, reason=reason), now, out)
+        display = self._profile.display
+        self._show(display.failures.get(reason, display.failure), now, out)
+        plan = "not again until a person acts" if retry is None else f"again in {retry:.0f} s"
+        self._log(log.BOOT_FAILED(stage, reason, detail, plan), now, out)
+        out.append(BootFailed(stage=stage, reason=reason, detail=detail, retry_in=retry))
+
+    def _lease_lost(self, event: LeaseLost, now: float, out: list[Output]) -> None:
+        for machine in (self._resolver, self._clock, self._discovery, self._sign_in):
+            machine.abandon()
+            self._deadlines.pop(machine, None)
+        self._retry_at = None
+        self._run(self._registration, RegistrationAbandoned(), now, out)
+        self._lease = None
+        self._cached = self._services if self._is_signed_in else None
+        if self._stage is not None:
+            ended = StageEnded(stage=self._stage, reason=FailureReason.LEASE_LOST)
+            self._end(ended, now, out)
+        self._is_signed_in = False
+        self._enter(Stage.IP, now, out)
+
+    # --- ending ---
+
+    def _shut_down(self, event: ShutdownRequested, now: float, out: list[Output]) -> None:
+        if self._is_shutting_down:
+            return
+        self._is_shutting_down = True
+        self._retry_at = None
+        self._log(log.SHUTDOWN(), now, out)
+        for machine in (self._clock, self._discovery, self._sign_in):
+            machine.abandon()
+            self._deadlines.pop(machine, None)
+        self._run(self._registration, event, now, out)
+
+    def _power_off(self, now: float, out: list[Output]) -> None:
+        event = ShutdownRequested()
+        self._run(self._cache, event, now, out)
+        self._run(self._dhcp, event, now, out)
+        self._resolver.abandon()
+        self._deadlines.clear()
+        out.append(PoweredOff())

@@ -1,0 +1,641 @@
+"""The virtual world: phones and a mock site in simulated time, without sockets or threads.
+
+A heap holds what will happen and when. Taking the next entry moves the clock there; an
+event is handled, its actions are performed, and each performed action puts later entries
+on the heap: a datagram arrives after the link's latency and jitter, or is lost; a stream
+loses nothing but needs its handshake first. Machines are woken at their deadlines. All
+randomness comes from the seed, so a run repeats exactly.
+
+TLS is played by its rules: a server shows the certificate that its listener names, a
+phone accepts it if its trust chain, the name and the clock it believes permit it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
+from typing import Any
+
+from phonesim.config.fleet_profile import Links
+from phonesim.device import actions as do
+from phonesim.device import events as on
+from phonesim.device.outcome import ConnectFailure
+from phonesim.device.phone import Output, Phone
+from phonesim.errors import DecodeError
+from phonesim.mocksite import exchange as site_side
+from phonesim.mocksite.site import Site
+from phonesim.wire.dhcp import BROADCAST
+from phonesim.world import Observer, PhoneDisk, PhoneSpec, RunLimits, new_phone
+
+_PROBE_SECONDS = 0.2
+_POWER_OFF_SECONDS = 1.0
+_SHUTDOWN_SECONDS = 10.0
+_EVENTS_PER_PROGRESS = 2000
+_DAY = 86400
+_SERVER_CERTIFICATE_DAYS = 365
+_NO_LISTENER = "no server listens there"
+
+
+class VirtualAuthority:
+    """A certificate authority without cryptography: its certificates are readable text."""
+
+    def chain(self) -> bytes:
+        """The chain that phones of the virtual world come to trust."""
+        return b"virtual chain"
+
+    def request_subject(self, csr: bytes) -> str:
+        """The subject of a request made by this world."""
+        kind, _, subject = csr.decode("utf-8", "replace").partition(" ")
+        if kind != "csr" or not subject:
+            raise DecodeError("not a certificate request of the virtual world")
+        return subject
+
+    def issue(self, csr: bytes, not_before: int, not_after: int) -> bytes:
+        """A certificate for the request's subject."""
+        return f"certificate {not_before} {not_after} {self.request_subject(csr)}".encode()
+
+    def subject(self, certificate: bytes, now: int) -> str | None:
+        """The subject of a certificate made by `issue`, if valid at `now`."""
+        parts = certificate.decode("utf-8", "replace").split(" ", 3)
+        if len(parts) != 4 or parts[0] != "certificate":
+            return None
+        return parts[3] if int(parts[1]) <= now <= int(parts[2]) else None
+
+
+class _PhoneNode:
+    """A phone in its place: its disk, its address, its open streams."""
+
+    __slots__ = (
+        "address",
+        "boot",
+        "disk",
+        "exchanges",
+        "is_settled",
+        "phone",
+        "recent",
+        "spec",
+        "streams",
+        "wake_at",
+    )
+
+    def __init__(self, spec: PhoneSpec, disk: PhoneDisk) -> None:
+        self.spec = spec
+        self.disk = disk
+        self.boot = 0
+        self.phone: Phone | None = None
+        self.address: str | None = None
+        self.wake_at: float | None = None
+        self.is_settled = False
+        self.streams: dict[int, _Stream] = {}
+        self.exchanges: set[int] = set()
+        self.recent: deque[tuple[float, on.Event]] = deque(maxlen=16)
+
+
+class _ServerNode:
+    """A server in its place."""
+
+    __slots__ = ("name", "server", "wake_at")
+
+    def __init__(self, name: str, server: site_side.Server) -> None:
+        self.name = name
+        self.server = server
+        self.wake_at: float | None = None
+
+
+class _Stream:
+    """An open SIP connection."""
+
+    __slots__ = ("connection_id", "node", "server", "stream_id")
+
+    def __init__(
+        self, node: _PhoneNode, connection_id: int, server: _ServerNode, stream_id: int
+    ) -> None:
+        self.node = node
+        self.connection_id = connection_id
+        self.server = server
+        self.stream_id = stream_id
+
+
+class _Exchange:
+    """An HTTP exchange under way."""
+
+    __slots__ = ("boot", "exchange_id", "node")
+
+    def __init__(self, node: _PhoneNode, exchange_id: int) -> None:
+        self.node = node
+        self.boot = node.boot
+        self.exchange_id = exchange_id
+
+
+Entry = tuple[float, int, Callable[..., None], tuple[Any, ...]]
+
+
+class _World:
+    def __init__(
+        self,
+        specs: Sequence[PhoneSpec],
+        site: Site,
+        disk_for: Callable[[str], PhoneDisk],
+        observer: Observer,
+        limits: RunLimits,
+        links: Links,
+        seed: int,
+    ) -> None:
+        self.site = site
+        self.observer = observer
+        self.limits = limits
+        self.rng = random.Random(f"{seed}/links")
+        self.latency = links.latency
+        self.jitter = links.jitter
+        self.loss = links.loss
+        self.now = 0.0
+        self.heap: list[Entry] = []
+        self.sequence = 0
+        self.nodes = [_PhoneNode(spec, disk_for(spec.phone_id)) for spec in specs]
+        self.by_mac = {node.spec.mac: node for node in self.nodes}
+        self.by_id = {node.spec.phone_id: node for node in self.nodes}
+        self.by_address: dict[str, _PhoneNode] = {}
+        self.unsettled = len(self.nodes)
+        self.powered = 0
+        self.last_id = 0
+        self.streams: dict[int, _Stream] = {}
+        self.exchanges: dict[int, _Exchange] = {}
+        nodes: dict[int, _ServerNode] = {}
+        self.dhcp: list[tuple[str, _ServerNode]] = []
+        self.listeners: dict[tuple[str, str, int], tuple[site_side.Listener, _ServerNode]] = {}
+        for listener in site.listeners:
+            server = nodes.setdefault(
+                id(listener.server), _ServerNode(listener.name, listener.server)
+            )
+            if listener.protocol == "dhcp":
+                self.dhcp.append((listener.address, server))
+            if not listener.refuses:
+                key = (listener.protocol, listener.address, listener.port)
+                self.listeners[key] = (listener, server)
+
+    # --- time ---
+
+    def at(self, when: float, perform: Callable[..., None], *arguments: Any) -> None:
+        self.sequence += 1
+        heappush(self.heap, (when, self.sequence, perform, arguments))
+
+    def delay(self) -> float:
+        """One way over a link."""
+        return self.latency + self.jitter * self.rng.random()
+
+    def is_lost(self) -> bool:
+        return self.loss > 0 and self.rng.random() < self.loss
+
+    def step(self) -> None:
+        when, _, perform, arguments = heappop(self.heap)
+        self.now = when
+        perform(*arguments)
+
+    # --- phones ---
+
+    def power_on(self, node: _PhoneNode) -> None:
+        node.boot += 1
+        node.phone = new_phone(node.spec, node.boot)
+        node.wake_at = None
+        self.powered += 1
+        self.observer.boot_started(node.spec.phone_id, node.boot, self.now)
+        self.to_phone(node, node.boot, on.PowerApplied(files=node.disk.files()))
+
+    def power_off(self, node: _PhoneNode) -> None:
+        """Cut the power: the phone says nothing any more, its peers notice what they can."""
+        if node.phone is None:
+            return
+        node.phone = None
+        self.powered -= 1
+        for stream in list(node.streams.values()):
+            self.close_stream(stream)
+        for exchange_id in node.exchanges:
+            self.exchanges.pop(exchange_id, None)
+        node.exchanges.clear()
+        if node.address is not None:
+            self.by_address.pop(node.address, None)
+            node.address = None
+
+    def to_phone(self, node: _PhoneNode, boot: int, event: on.Event) -> None:
+        phone = node.phone
+        if phone is None or node.boot != boot:
+            return
+        node.recent.append((self.now, event))
+        try:
+            outputs = phone.handle(event, self.now)
+        except Exception as error:  # the contract: one phone is lost, the fleet goes on
+            self.crash(node, error)
+            return
+        self.perform(node, outputs)
+        if node.phone is not None:
+            self.wake_phone_at(node, phone.next_deadline())
+
+    def wake_phone_at(self, node: _PhoneNode, deadline: tuple[float, str] | None) -> None:
+        # A wake that comes too early looks again: cheaper than to withdraw it from the heap.
+        if deadline is not None and (node.wake_at is None or deadline[0] < node.wake_at):
+            node.wake_at = deadline[0]
+            if deadline[0] != float("inf"):
+                self.at(max(deadline[0], self.now), self.wake_phone, node, node.boot, deadline[0])
+
+    def wake_phone(self, node: _PhoneNode, boot: int, planned: float) -> None:
+        if node.phone is None or node.boot != boot or node.wake_at != planned:
+            return
+        node.wake_at = None
+        deadline = node.phone.next_deadline()
+        if deadline is not None and deadline[0] <= self.now:
+            self.to_phone(node, boot, on.TimerExpired())
+        else:
+            self.wake_phone_at(node, deadline)
+
+    def crash(self, node: _PhoneNode, error: Exception) -> None:
+        trace = "\n".join(f"{now:.6f} {event!r}" for now, event in node.recent)
+        node.disk.write_file("crash.txt", f"{error!r}\n{trace}\n".encode())
+        self.observer.crashed(node.spec.phone_id, error, self.now)
+        self.power_off(node)
+        self.settle(node)
+
+    def settle(self, node: _PhoneNode) -> None:
+        if not node.is_settled:
+            node.is_settled = True
+            self.unsettled -= 1
+
+    def observed(self, node: _PhoneNode, observation: on.Observation) -> None:
+        self.observer.observe(node.spec.phone_id, observation, self.now)
+        match observation:
+            case on.SignedIn() if node.boot < self.limits.boots:
+                self.power_off(node)
+                self.at(self.now + _POWER_OFF_SECONDS, self.power_on, node)
+            case on.SignedIn() | on.BootFailed():
+                self.settle(node)
+            case on.PoweredOff():
+                self.power_off(node)
+            case _:
+                pass
+
+    # --- what a phone does ---
+
+    def perform(self, node: _PhoneNode, outputs: list[Output]) -> None:
+        for output in outputs:
+            match output:
+                case do.WriteLog():
+                    node.disk.append_log(output)
+                case on.Observation():
+                    self.observed(node, output)
+                case do.SendDhcp():
+                    self.send_dhcp(node, output)
+                case do.SendDns():
+                    self.send_dns(node, output)
+                case do.SendHttp():
+                    self.send_http(node, output)
+                case do.SendSip():
+                    self.send_sip(node, output)
+                case do.WriteFile():
+                    node.disk.write_file(output.name, output.data)
+                case do.ProbeAddress():
+                    self.probe(node, output.address)
+                case do.ConfigureAddress():
+                    node.address = output.address
+                    self.by_address[output.address] = node
+                case do.RemoveAddress():
+                    if self.by_address.get(output.address) is node:
+                        del self.by_address[output.address]
+                    if node.address == output.address:
+                        node.address = None
+                case do.SendNtp():
+                    self.send_ntp(node, output)
+                case do.MakeCertificateRequest():
+                    csr = f"csr {output.subject}".encode()
+                    made = on.CertificateRequestMade(subject=output.subject, csr=csr)
+                    self.at(self.now, self.to_phone, node, node.boot, made)
+                case do.OpenConnection():
+                    self.open_connection(node, output)
+                case do.SendKeepAlive():
+                    self.keep_alive(node, output.connection_id)
+                case do.CloseConnection():
+                    stream = node.streams.get(output.connection_id)
+                    if stream is not None:
+                        self.close_stream(stream)
+                case do.DeleteFile():
+                    node.disk.delete_file(output.name)
+                case _:
+                    raise TypeError(f"no world performs {type(output).__name__}")
+
+    def probe(self, node: _PhoneNode, address: str) -> None:
+        conflict = None
+        other = self.by_address.get(address)
+        if address in self.site.squatters:
+            conflict = "02-00-00-00-00-01"
+        elif other is not None and other is not node:
+            conflict = other.spec.phone_id
+        probed = on.AddressProbed(address=address, conflict=conflict)
+        self.at(self.now + _PROBE_SECONDS, self.to_phone, node, node.boot, probed)
+
+    def send_dhcp(self, node: _PhoneNode, action: do.SendDhcp) -> None:
+        event = site_side.DhcpReceived(
+            message=action.message, source=action.source, destination=action.destination
+        )
+        for address, server in self.dhcp:
+            if action.destination in (BROADCAST, address) and not self.is_lost():
+                self.at(self.now + self.delay(), self.to_server, server, event)
+
+    def send_dns(self, node: _PhoneNode, action: do.SendDns) -> None:
+        found = self.listeners.get(("dns", action.server, 53))
+        if found is None or (self.is_lost() and not action.over_tcp):
+            return
+        event = site_side.DnsReceived(
+            query=action.query,
+            client=f"{node.spec.phone_id} {action.server}",
+            over_tcp=action.over_tcp,
+        )
+        handshake = 2 * self.delay() if action.over_tcp else 0.0
+        self.at(self.now + handshake + self.delay(), self.to_server, found[1], event)
+
+    def send_ntp(self, node: _PhoneNode, action: do.SendNtp) -> None:
+        found = self.listeners.get(("ntp", action.server, 123))
+        if found is None or self.is_lost():
+            return
+        client = f"{node.spec.phone_id} {action.server}"
+        event = site_side.NtpReceived(packet=action.packet, client=client)
+        self.at(self.now + self.delay(), self.to_server, found[1], event)
+
+    def send_http(self, node: _PhoneNode, action: do.SendHttp) -> None:
+        request = action.request
+        found = self.listeners.get((request.scheme, action.address, request.port))
+        round_trip = 2 * self.delay()
+        if found is None:
+            self.http_failed(node, action, ConnectFailure.REFUSED, _NO_LISTENER, round_trip)
+            return
+        listener, server = found
+        if request.scheme == "https":
+            round_trip *= 3
+            refused = self.check_certificate(listener, request.host, action.trust, action.clock)
+            if refused is not None:
+                self.http_failed(node, action, *refused, round_trip)
+                return
+        self.last_id += 1
+        exchange_id = self.last_id
+        self.exchanges[exchange_id] = _Exchange(node, action.exchange_id)
+        node.exchanges.add(exchange_id)
+        event = site_side.HttpReceived(exchange_id=exchange_id, request=request, peer=action.source)
+        self.at(self.now + round_trip + self.delay(), self.to_server, server, event)
+        self.at(self.now + action.timeout, self.http_timed_out, exchange_id, action.timeout)
+
+    def http_failed(
+        self,
+        node: _PhoneNode,
+        action: do.SendHttp,
+        failure: ConnectFailure,
+        detail: str,
+        after: float,
+    ) -> None:
+        request = action.request
+        text = f"{request.host} ({action.address}:{request.port}): {detail}"
+        event = on.HttpFailed(exchange_id=action.exchange_id, failure=failure, detail=text)
+        self.at(self.now + after, self.to_phone, node, node.boot, event)
+
+    def http_timed_out(self, exchange_id: int, timeout: float) -> None:
+        exchange = self.exchanges.pop(exchange_id, None)
+        if exchange is None:
+            return
+        exchange.node.exchanges.discard(exchange_id)
+        event = on.HttpFailed(
+            exchange_id=exchange.exchange_id,
+            failure=ConnectFailure.TIMEOUT,
+            detail=f"no answer within {timeout:.0f} s",
+        )
+        self.to_phone(exchange.node, exchange.boot, event)
+
+    def check_certificate(
+        self, listener: site_side.Listener, name: str, trust: bytes | None, clock: float
+    ) -> tuple[ConnectFailure, str] | None:
+        """What the phone's rules say of the certificate that a listener shows."""
+        if listener.certificate == "untrusted" or trust != VirtualAuthority().chain():
+            return ConnectFailure.CERTIFICATE_UNTRUSTED, "the chain does not lead to its issuer"
+        begins = self.site.epoch - _DAY
+        ends = self.site.epoch + _SERVER_CERTIFICATE_DAYS * _DAY
+        if listener.certificate == "expired":
+            begins, ends = begins - 2 * _DAY, begins - _DAY
+        elif listener.certificate == "not-yet-valid":
+            begins, ends = ends, ends + _DAY
+        if clock < begins:
+            return ConnectFailure.CERTIFICATE_NOT_YET_VALID, "not yet valid at the phone's clock"
+        if clock > ends:
+            return ConnectFailure.CERTIFICATE_EXPIRED, "expired at the phone's clock"
+        if listener.certificate == "wildcard":
+            return ConnectFailure.CERTIFICATE_WILDCARD, "the certificate has a wildcard name"
+        if listener.certificate == "wrong-name" or name not in listener.names:
+            return ConnectFailure.CERTIFICATE_NAME_MISMATCH, f"not made for {name}"
+        return None
+
+    def open_connection(self, node: _PhoneNode, action: do.OpenConnection) -> None:
+        protocol = "sips" if action.transport == "tls" else "sip"
+        found = self.listeners.get((protocol, action.address, action.port))
+        round_trip = 2 * self.delay()
+        refused = None
+        if found is None:
+            refused = (ConnectFailure.REFUSED, _NO_LISTENER)
+        elif protocol == "sips":
+            round_trip *= 3
+            refused = self.check_certificate(
+                found[0], action.server_name, action.trust, action.clock
+            )
+        if found is None or refused is not None:
+            assert refused is not None
+            failed = on.ConnectionFailed(
+                connection_id=action.connection_id,
+                failure=refused[0],
+                detail=f"{action.address}:{action.port}: {refused[1]}",
+            )
+            self.at(self.now + round_trip, self.to_phone, node, node.boot, failed)
+            return
+        self.last_id += 1
+        stream = _Stream(node, action.connection_id, found[1], self.last_id)
+        self.streams[stream.stream_id] = stream
+        node.streams[action.connection_id] = stream
+        local_port = 49152 + stream.stream_id % 16384
+        accepted = site_side.ConnectionAccepted(
+            connection_id=stream.stream_id,
+            peer=action.source,
+            peer_port=local_port,
+            transport=action.transport,
+            peer_certificate=action.certificate,
+        )
+        opened = on.ConnectionOpened(
+            connection_id=action.connection_id,
+            local_address=action.source,
+            local_port=local_port,
+        )
+        self.at(self.now + round_trip, self.to_server, stream.server, accepted)
+        self.at(self.now + round_trip, self.to_phone, node, node.boot, opened)
+
+    def send_sip(self, node: _PhoneNode, action: do.SendSip) -> None:
+        stream = node.streams.get(action.connection_id)
+        if stream is not None:
+            event = site_side.SipReceived(connection_id=stream.stream_id, message=action.message)
+            self.at(self.now + self.latency, self.to_server, stream.server, event)
+
+    def keep_alive(self, node: _PhoneNode, connection_id: int) -> None:
+        stream = node.streams.get(connection_id)
+        if stream is not None:
+            event = site_side.KeepAliveReceived(connection_id=stream.stream_id)
+            self.at(self.now + self.latency, self.to_server, stream.server, event)
+
+    def close_stream(self, stream: _Stream) -> None:
+        self.streams.pop(stream.stream_id, None)
+        stream.node.streams.pop(stream.connection_id, None)
+        lost = site_side.ConnectionLost(connection_id=stream.stream_id)
+        self.at(self.now + self.latency, self.to_server, stream.server, lost)
+
+    # --- what a server does ---
+
+    def to_server(self, node: _ServerNode, event: site_side.ServerEvent) -> None:
+        for action in node.server.handle(event, self.now):
+            self.serve(node, action)
+        self.wake_server_at(node)
+
+    def wake_server_at(self, node: _ServerNode) -> None:
+        deadline = node.server.next_deadline()
+        if deadline is not None and (node.wake_at is None or deadline[0] < node.wake_at):
+            node.wake_at = deadline[0]
+            if deadline[0] != float("inf"):
+                self.at(max(deadline[0], self.now), self.wake_server, node, deadline[0])
+
+    def wake_server(self, node: _ServerNode, planned: float) -> None:
+        if node.wake_at != planned:
+            return
+        node.wake_at = None
+        deadline = node.server.next_deadline()
+        if deadline is not None and deadline[0] <= self.now:
+            self.to_server(node, site_side.ServerTimerExpired())
+        else:
+            self.wake_server_at(node)
+
+    def serve(self, server: _ServerNode, action: site_side.ServerAction) -> None:
+        match action:
+            case site_side.SendDhcpReply():
+                self.answer_dhcp(action)
+            case site_side.SendDnsResponse():
+                phone_id, _, address = action.client.partition(" ")
+                self.answer_datagram(
+                    phone_id,
+                    on.DnsResponseReceived(
+                        response=action.response, server=address, over_tcp=action.over_tcp
+                    ),
+                    can_be_lost=not action.over_tcp,
+                )
+            case site_side.SendNtpReply():
+                phone_id, _, address = action.client.partition(" ")
+                received = on.NtpPacketReceived(packet=action.packet, server=address)
+                self.answer_datagram(phone_id, received)
+            case site_side.SendHttpResponse():
+                exchange = self.exchanges.pop(action.exchange_id, None)
+                if exchange is not None:
+                    exchange.node.exchanges.discard(action.exchange_id)
+                    answered = on.HttpResponseReceived(
+                        exchange_id=exchange.exchange_id, response=action.response
+                    )
+                    self.at(
+                        self.now + self.delay(),
+                        self.to_phone,
+                        exchange.node,
+                        exchange.boot,
+                        answered,
+                    )
+            case site_side.SendSipToClient():
+                stream = self.streams.get(action.connection_id)
+                if stream is not None:
+                    sip = on.SipMessageReceived(
+                        connection_id=stream.connection_id, message=action.message
+                    )
+                    node = stream.node
+                    self.at(self.now + self.latency, self.to_phone, node, node.boot, sip)
+            case site_side.CloseClientConnection():
+                stream = self.streams.pop(action.connection_id, None)
+                if stream is not None:
+                    node = stream.node
+                    node.streams.pop(stream.connection_id, None)
+                    closed = on.ConnectionClosed(
+                        connection_id=stream.connection_id, detail="closed by the server"
+                    )
+                    self.at(self.now + self.latency, self.to_phone, node, node.boot, closed)
+            case site_side.Report():
+                self.observer.report(
+                    server.name, action.text, action.fields, action.is_warning, self.now
+                )
+            case _:
+                raise TypeError(f"no world performs {type(action).__name__}")
+
+    def answer_dhcp(self, action: site_side.SendDhcpReply) -> None:
+        message = action.message
+        node = self.by_mac.get(message.chaddr)
+        reaches = node is not None and action.destination in (
+            BROADCAST,
+            node.address,
+            message.yiaddr,
+        )
+        if node is not None and reaches and not self.is_lost():
+            event = on.DhcpMessageReceived(message=message, source=action.source)
+            self.at(self.now + self.delay(), self.to_phone, node, node.boot, event)
+
+    def answer_datagram(self, phone_id: str, event: on.Event, *, can_be_lost: bool = True) -> None:
+        node = self.by_id[phone_id]
+        if not (can_be_lost and self.is_lost()):
+            self.at(self.now + self.delay(), self.to_phone, node, node.boot, event)
+
+    # --- the run ---
+
+    def run(self, progress: Callable[[float], bool] | None) -> float:
+        limits = self.limits
+        for node in self.nodes:
+            self.at(node.spec.starts_at, self.power_on, node)
+            if limits.duration is None:
+                self.at(node.spec.starts_at + limits.timeout, self.settle, node)
+        end_at = float("inf") if limits.duration is None else limits.duration
+        steps = 0
+        goes_on = True
+        heap, step = self.heap, self.step
+        while heap and goes_on and heap[0][0] <= end_at:
+            if self.unsettled == 0 and limits.duration is None:
+                break
+            step()
+            steps += 1
+            if steps % _EVENTS_PER_PROGRESS == 0 and progress is not None:
+                goes_on = progress(self.now)
+        ended_at = self.now
+        self.shut_down()
+        for node in self.nodes:
+            node.disk.flush()
+        return ended_at
+
+    def shut_down(self) -> None:
+        if self.limits.keep_leases:
+            for node in self.nodes:
+                self.power_off(node)
+            return
+        for node in self.nodes:
+            self.to_phone(node, node.boot, on.ShutdownRequested())
+        give_up_at = self.now + _SHUTDOWN_SECONDS
+        while self.heap and self.powered > 0 and self.heap[0][0] <= give_up_at:
+            self.step()
+        for node in self.nodes:
+            self.power_off(node)
+
+
+def simulate(
+    specs: Sequence[PhoneSpec],
+    site: Site,
+    disk_for: Callable[[str], PhoneDisk],
+    observer: Observer,
+    limits: RunLimits,
+    links: Links,
+    seed: int,
+    progress: Callable[[float], bool] | None = None,
+) -> float:
+    """Run a fleet in virtual time; returns the virtual seconds until it had settled.
+
+    `progress` is called every so many events with the virtual time; when it returns
+    False the run ends as it does at its end: phones shut down, disks flushed.
+    """
+    return _World(specs, site, disk_for, observer, limits, links, seed).run(progress)
