@@ -1,0 +1,269 @@
+"""Ethernet frames that carry DHCP and ARP: what a phone without an address must build itself.
+
+Only what the wire world needs: UDP over unfragmented IPv4, and ARP for IPv4,
+both under an optional 802.1Q tag. A decoder returns None for a frame that is
+something else, so that a driver can hand it whatever the interface delivers,
+and raises `DecodeError` for one that claims to be its kind and is malformed.
+The encoders raise ValueError for what a frame cannot carry.
+
+A one's complement sum of 16-bit words (RFC 1071) is the remainder modulo 65535
+of the same octets as one number, which Python finds fast: 65536 leaves 1.
+
+Specifications: RFC 894 (IPv4 over Ethernet), RFC 791, RFC 768, RFC 826 (ARP),
+RFC 5227 (probes), RFC 6864 (identification), IEEE 802.1Q.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import msgspec
+
+from phonesim.errors import DecodeError
+from phonesim.wire.ipv4 import pack_address, unpack_address
+
+BROADCAST_MAC = b"\xff\xff\xff\xff\xff\xff"
+UNKNOWN_MAC = b"\0\0\0\0\0\0"
+ARP_REQUEST = 1
+ARP_REPLY = 2
+
+
+class UdpFrame(msgspec.Struct, frozen=True, kw_only=True):
+    """A UDP datagram in an Ethernet frame. MACs are 6 octets, addresses dotted quads.
+
+    `vlan_id` is that of the 802.1Q tag, 0 for a tag of priority only, None for
+    an untagged frame.
+    """
+
+    source_mac: bytes
+    destination_mac: bytes
+    source: str
+    destination: str
+    source_port: int
+    destination_port: int
+    payload: bytes
+    vlan_id: int | None = None
+
+
+class ArpFrame(msgspec.Struct, frozen=True, kw_only=True):
+    """An ARP packet for IPv4. `source_mac` and `destination_mac` are the Ethernet header's.
+
+    `operation` is `ARP_REQUEST` or `ARP_REPLY`; a probe has `sender_ip` 0.0.0.0
+    and `target_mac` `UNKNOWN_MAC`. `vlan_id` as in `UdpFrame`.
+    """
+
+    operation: int
+    source_mac: bytes
+    sender_mac: bytes
+    sender_ip: str
+    target_mac: bytes
+    target_ip: str
+    destination_mac: bytes
+    vlan_id: int | None = None
+
+
+def encode_udp_frame(frame: UdpFrame) -> bytes:
+    """The octets of the frame, checksums included, without padding or frame check sequence."""
+    udp_size = _UDP.size + len(frame.payload)
+    if udp_size > _LARGEST_UDP:
+        raise ValueError(f"{len(frame.payload)} octets do not fit into one UDP datagram")
+    ethernet = _encode_ethernet(frame.destination_mac, frame.source_mac, frame.vlan_id, _IPV4_TYPE)
+    addresses = pack_address(frame.source) + pack_address(frame.destination)
+    try:
+        udp = _UDP.pack(frame.source_port, frame.destination_port, udp_size, 0)
+    except struct.error as error:
+        raise ValueError(f"a UDP port is out of range: {error}") from error
+    udp_checksum = 0xFFFF - _sum_udp(addresses, udp + frame.payload)
+    header = _IPV4.pack(
+        _VERSION_AND_IHL,
+        0,
+        _IPV4.size + len(addresses) + udp_size,
+        0,  # allowed where fragmentation is not (RFC 6864 section 4.1)
+        _DONT_FRAGMENT,
+        _TTL,
+        _UDP_PROTOCOL,
+        0,
+    )
+    header_checksum = 0xFFFF - _sum(header + addresses)
+    return b"".join(
+        (
+            ethernet,
+            header[:-2],
+            header_checksum.to_bytes(2, "big"),
+            addresses,
+            udp[:-2],
+            (udp_checksum or 0xFFFF).to_bytes(2, "big"),  # 0 means "no checksum" (RFC 768)
+            frame.payload,
+        )
+    )
+
+
+def decode_udp_frame(data: bytes, *, verify_udp_checksum: bool = True) -> UdpFrame | None:
+    """Read a frame; None unless it carries an unfragmented UDP datagram over IPv4.
+
+    The IPv4 header's checksum must be right, and the UDP checksum unless it is
+    0. Pass `verify_udp_checksum=False` for frames that a local sender has left
+    to its network card to finish: their UDP checksum is partial. Octets behind
+    the datagram are padding.
+    """
+    ethernet = _split_ethernet(data)
+    if ethernet is None:
+        return None
+    ethertype, vlan_id, at = ethernet
+    if ethertype != _IPV4_TYPE:
+        return None
+    if len(data) < at + _IPV4_SIZE:
+        raise DecodeError(f"IPv4 at offset {at}: {len(data) - at} of {_IPV4_SIZE} header octets")
+    version_and_ihl, _, total_size, _, fragment, _, protocol, _ = _IPV4.unpack_from(data, at)
+    if protocol != _UDP_PROTOCOL or fragment & _FRAGMENT_MASK:
+        return None
+    udp_at = at + 4 * (version_and_ihl & 0x0F)
+    end = at + total_size
+    if version_and_ihl >> 4 != 4 or udp_at < at + _IPV4_SIZE:
+        raise DecodeError(f"IPv4 at offset {at}: it begins with {version_and_ihl:02X}, not 45")
+    if end > len(data) or udp_at + _UDP.size > end:
+        raise DecodeError(
+            f"IPv4 at offset {at}: its total length of {total_size} does not fit a header of "
+            f"{udp_at - at}, one of UDP and the {len(data) - at} octets that are there"
+        )
+    if _sum(data[at:udp_at]) != 0xFFFF:
+        raise DecodeError(f"IPv4 at offset {at}: the header checksum is wrong")
+    source_port, destination_port, udp_size, checksum = _UDP.unpack_from(data, udp_at)
+    udp_end = udp_at + udp_size
+    if udp_size < _UDP.size or udp_end > end:
+        raise DecodeError(
+            f"UDP at offset {udp_at}: its length of {udp_size} is not within 8 and {end - udp_at}"
+        )
+    addresses = data[at + _IPV4.size : at + _IPV4_SIZE]
+    if verify_udp_checksum and checksum and _sum_udp(addresses, data[udp_at:udp_end]) != 0xFFFF:
+        raise DecodeError(f"UDP at offset {udp_at}: the checksum {checksum:04X} is wrong")
+    return UdpFrame(
+        source_mac=data[6:12],
+        destination_mac=data[:6],
+        source=unpack_address(addresses[:4]),
+        destination=unpack_address(addresses[4:]),
+        source_port=source_port,
+        destination_port=destination_port,
+        payload=data[udp_at + _UDP.size : udp_end],
+        vlan_id=vlan_id,
+    )
+
+
+def encode_arp_frame(frame: ArpFrame) -> bytes:
+    """The octets of the frame, without padding or frame check sequence."""
+    _check_mac(frame.sender_mac)
+    _check_mac(frame.target_mac)
+    ethernet = _encode_ethernet(frame.destination_mac, frame.source_mac, frame.vlan_id, _ARP_TYPE)
+    if not 0 <= frame.operation <= 0xFFFF:
+        raise ValueError(f"{frame.operation} is not an ARP operation of 16 bits")
+    return ethernet + _ARP.pack(
+        _ETHERNET_AND_IPV4,
+        6,
+        4,
+        frame.operation,
+        frame.sender_mac,
+        pack_address(frame.sender_ip),
+        frame.target_mac,
+        pack_address(frame.target_ip),
+    )
+
+
+def decode_arp_frame(data: bytes) -> ArpFrame | None:
+    """Read a frame; None unless it carries ARP between Ethernet and IPv4."""
+    ethernet = _split_ethernet(data)
+    if ethernet is None:
+        return None
+    ethertype, vlan_id, at = ethernet
+    if ethertype != _ARP_TYPE:
+        return None
+    if len(data) >= at + 4 and data[at : at + 4] != _ETHERNET_AND_IPV4:
+        return None
+    if len(data) < at + _ARP.size:
+        raise DecodeError(f"ARP at offset {at}: {len(data) - at} of {_ARP.size} octets")
+    (
+        _,
+        hardware_size,
+        protocol_size,
+        operation,
+        sender_mac,
+        sender_ip,
+        target_mac,
+        target_ip,
+    ) = _ARP.unpack_from(data, at)
+    if (hardware_size, protocol_size) != (6, 4):
+        raise DecodeError(
+            f"ARP at offset {at}: address lengths {hardware_size} and {protocol_size}, not 6 and 4"
+        )
+    return ArpFrame(
+        operation=operation,
+        source_mac=data[6:12],
+        sender_mac=sender_mac,
+        sender_ip=unpack_address(sender_ip),
+        target_mac=target_mac,
+        target_ip=unpack_address(target_ip),
+        destination_mac=data[:6],
+        vlan_id=vlan_id,
+    )
+
+
+_IPV4_TYPE = 0x0800
+_ARP_TYPE = 0x0806
+_VLAN_TYPE = 0x8100
+_HIGHEST_VLAN_ID = 0xFFF
+_ETHERNET_SIZE = 14
+_TAG_SIZE = 4
+_IPV4 = struct.Struct("!BBHHHBBH")  # up to the addresses
+_IPV4_SIZE = _IPV4.size + 8
+_VERSION_AND_IHL = 0x45
+_DONT_FRAGMENT = 0x4000
+_FRAGMENT_MASK = 0x3FFF  # MF and the offset
+_TTL = 64
+_UDP_PROTOCOL = 17
+_UDP = struct.Struct("!HHHH")
+_LARGEST_UDP = 0xFFFF - _IPV4_SIZE
+_ARP = struct.Struct("!4sBBH6s4s6s4s")
+_ETHERNET_AND_IPV4 = struct.pack("!HH", 1, _IPV4_TYPE)
+
+
+def _encode_ethernet(
+    destination_mac: bytes, source_mac: bytes, vlan_id: int | None, ethertype: int
+) -> bytes:
+    _check_mac(destination_mac)
+    _check_mac(source_mac)
+    if vlan_id is None:
+        return destination_mac + source_mac + ethertype.to_bytes(2, "big")
+    if not 0 <= vlan_id <= _HIGHEST_VLAN_ID:
+        raise ValueError(f"{vlan_id} is not a VLAN id of 12 bits")
+    return destination_mac + source_mac + struct.pack("!HHH", _VLAN_TYPE, vlan_id, ethertype)
+
+
+def _split_ethernet(data: bytes) -> tuple[int, int | None, int] | None:
+    """Ethertype, VLAN id and the payload's offset; None if the header is not there whole."""
+    if len(data) < _ETHERNET_SIZE:
+        return None
+    ethertype = int.from_bytes(data[12:14], "big")
+    if ethertype != _VLAN_TYPE:
+        return ethertype, None, _ETHERNET_SIZE
+    if len(data) < _ETHERNET_SIZE + _TAG_SIZE:
+        return None
+    vlan_id = int.from_bytes(data[14:16], "big") & _HIGHEST_VLAN_ID
+    return int.from_bytes(data[16:18], "big"), vlan_id, _ETHERNET_SIZE + _TAG_SIZE
+
+
+def _check_mac(mac: bytes) -> None:
+    if len(mac) != 6:
+        raise ValueError(f"a MAC of {len(mac)} octets, not 6")
+
+
+def _sum(octets: bytes) -> int:
+    """The one's complement sum of the 16-bit words of `octets`, of which some are not zero."""
+    number = int.from_bytes(octets, "big")
+    if len(octets) % 2:
+        number <<= 8
+    return number % 0xFFFF or 0xFFFF
+
+
+def _sum_udp(addresses: bytes, datagram: bytes) -> int:
+    """The sum over the pseudo-header and a datagram of UDP."""
+    pseudo_header = addresses + struct.pack("!HH", _UDP_PROTOCOL, len(datagram))
+    return _sum(pseudo_header + datagram)
