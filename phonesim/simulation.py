@@ -16,7 +16,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
-from typing import Any
+from typing import Any, assert_never
 
 from phonesim.config.fleet_profile import Links
 from phonesim.device import actions as do
@@ -320,7 +320,7 @@ class _World:
                 case do.DeleteFile():
                     node.disk.delete_file(output.name)
                 case _:
-                    raise TypeError(f"no world performs {type(output).__name__}")
+                    assert_never(output)
 
     def probe(self, node: _PhoneNode, address: str) -> None:
         conflict = None

@@ -56,7 +56,7 @@ class PhoneDisk(Protocol):
         ...
 
     def append_log(self, line: WriteLog) -> None:
-        """Append one record to the device log."""
+        """Append records to the device log."""
         ...
 
     def flush(self) -> None:

@@ -122,12 +122,13 @@ class CloseConnection(Action, frozen=True, kw_only=True):
 
 
 class WriteLog(Action, frozen=True, kw_only=True):
-    """Append a record to the device log; `clock` is the believed wall time, Unix seconds.
+    """Append the records of one moment to the device log.
 
-    `tick` is milliseconds since power was applied.
+    `clock` is the believed wall time, Unix seconds; `tick` milliseconds since power
+    was applied.
     """
 
-    record: LogRecord
+    records: tuple[LogRecord, ...]
     clock: float
     tick: int
 
@@ -143,3 +144,23 @@ class DeleteFile(Action, frozen=True, kw_only=True):
     """Remove a file of the virtual disk, if it is there."""
 
     name: str
+
+
+PhoneAction = (
+    SendDhcp
+    | ProbeAddress
+    | ConfigureAddress
+    | RemoveAddress
+    | SendDns
+    | SendNtp
+    | SendHttp
+    | MakeCertificateRequest
+    | OpenConnection
+    | SendSip
+    | SendKeepAlive
+    | CloseConnection
+    | WriteLog
+    | WriteFile
+    | DeleteFile
+)
+"""Every action: a world that performs them all closes its match with `assert_never`."""

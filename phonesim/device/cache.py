@@ -18,7 +18,7 @@ from __future__ import annotations
 import msgspec
 
 from phonesim.device import device_log as log
-from phonesim.device.actions import Action, WriteFile
+from phonesim.device.actions import PhoneAction, WriteFile
 from phonesim.device.device_log import LogRecord
 from phonesim.device.events import (
     CacheLoaded,
@@ -35,7 +35,7 @@ from phonesim.device.events import (
     WebServicesAddress,
 )
 
-Output = Action | Event | LogRecord
+Output = PhoneAction | Event | LogRecord
 
 CACHE_FILE = "cache.json"
 
@@ -156,15 +156,14 @@ class Cache:
         return [self._store(dhcp=(*others, answer)), log.CACHE_KEPT_DHCP(event.server)]
 
     def _commit(self, event: CommitWanted) -> list[Output]:
-        cleared = log.CACHE_CLEARED(len(self.contents.dhcp), len(self.contents.dns))
+        cleared = len(self.contents.dhcp), len(self.contents.dns)
         in_use = InUse(
             web_services=event.web_services, registrars=event.registrars, sip_uri=event.sip_uri
         )
         names = "+".join(registrar.host for registrar in event.registrars)
         return [
-            cleared,
             self._store(dhcp=(), dns=(), in_use=in_use),
-            log.CACHE_COMMITTED(event.web_services.url, names, event.sip_uri),
+            log.CACHE_COMMITTED(event.web_services.url, names, event.sip_uri, *cleared),
         ]
 
     def _store(self, **changes: object) -> WriteFile:

@@ -15,7 +15,7 @@ import msgspec
 
 from phonesim.config.device_profile import ClockConfig
 from phonesim.device import device_log as log
-from phonesim.device.actions import Action, SendNtp
+from phonesim.device.actions import PhoneAction, SendNtp
 from phonesim.device.device_log import LogRecord
 from phonesim.device.events import (
     ClockSet,
@@ -31,7 +31,7 @@ from phonesim.device.events import (
 from phonesim.wire import ntp
 from phonesim.wire.dns import SrvData
 
-Output = Action | Event | LogRecord
+Output = PhoneAction | Event | LogRecord
 
 
 class Idle(msgspec.Struct, frozen=True):

@@ -3,7 +3,7 @@
 A record is a name and its values. Every kind of record is a `RecordKind` below,
 with its fields and their types; calling one makes a `LogRecord`. The text around
 the values is data of the device profile, so that someone who holds a real log can
-match it. A `Dialect` compiles those texts once: `format` makes a line, `parse`
+match it. A `Dialect` compiles those texts once: `format` makes lines, `parse`
 reads a line back into the record it came from.
 
 One line is `MM/DD/YYYY HH:MM:SS.mmm|tttttttttt|ZONE    |text` and CRLF, where the
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 
 import msgspec
@@ -53,8 +53,8 @@ class FieldType(msgspec.Struct, frozen=True):
     read: Callable[[str], Value]
 
 
-# A token holds no blank and none of these, so that it ends where the text around it says.
-_TOKEN_UNSAFE = re.compile(r"[^!#$&'*+\-./0-9:<=>?@A-Z\\^_`a-z{}~]")
+# A token holds no blank, quote or bar, so that it ends where the text around it says.
+_TOKEN_UNSAFE = re.compile(r"[^!#$&-{}~]")
 _TEXT_UNSAFE = re.compile(r"[^ !#-\[\]-~]")
 
 
@@ -91,7 +91,7 @@ def _unpercent(text: str) -> str:
     return octets.decode("utf-8", "surrogateescape")
 
 
-TOKEN = FieldType("%s", r"([!#-'*+\-./0-9:<=>?@A-Z\\^_`a-z{}~]+)", _write_token, _read_token)
+TOKEN = FieldType("%s", r"([!#-{}~]+)", _write_token, _read_token)
 """A name, an address, a code: no blanks."""
 TEXT = FieldType('"%s"', r'"([^"]*)"', _write_text, _unpercent)
 """Free text, quoted."""
@@ -139,10 +139,17 @@ DHCP_RECEIVED = RecordKind(
 )
 DHCP_IGNORED = RecordKind("dhcp_ignored", type=TOKEN, xid=XID, source=TOKEN, detail=TEXT)
 DHCP_LEASE = RecordKind(
-    "dhcp_lease", address=TOKEN, mask=TOKEN, server=TOKEN, t1=NUMBER, t2=NUMBER, lease=NUMBER
-)
-DHCP_LEASE_OPTIONS = RecordKind(
-    "dhcp_lease_options", router=TOKEN, dns=TOKEN, domain=TOKEN, ntp=TOKEN
+    "dhcp_lease",
+    address=TOKEN,
+    mask=TOKEN,
+    server=TOKEN,
+    t1=NUMBER,
+    t2=NUMBER,
+    lease=NUMBER,
+    router=TOKEN,
+    dns=TOKEN,
+    domain=TOKEN,
+    ntp=TOKEN,
 )
 DHCP_NO_ANSWER = RecordKind("dhcp_no_answer", type=TOKEN, attempts=NUMBER)
 ADDRESS_CONFLICT = RecordKind("address_conflict", address=TOKEN, mac=TOKEN)
@@ -185,8 +192,9 @@ CACHE_CORRUPT = RecordKind("cache_corrupt", file=TOKEN, detail=TEXT)
 CACHE_KEPT_DHCP = RecordKind("cache_kept_dhcp", server=TOKEN)
 CACHE_KEPT_DNS = RecordKind("cache_kept_dns", registrars=TOKEN)
 CACHE_UNUSABLE = RecordKind("cache_unusable", detail=TEXT)
-CACHE_COMMITTED = RecordKind("cache_committed", url=TOKEN, registrars=TOKEN, user=TOKEN)
-CACHE_CLEARED = RecordKind("cache_cleared", dhcp=NUMBER, dns=NUMBER)
+CACHE_COMMITTED = RecordKind(
+    "cache_committed", url=TOKEN, registrars=TOKEN, user=TOKEN, dhcp=NUMBER, dns=NUMBER
+)
 
 # --- sign-in -----------------------------------------------------------------
 
@@ -266,7 +274,7 @@ class _Text:
         names = list(kind.fields)
         self.order = [names.index(field) for field in order]
         self.writers = [(index, kind.fields[names[index]].write) for index in self.order]
-        self.line = f"%s.%03d|%010d|{zone:<8}|{''.join(formats)}\r\n"
+        self.line = f"{zone:<8}|{''.join(formats)}\r\n"
         self.pattern = re.compile("".join(patterns))
 
     def read(self, text: str) -> LogRecord | None:
@@ -300,16 +308,24 @@ class Dialect:
             word = entry.text.split(" ", 1)[0]
             self._by_word.setdefault("" if "{" in word else word, []).append(self._texts[name])
 
-    def format(self, record: LogRecord, clock: float, tick: int) -> str:
-        """The record's line, CRLF included. `clock` is Unix seconds, `tick` milliseconds."""
-        text = self._texts[record.name]
+    def format(self, records: Iterable[LogRecord], clock: float, tick: int) -> str:
+        """The lines of one moment, each with CRLF.
+
+        `clock` is Unix seconds, `tick` milliseconds.
+        """
         seconds = int(clock)
-        values: list[Value] = [_second(seconds), int((clock - seconds) * 1000), tick]
-        given = record.values
-        for index, write in text.writers:
-            value = given[index]
-            values.append(write(value) if write is not None else value)  # type: ignore[arg-type]
-        return text.line % tuple(values)
+        stamp = f"{_second(seconds)}.{int((clock - seconds) * 1000):03d}|{tick:010d}|"
+        lines = []
+        for record in records:
+            text = self._texts[record.name]
+            given = record.values
+            values = [
+                given[index] if write is None else write(given[index])  # type: ignore[arg-type]
+                for index, write in text.writers
+            ]
+            lines.append(stamp)
+            lines.append(text.line % tuple(values))
+        return "".join(lines)
 
     def parse(self, line: str) -> LogLine:
         """Read a line back; `DecodeError` if it is not one of this dialect."""

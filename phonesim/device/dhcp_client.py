@@ -26,8 +26,8 @@ import msgspec
 from phonesim.config.device_profile import DhcpClientConfig
 from phonesim.device import device_log as log
 from phonesim.device.actions import (
-    Action,
     ConfigureAddress,
+    PhoneAction,
     ProbeAddress,
     RemoveAddress,
     SendDhcp,
@@ -59,7 +59,7 @@ from phonesim.wire.dhcp import (
     encode_addresses,
 )
 
-Output = Action | Event | LogRecord
+Output = PhoneAction | Event | LogRecord
 
 INFINITE_LEASE = 0xFFFFFFFF
 _MINIMUM_RENEWAL_INTERVAL = 60.0  # RFC 2131 section 4.4.5

@@ -24,7 +24,7 @@ import msgspec
 
 from phonesim.config.device_profile import DiscoveryConfig
 from phonesim.device import device_log as log
-from phonesim.device.actions import Action, SendDhcp
+from phonesim.device.actions import PhoneAction, SendDhcp
 from phonesim.device.device_log import LogRecord
 from phonesim.device.events import (
     DhcpAnswerKept,
@@ -50,7 +50,7 @@ from phonesim.wire.dhcp import (
 from phonesim.wire.dns import SrvData
 from phonesim.wire.provisioning import decode_sip_servers, decode_uc_options
 
-Output = Action | Event | LogRecord
+Output = PhoneAction | Event | LogRecord
 
 
 class DhcpAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,8 +3,8 @@
     ip -> time -> discovery -> chain -> ticket -> certificate -> register -> commit
 
 An event goes to the sub-machine it belongs to; what that returns for its siblings comes
-back here and is routed on, until only actions and observations are left. Records become
-`WriteLog`, stamped with the clock that the phone believes.
+back here and is routed on, until only actions and observations are left. The records of
+one event become one `WriteLog`, stamped with the clock that the phone believes.
 
 Where a boot can fail, and what follows:
 
@@ -26,7 +26,7 @@ import random
 
 from phonesim.config.device_profile import DeviceProfile
 from phonesim.device import device_log as log
-from phonesim.device.actions import Action, WriteLog
+from phonesim.device.actions import PhoneAction, WriteLog
 from phonesim.device.cache import Cache
 from phonesim.device.clock import PhoneClock
 from phonesim.device.device_log import LogRecord
@@ -87,7 +87,7 @@ from phonesim.device.resolver import Resolver
 from phonesim.device.sign_in import SignIn
 from phonesim.wire.dhcp import BOOTREPLY, format_mac
 
-Output = Action | Observation
+Output = PhoneAction | Observation
 Machine = DhcpClient | Resolver | PhoneClock | Discovery | SignIn | Registration | Cache
 
 # What waiting cannot mend: someone has to type another PIN, or an administrator has to act.
@@ -124,6 +124,7 @@ class Phone:
         user_agent = profile.user_agent.replace("{firmware}", profile.firmware)
         self._registration = Registration(profile.registration, mac, pin, user_agent, rng, believed)
         self._deadlines: dict[Machine, tuple[float, str]] = {}
+        self._records: list[LogRecord] = []
         self._powered_at = 0.0
         self._lease: Lease | None = None
         self._cached: ServicesLocated | None = None
@@ -165,6 +166,11 @@ class Phone:
                 self._shut_down(event, now, out)
             case _:
                 raise TypeError(f"no world event: {type(event).__name__}")
+        if self._records:
+            # One moment, one stamp: handling an event takes no time.
+            clock, tick = self._clock.believed(now), int((now - self._powered_at) * 1000)
+            out.append(WriteLog(records=tuple(self._records), clock=clock, tick=tick))
+            self._records = []
         return out
 
     def next_deadline(self) -> tuple[float, str] | None:
@@ -189,13 +195,13 @@ class Phone:
             self._deadlines[machine] = deadline
         for result in results:
             if isinstance(result, LogRecord):
-                self._log(result, now, out)
-            elif isinstance(result, Action):
-                out.append(result)
+                self._log(result)
             elif isinstance(result, Observation):
                 self._observed(result, now, out)
-            else:
+            elif isinstance(result, Event):
                 self._route(result, now, out)
+            else:
+                out.append(result)
 
     def _route(self, event: Event, now: float, out: list[Output]) -> None:
         match event:
@@ -263,7 +269,7 @@ class Phone:
             record = log.DHCP_IGNORED(
                 message.message_type.name, message.xid, event.source, "no reply: op is not 2"
             )
-            self._log(record, now, out)
+            self._log(record)
         elif self._discovery.expects(message.xid):
             self._run(self._discovery, event, now, out)
         else:
@@ -271,24 +277,18 @@ class Phone:
 
     def _malformed(self, event: MalformedReceived, now: float, out: list[Output]) -> None:
         record = log.MALFORMED(event.protocol, event.source, event.size, event.reason)
-        self._log(record, now, out)
+        self._log(record)
         if event.protocol == "sip":
             self._run(self._registration, event, now, out)
 
     # --- what is shown, logged and observed ---
 
-    def _log(self, record: LogRecord, now: float, out: list[Output]) -> None:
-        out.append(
-            WriteLog(
-                record=record,
-                clock=self._clock.believed(now),
-                tick=int((now - self._powered_at) * 1000),
-            )
-        )
+    def _log(self, record: LogRecord) -> None:
+        self._records.append(record)
 
-    def _show(self, text: str, now: float, out: list[Output]) -> None:
+    def _show(self, text: str, out: list[Output]) -> None:
         if text:
-            self._log(log.DISPLAY(text), now, out)
+            self._log(log.DISPLAY(text))
             out.append(DisplayShowed(text=text))
 
     def _observed(self, observation: Observation, now: float, out: list[Output]) -> None:
@@ -307,11 +307,11 @@ class Phone:
         display = self._profile.display
         match stage:
             case Stage.IP:
-                self._show(display.acquiring, now, out)
+                self._show(display.acquiring, out)
             case Stage.CHAIN:
-                self._show(display.locating, now, out)
+                self._show(display.locating, out)
             case Stage.REGISTER:
-                self._show(display.connecting, now, out)
+                self._show(display.connecting, out)
             case _:
                 pass
 
@@ -319,7 +319,7 @@ class Phone:
         self._stage = None
         seconds = now - self._stage_began_at
         result = ended.reason or ("skipped" if ended.skipped else "ok")
-        self._log(log.STAGE_ENDED(ended.stage, result, seconds), now, out)
+        self._log(log.STAGE_ENDED(ended.stage, result, seconds))
         out.append(ended)
 
     def _skip(self, stage: Stage, now: float, out: list[Output]) -> None:
@@ -334,7 +334,7 @@ class Phone:
         self._clock.power_on(now)
         mac = format_mac(self._mac)
         record = log.POWER_APPLIED(profile.vendor, profile.model, profile.firmware, mac)
-        self._log(record, now, out)
+        self._log(record)
         self._run(self._cache, event, now, out)
 
     def _lease_bound(self, event: LeaseBound, now: float, out: list[Output]) -> None:
@@ -349,25 +349,17 @@ class Phone:
                 lease.address,
                 lease.subnet_mask,
                 lease.server,
-                -1 if forever else int(lease.t1_at - now),
-                -1 if forever else int(lease.t2_at - now),
-                -1 if forever else int(duration),
-            ),
-            now,
-            out,
-        )
-        if event.is_renewal:
-            return
-        self._log(
-            log.DHCP_LEASE_OPTIONS(
+                -1 if forever else round(lease.t1_at - now),
+                -1 if forever else round(lease.t2_at - now),
+                -1 if forever else round(duration),
                 ",".join(lease.routers),
                 ",".join(lease.dns_servers),
                 lease.domain or "",
                 ",".join(lease.ntp_servers),
-            ),
-            now,
-            out,
+            )
         )
+        if event.is_renewal:
+            return
         if self._stage is not Stage.IP:
             self._enter(Stage.IP, now, out)
         self._end(StageEnded(stage=Stage.IP), now, out)
@@ -448,8 +440,8 @@ class Phone:
         self._end(StageEnded(stage=Stage.COMMIT), now, out)
         self._is_signed_in = True
         registrar = f"{event.registrar.host}:{event.registrar.port}"
-        self._log(log.SIGNED_IN(sip_uri, registrar, now - self._powered_at), now, out)
-        self._show(self._profile.display.signed_in, now, out)
+        self._log(log.SIGNED_IN(sip_uri, registrar, now - self._powered_at))
+        self._show(self._profile.display.signed_in, out)
         out.append(SignedIn(sip_uri=sip_uri, registrar=registrar))
 
     # --- failing ---
@@ -482,9 +474,9 @@ class Phone:
         if self._stage is stage:
             self._end(StageEnded(stage=stage, reason=reason), now, out)
         display = self._profile.display
-        self._show(display.failures.get(reason, display.failure), now, out)
+        self._show(display.failures.get(reason, display.failure), out)
         plan = "not again until a person acts" if retry is None else f"again in {retry:.0f} s"
-        self._log(log.BOOT_FAILED(stage, reason, detail, plan), now, out)
+        self._log(log.BOOT_FAILED(stage, reason, detail, plan))
         out.append(BootFailed(stage=stage, reason=reason, detail=detail, retry_in=retry))
 
     def _lease_lost(self, event: LeaseLost, now: float, out: list[Output]) -> None:
@@ -508,7 +500,7 @@ class Phone:
             return
         self._is_shutting_down = True
         self._retry_at = None
-        self._log(log.SHUTDOWN(), now, out)
+        self._log(log.SHUTDOWN())
         for machine in (self._clock, self._discovery, self._sign_in):
             machine.abandon()
             self._deadlines.pop(machine, None)

@@ -21,9 +21,9 @@ import msgspec
 from phonesim.config.device_profile import RegistrationConfig
 from phonesim.device import device_log as log
 from phonesim.device.actions import (
-    Action,
     CloseConnection,
     OpenConnection,
+    PhoneAction,
     SendKeepAlive,
     SendSip,
 )
@@ -60,7 +60,7 @@ from phonesim.wire.sip import (
     header,
 )
 
-Output = Action | Event | LogRecord
+Output = PhoneAction | Event | LogRecord
 
 _CONNECT_REASONS = {
     ConnectFailure.REFUSED: FailureReason.REGISTRAR_REFUSED,
@@ -160,6 +160,8 @@ class Registration:
             ("Event", "registration"),
         )
         self._wanted: RegistrationWanted | None = None
+        self._epid = ""
+        self._instance = ""
         self._index = 0
         self._has_registered = False
         self._losses = 0
@@ -228,6 +230,8 @@ class Registration:
 
     def _begin(self, event: RegistrationWanted) -> list[Output]:
         self._wanted = event
+        self._epid = epid_for(self._mac, event.sip_uri)
+        self._instance = sip_instance(self._epid)
         self._has_registered = False
         self._index = 0
         self._losses = 0
@@ -348,7 +352,6 @@ class Registration:
         assert self._wanted is not None
         sip_uri = self._wanted.sip_uri
         domain = sip_uri.partition("@")[2]
-        epid = epid_for(self._mac, sip_uri)
         address, port = self._local
         transport = self._registrar.transport
         branch = f"z9hG4bK{self._rng.getrandbits(64):016x}"
@@ -356,14 +359,14 @@ class Registration:
             method="REGISTER",
             uri=f"sip:{domain}",
             vias=(f"SIP/2.0/{transport.upper()} {address}:{port};branch={branch}",),
-            sender=NameAddress(uri=sip_uri, tag=self._from_tag, epid=epid),
+            sender=NameAddress(uri=sip_uri, tag=self._from_tag, epid=self._epid),
             recipient=NameAddress(uri=sip_uri),
             call_id=self._call_id,
             cseq=self._cseq,
             contacts=(
                 Contact(
                     uri=(f"sip:{address}:{port};transport={transport};ms-opaque={self._ms_opaque}"),
-                    instance=sip_instance(epid),
+                    instance=self._instance,
                     parameters=(("methods", f'"{_METHODS}"'), ("proxy", "replace")),
                 ),
             ),
@@ -490,8 +493,7 @@ class Registration:
 
     def _granted(self, response: SipResponse) -> int:
         """The expiry of our own binding (RFC 3261 section 10.2.4), in seconds."""
-        assert self._wanted is not None
-        instance = sip_instance(epid_for(self._mac, self._wanted.sip_uri)).lower()
+        instance = self._instance.lower()
         address, port = self._local
         for contact in response.contacts:
             is_ours = (contact.instance or "").lower() == instance or contact.uri.startswith(

@@ -17,7 +17,7 @@ import msgspec
 
 from phonesim.config.device_profile import ResolverConfig
 from phonesim.device import device_log as log
-from phonesim.device.actions import Action, SendDns
+from phonesim.device.actions import PhoneAction, SendDns
 from phonesim.device.device_log import LogRecord
 from phonesim.device.events import (
     DnsResponseReceived,
@@ -30,7 +30,7 @@ from phonesim.device.events import (
 )
 from phonesim.wire.dns import DnsQuery, DnsRecord, DnsResponse, SrvData
 
-Output = Action | Event | LogRecord
+Output = PhoneAction | Event | LogRecord
 
 _MAXIMUM_CNAMES = 8
 TIMEOUT = "TIMEOUT"

@@ -14,14 +14,13 @@ Specifications: [MS-OCAUTHWS], WS-Trust 1.3, sign-in reference sections 1 and 4 
 from __future__ import annotations
 
 import random
-import uuid
 from collections.abc import Callable
 
 import msgspec
 
 from phonesim.config.device_profile import SignInConfig
 from phonesim.device import device_log as log
-from phonesim.device.actions import Action, MakeCertificateRequest, SendHttp
+from phonesim.device.actions import MakeCertificateRequest, PhoneAction, SendHttp
 from phonesim.device.device_log import LogRecord
 from phonesim.device.events import (
     CertificateIssued,
@@ -57,7 +56,7 @@ from phonesim.wire.soap import (
     proof_key,
 )
 
-Output = Action | Event | LogRecord
+Output = PhoneAction | Event | LogRecord
 
 _OPERATIONS = {
     Stage.CHAIN: "GetRootCertChains",
@@ -398,7 +397,10 @@ class SignIn:
         return self._wanted.web_services
 
     def _uuid(self) -> str:
-        return str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
+        # RFC 9562 section 5.4; five times as fast as uuid.UUID, and five go into a boot.
+        bits = self._rng.getrandbits(128) & ~(0xF << 76 | 0x3 << 62) | 0x4 << 76 | 0x2 << 62
+        digits = f"{bits:032x}"
+        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def _describe(message: SoapMessage | None) -> str:

@@ -163,8 +163,8 @@ class FolderDisk:
                 self._failed(error)
 
     def append_log(self, line: WriteLog) -> None:
-        """Append one record to the device log, at the next flush at the latest."""
-        text = self._layout.format(line.record, line.clock, line.tick)
+        """Append records to the device log, at the next flush at the latest."""
+        text = self._layout.format(line.records, line.clock, line.tick)
         self._lines.append(text)
         self._pending += len(text)
         if self._pending >= LOG_BUFFER:
