@@ -237,10 +237,10 @@ def _parse(tail: bytes, *, is_response: bool) -> dns.message.Message:
         raise DecodeError(f"the DNS {kind} has {question_count} questions, not 1")
     try:
         message = dns.message.from_wire(_PLACEHOLDER_ID + tail, one_rr_per_rrset=True)
-    # The readers of rarer record types raise what they happen to: ValueError,
-    # struct.error and others. It is the sender's fault all the same.
+    # dnspython means to raise DNSException only; whatever else its readers of
+    # rare record types let slip is the sender's fault all the same.
     except Exception as error:
-        detail = str(error) or type(error).__name__
+        detail = " ".join(str(error).split()) or type(error).__name__
         raise DecodeError(f"DNS {kind} of {2 + len(tail)} octets: {detail}") from error
     question = message.question[0]
     if question.rdclass != _IN:

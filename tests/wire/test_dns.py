@@ -237,6 +237,10 @@ class TestResponse:
             (encode_response(RESPONSE)[:-1], "DNS response of"),
             (encode_response(RESPONSE) + b"\0", "DNS response of"),
             (encode_response(a_response(1))[:-5] + b"\x05\x0a\0\0\0\x01", "DNS response of"),
+            (
+                encode_response(a_response(1))[:-14] + b"\0\x29\0\x01" + bytes(6),
+                "OPT record occurred somewhere other than the additional data section",
+            ),
         ],
     )
     def test_malformed(self, data: bytes, text: str) -> None:
