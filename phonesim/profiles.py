@@ -23,7 +23,7 @@ Specifications: YAML 1.2.2 section 10.3 (core schema), JSON Schema 2020-12.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from importlib.resources import files
 from itertools import takewhile
@@ -39,7 +39,9 @@ from phonesim.config.fault import FaultProfile
 from phonesim.config.fleet_profile import FleetProfile
 from phonesim.config.model import Config
 from phonesim.config.site_profile import SiteProfile
+from phonesim.device.device_log import Dialect
 from phonesim.errors import ProfileError
+from phonesim.mocksite.users import UserDirectory
 
 MAXIMUM_SIZE = 1 << 20
 """Octets of one file."""
@@ -53,16 +55,23 @@ KeyPath = tuple[str | int, ...]
 
 
 class Kind(NamedTuple, Generic[M]):
-    """A kind of profile. `references` are the places that name other profiles; * is any index."""
+    """A kind of profile.
+
+    `references` are the places that name other profiles, where * is any index. `try_out`
+    builds what the core builds from the profile, which may find more to refuse.
+    """
 
     name: str
     folder: str
     model: type[M]
     references: tuple[KeyPath, ...] = ()
+    try_out: Callable[[M], object] = repr
 
 
-DEVICE = Kind("device", "devices", DeviceProfile)
-SITE = Kind("site", "sites", SiteProfile)
+DEVICE = Kind(
+    "device", "devices", DeviceProfile, try_out=lambda device: Dialect(device.log.records)
+)
+SITE = Kind("site", "sites", SiteProfile, try_out=lambda site: UserDirectory(site.users))
 FAULT = Kind("fault", "faults", FaultProfile)
 FLEET = Kind(
     "fleet", "fleets", FleetProfile, (("site",), ("faults", "*"), ("devices", "*", "device"))
@@ -111,9 +120,16 @@ def load(kind: Kind[M], name: str, overrides: Iterable[Override] = ()) -> M:
 def problems(kind: Kind[Any], name: str) -> list[str]:
     """Everything that is wrong with a profile, one line each; none if it can be used."""
     try:
-        return _load(kind, name)[1]
+        model, found = _load(kind, name)
     except ProfileError as error:
         return [str(error)]
+    if model is None:
+        return found
+    try:
+        kind.try_out(model)
+    except ProfileError as error:
+        return [f"{_shown(locate(kind, name))}: {error}"]
+    return []
 
 
 def apply(kind: Kind[M], profile: M, overrides: Iterable[Override]) -> M:
@@ -127,7 +143,7 @@ def apply(kind: Kind[M], profile: M, overrides: Iterable[Override]) -> M:
     try:
         return kind.model.model_validate(values)
     except ValidationError as failure:
-        detail = failure.errors(include_url=False)[0]
+        detail = _details(failure)[0]
         path = _known_path(values, detail["loc"])
         blamed = _blame(mine, path)
         if detail["type"] == "string_type" and blamed.value != blamed.text:
@@ -399,6 +415,12 @@ class _Reader:
 
 
 # --- problems in words -------------------------------------------------------
+
+
+def _details(failure: ValidationError) -> list[ErrorDetails]:
+    # A list whose only items are wrong is also reported as too short.
+    details = failure.errors(include_url=False)
+    return [each for each in details if each["type"] != "too_short" or not each["input"]]
 
 
 def _line(kind: Kind[Any], document: _Document, detail: ErrorDetails) -> str:

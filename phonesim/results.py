@@ -157,7 +157,9 @@ class Recorder:
         phone = self.phones[phone_id]
         if kind is StageEntered:
             assert isinstance(observation, StageEntered)
-            if phone.reason is not None and phone.settled_after is not None:
+            if phone.settled_after is not None:
+                # Again by itself: after a failure, or because it lost its lease.
+                phone.is_signed_in = False
                 _start_over(phone, now)
             phone.stage = observation.stage
             phone.entered_at[observation.stage] = now

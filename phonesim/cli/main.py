@@ -1,0 +1,109 @@
+"""The entry point: verbs, and what becomes of an error.
+
+Exit status, the same in every verb:
+
+    0   all expectations met
+    1   internal error
+    2   wrong usage, or a profile that cannot be used
+    3   phones failed, or an expectation was not met
+    4   the run is not valid: the tester was the bottleneck, or it was interrupted
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from phonesim.cli import doctor, logs, profiles, run_verb, site
+from phonesim.cli.terminal import drop_output, show_error, show_text
+from phonesim.errors import PhonesimError, UsageError
+
+INTERNAL_ERROR = 1
+WRONG_USAGE = 2
+INTERRUPTED = 4
+
+EXIT_STATUSES = (
+    "Exit status: 0 all expectations met; 1 internal error; 2 wrong usage or profile;"
+    " 3 phones failed or an expectation was not met; 4 the run is not valid."
+)
+
+app = typer.Typer(
+    name="phonesim",
+    help="Boot a fleet of emulated Lync Phone Edition desk phones.",
+    epilog=EXIT_STATUSES,
+    rich_markup_mode=None,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run", epilog=EXIT_STATUSES)(run_verb.run)
+app.command("site")(site.serve)
+app.add_typer(logs.app, name="logs")
+app.add_typer(profiles.app, name="profiles")
+app.command("doctor")(doctor.doctor)
+
+
+@app.callback(invoke_without_command=True)
+def phonesim(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Say which version this is.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    """Boot a fleet of emulated Lync Phone Edition desk phones."""
+    if version:
+        show_text(f"phonesim {_version()}")
+    elif context.invoked_subcommand is None:
+        show_text(context.get_help())
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do what the arguments say; return the exit status."""
+    is_debug = "--debug" in arguments
+    try:
+        status = app(
+            [argument for argument in arguments if argument != "--debug"],
+            prog_name="phonesim",
+            standalone_mode=False,
+        )
+    except typer.TyperException as error:
+        show_error(f"{error.format_message()} (see --help)")
+        return WRONG_USAGE
+    except typer.Abort:
+        show_error("nothing done")
+        return WRONG_USAGE
+    except KeyboardInterrupt:
+        show_error("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        drop_output(sys.stdout)
+        return 0
+    except PhonesimError as error:
+        _show(error, is_debug)
+        return WRONG_USAGE if isinstance(error, UsageError) else INTERNAL_ERROR
+    except Exception as error:
+        what = f"internal error: {type(error).__name__}: {error}"
+        show_error(what if is_debug else f"{what} (run it again with --debug)")
+        if is_debug:
+            traceback.print_exc()
+        return INTERNAL_ERROR
+    return status if isinstance(status, int) else 0
+
+
+def run() -> None:
+    """Run the program."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def _show(error: Exception, is_debug: bool) -> None:
+    show_error(str(error))
+    if is_debug:
+        traceback.print_exception(error)
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("phonesim")

@@ -1,0 +1,112 @@
+"""A run's end for a person: stages, failures, exchanges, and where the logs are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+
+from phonesim.fleet.runner import Finished
+from phonesim.results import PhoneRecord
+
+_DURATIONS = ("p50_ms", "p90_ms", "p99_ms", "max_ms")
+
+
+def summary_tables(finished: Finished) -> list[RenderableType]:
+    """Return what is printed when a run is over."""
+    summary = finished.summary
+    parts: list[RenderableType] = [
+        f"{summary['signed_in']} of {summary['phones']} phones signed in,"
+        f" {summary['failed']} failed ({summary['attach']}, site {summary['site']}, seed {summary['seed']},"
+        f" {_world_time(finished)})",
+        "",
+        _stages(finished),
+    ]
+    if summary["exchanges"]:
+        parts += ["", _exchanges(summary)]
+    if summary["failures"]:
+        parts += ["", _failures(finished)]
+    parts.append("")
+    parts += [f"Note: {note}" for note in summary["notes"]]
+    if not summary["valid"]:
+        parts.append("This run is NOT VALID: its figures say nothing about the site.")
+    parts += _where_next(finished)
+    return parts
+
+
+def milliseconds(value: float | None) -> str:
+    """Return a duration with three digits or more, or a dash for none."""
+    if value is None:
+        return "-"
+    if value >= 10_000:
+        return f"{value / 1000:.1f} s"
+    return f"{value:.0f} ms" if value >= 100 else f"{value:.1f} ms"
+
+
+def _world_time(finished: Finished) -> str:
+    wall = finished.summary["wall_s"]
+    if finished.summary["attach"] == "virtual":
+        return f"{finished.world_s:.1f} s of virtual time in {wall:.1f} s"
+    return f"{wall:.1f} s"
+
+
+def _table(first: str, *others: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    table.add_column(first)
+    for heading in others:
+        table.add_column(heading, justify="right")
+    return table
+
+
+def _stages(finished: Finished) -> Table:
+    table = _table("stage", "ended", "failed", "p50", "p90", "p99", "max")
+    for stage, totals in finished.summary["stages"].items():
+        table.add_row(stage, str(totals["count"]), str(totals["failed"]), *_durations(totals))
+    boots = finished.recorder.boots
+    table.add_row("whole boot", str(boots.count), str(boots.failed), *_durations(boots.durations()))
+    return table
+
+
+def _exchanges(summary: dict[str, Any]) -> Table:
+    table = _table("exchange", "sent", "again", "answered", "p50", "p90", "p99", "max")
+    for kind, totals in summary["exchanges"].items():
+        counts = (str(totals[key]) for key in ("sent", "retransmitted", "answered"))
+        table.add_row(kind, *counts, *_durations(totals))
+    return table
+
+
+def _failures(finished: Finished) -> Table:
+    examples: dict[str, PhoneRecord] = {}
+    for phone in finished.recorder.phones.values():
+        examples.setdefault(phone.outcome.removeprefix("failed:"), phone)
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    table.add_column("failure")
+    table.add_column("phones", justify="right")
+    table.add_column("at stage")
+    table.add_column("for example")
+    table.add_column("detail", overflow="fold")
+    for reason, count in finished.summary["failures"].items():
+        phone = examples[reason]
+        stage = phone.failed_stage or phone.stage
+        table.add_row(
+            reason, str(count), stage.value if stage else "-", phone.phone_id, phone.detail
+        )
+    return table
+
+
+def _durations(totals: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(milliseconds(totals[key]) for key in _DURATIONS)
+
+
+def _where_next(finished: Finished) -> list[str]:
+    phones = finished.recorder.phones.values()
+    if not any(phone.boots for phone in phones):
+        return [f"Results: {finished.folder}"]
+    shown = next((phone for phone in phones if not phone.is_signed_in and phone.boots), None)
+    phone = shown or next(iter(phones))
+    base = "" if finished.folder.parent.name == "logs" else f" --out {finished.folder.parent}"
+    return [
+        f"Results: {finished.folder}",
+        f"A phone's log: phonesim logs cat {phone.phone_id} --run {finished.folder.name}{base}",
+    ]

@@ -1,0 +1,131 @@
+"""`phonesim run`: boot a fleet, watch it, sum it up."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from phonesim.cli.run_summary import summary_tables
+from phonesim.cli.terminal import StatusLine, show, show_json, tell
+from phonesim.errors import UsageError
+from phonesim.fleet.live_safety import describe_impact, needs_consent
+from phonesim.fleet.plan import Plan, read_plan
+from phonesim.fleet.runner import Progress, run_fleet
+from phonesim.fleet.worlds import world_for
+from phonesim.profiles import Override, option_override, parse_override
+
+DEFAULT_OUT = Path("logs")
+
+
+def run(
+    fleet: Annotated[str, typer.Argument(help="A fleet profile: its name, or a path.")] = "demo",
+    phones: Annotated[
+        int | None, typer.Option("--phones", "-n", metavar="N", help="How many phones.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", "-s", metavar="S", help="Seed of the run's randomness.")
+    ] = None,
+    site: Annotated[
+        str | None,
+        typer.Option(
+            "--site", metavar="NAME|PATH|none", help="Mock site, or none for servers already there."
+        ),
+    ] = None,
+    attach: Annotated[
+        str | None,
+        typer.Option("--attach", metavar="loopback|wire|virtual", help="Which world to run in."),
+    ] = None,
+    interface: Annotated[
+        str | None, typer.Option("--interface", "-i", metavar="IF", help="Interface for wire.")
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option("--rate", "-r", metavar="R", help="Phones started a second.")
+    ] = None,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option("--fault", metavar="NAME", help="A fault at the mock site (repeatable)."),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option("--until", metavar="signed-in|DURATION", help="When to end, such as 10m."),
+    ] = None,
+    boots: Annotated[
+        int | None, typer.Option("--boots", metavar="N", help="Times each phone boots.")
+    ] = None,
+    keep_leases: Annotated[
+        bool, typer.Option("--keep-leases", help="Cut the power at the end: nothing is released.")
+    ] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a profile value by its dotted key: fleet.x, site.x or device.x (repeatable).",
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where the run's folder is made.")
+    ] = DEFAULT_OUT,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask before packets reach a real network.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the summary as one JSON document.")
+    ] = False,
+) -> int:
+    """Boot a fleet of phones and say what became of them."""
+    options = {
+        "phones": phones,
+        "seed": seed,
+        "site": site,
+        "attach": attach,
+        "interface": interface,
+        "rate": rate,
+        "until": until,
+        "boots": boots,
+        "keep_leases": keep_leases or None,
+    }
+    overrides: list[Override] = [
+        *map(parse_override, set_ or ()),
+        *(
+            option_override(f"--{key.replace('_', '-')}", "fleet", key, value)
+            for key, value in options.items()
+            if value is not None
+        ),
+    ]
+    plan = read_plan(fleet, overrides, fault or ())
+    if needs_consent(plan):
+        _ask(plan, yes)
+    with StatusLine() as line:
+        finished = run_fleet(
+            plan,
+            world_for(plan.fleet.attach),
+            out,
+            lambda progress: line.update(progress_text(progress)),
+        )
+    if as_json:
+        show_json(finished.summary)
+    else:
+        show(*summary_tables(finished))
+    return finished.status
+
+
+def progress_text(progress: Progress) -> str:
+    """Return one line: when it is, and how many phones are where."""
+    where = "  ".join(f"{name} {count}" for name, count in progress.positions.items())
+    return f"{progress.now:7.1f} s  {progress.phones} phones  {where}"
+
+
+def _ask(plan: Plan, is_agreed: bool) -> None:
+    tell(*describe_impact(plan))
+    if is_agreed:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "this sends packets on a real network: say --yes to agree without a terminal"
+        )
+    if not typer.confirm("Go ahead?", err=True):
+        raise UsageError("nothing was sent")

@@ -1,0 +1,119 @@
+"""What is printed where: results to stdout, everything else to stderr.
+
+With `--json`, stdout gets one JSON document and nothing else. Without a terminal there are no
+control codes, and lines are as long as they need to be. A reader that goes away early (`| head`)
+is no error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import time
+from types import TracebackType
+from typing import IO, Any, Self
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+PLAIN_WIDTH = 110
+"""Columns of a table that no terminal limits."""
+
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+def show(*what: RenderableType) -> None:
+    """Print tables and text that are a verb's result to stdout."""
+    _print(sys.stdout, what)
+
+
+def tell(*what: RenderableType) -> None:
+    """Print what a person may want to know beside the result, to stderr."""
+    _print(sys.stderr, what)
+
+
+def show_json(document: Any) -> None:
+    """Print one JSON document to stdout."""
+    _write(sys.stdout, json.dumps(document, indent=2) + "\n")
+
+
+def show_text(text: str) -> None:
+    """Print text to stdout as it is."""
+    _write(sys.stdout, text if text.endswith("\n") else text + "\n")
+
+
+def show_bytes(data: bytes) -> None:
+    """Copy a device log to stdout: as it is, or to a terminal without its control codes."""
+    if sys.stdout.isatty():
+        data = _CONTROL.sub(b"?", data)
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def show_error(text: str) -> None:
+    """Print one line to stderr that says what is wrong."""
+    _write(sys.stderr, f"phonesim: {' '.join(text.split())}\n")
+
+
+def drop_output(stream: IO[str]) -> None:
+    """Make nothing of what is still to be written to a stream that nobody reads."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _print(stream: IO[str], what: tuple[RenderableType, ...]) -> None:
+    console = Console(file=stream, highlight=False, width=None if stream.isatty() else PLAIN_WIDTH)
+    try:
+        for each in what:
+            console.print(each, soft_wrap=isinstance(each, str | Text), markup=False)
+        stream.flush()
+    except BrokenPipeError:
+        drop_output(stream)
+
+
+def _write(stream: IO[str], text: str) -> None:
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        drop_output(stream)
+
+
+class StatusLine:
+    """One line on stderr that is kept up to date; without a terminal, a line a second."""
+
+    def __init__(self, interval: float = 1.0) -> None:
+        self._interval = interval
+        self._last_at = float("-inf")
+        self._live: Live | None = None
+        if sys.stderr.isatty():
+            console = Console(stderr=True, highlight=False)
+            self._live = Live(console=console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> Self:
+        """Take the line."""
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Give it back."""
+        if self._live is not None:
+            self._live.stop()
+
+    def update(self, text: str) -> None:
+        """Show `text`, unless the last one is too recent."""
+        now = time.monotonic()
+        if self._live is not None:
+            self._live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
+        elif now - self._last_at >= self._interval:
+            self._last_at = now
+            tell(text)

@@ -1,0 +1,53 @@
+"""What a run is about to send to a real network, said before it is sent."""
+
+from __future__ import annotations
+
+from phonesim.config.device_profile import DeviceProfile
+from phonesim.fleet.plan import Plan
+
+_TCP_PACKETS = 12
+"""Packets of a short TCP exchange, both directions: handshake, request, answer, close."""
+_TLS_PACKETS = 8
+"""More of them where TLS is spoken."""
+
+
+def needs_consent(plan: Plan) -> bool:
+    """Say whether packets of this run reach a network that is not ours."""
+    return plan.fleet.attach == "wire"
+
+
+def describe_impact(plan: Plan) -> list[str]:
+    """Return lines for the person who decides: phones, rate, interface, packets."""
+    fleet, specs = plan.fleet, plan.specs
+    per_phone = max(expected_packets(spec.profile) for spec in specs[:1000])
+    seconds = (len(specs) - 1) / fleet.rate
+    leases = "kept until they expire" if fleet.keep_leases else "released at the end"
+    lines = [
+        f"This will send packets on interface {fleet.interface}:",
+        f"  phones    {len(specs)}, MACs {specs[0].phone_id} to {specs[-1].phone_id}",
+        f"  starts    {fleet.rate:g} a second, the last after {seconds:.0f} s",
+        f"  packets   about {per_phone} a boot when everything answers,"
+        f" {per_phone * len(specs) * fleet.boots} in all,"
+        f" {per_phone * fleet.rate:.0f} a second",
+        f"  leases    {len(specs)} addresses, {leases}",
+    ]
+    if plan.site is None:
+        lines.append("  servers   those of this network; phones sign in as real users")
+    else:
+        lines.append(
+            f"  servers   mock site {plan.site.name}: its DHCP servers answer ANY client on this"
+            " network"
+        )
+    return lines
+
+
+def expected_packets(profile: DeviceProfile) -> int:
+    """Return about how many packets one boot without a cache makes, both directions."""
+    dhcp = 2 * 3
+    arp = 4
+    ntp = 2
+    names = len(profile.discovery.srv_names) + 2
+    https = 2 * (_TCP_PACKETS + _TLS_PACKETS)
+    chain = _TCP_PACKETS
+    register = _TCP_PACKETS + _TLS_PACKETS + 2
+    return dhcp + arp + ntp + 2 * names + chain + https + register

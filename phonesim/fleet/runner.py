@@ -1,0 +1,200 @@
+"""One run, in whichever world: its folder, its logs, its end and what it came to.
+
+    plan -> run folder -> world -> recorder -> summary.json, run.db -> exit status
+
+A world is a function (`phonesim.fleet.worlds`): it boots the plan's phones, tells the recorder
+what came of it, calls `tick` now and then, and returns when the run is over. Ctrl-C or
+SIGTERM asks it to end: phones that are up deregister and release their leases. A second one
+drops everything. Either way the results so far are written, marked as not valid.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import re
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import msgspec
+
+from phonesim.drivers.run_folder import RunFolder
+from phonesim.errors import UsageError
+from phonesim.fleet.operator_log import operator_log
+from phonesim.fleet.plan import NO_SITE, Plan
+from phonesim.fleet.store import save_run
+from phonesim.fleet.tester_health import Costs, peak_rss_mb
+from phonesim.results import OperatorLog, Recorder, RunFacts, positions, summarize
+
+EXPECTATIONS_MET = 0
+EXPECTATIONS_UNMET = 3
+NOT_VALID = 4
+
+PROGRESS_INTERVAL = 0.2
+"""Seconds between two calls of `on_progress`."""
+
+Tick = Callable[[float], None]
+"""Called by a world as often as it likes, with the seconds since the run began."""
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a run is: seconds since it began, and how many phones are where."""
+
+    now: float
+    phones: int
+    positions: dict[str, int]
+
+
+class WorldReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a world says at the end: its own seconds, and why its result may not count."""
+
+    seconds: float
+    notes: tuple[str, ...] = ()
+    is_valid: bool = True
+
+
+class Finished(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that is over: its folder, its summary, its records, and the exit status."""
+
+    folder: Path
+    summary: dict[str, Any]
+    recorder: Recorder
+    world_s: float
+    status: int
+
+
+class StopRequest:
+    """Whether someone wants the run to end: asked once, cleanly; asked twice, at once."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self._listener: Callable[[], None] | None = None
+
+    def ask(self) -> None:
+        """Ask, and wake the listener."""
+        self.asked += 1
+        if self._listener is not None:
+            self._listener()
+
+    def on_ask(self, listener: Callable[[], None] | None) -> None:
+        """Call `listener` whenever someone asks."""
+        self._listener = listener
+
+    @contextlib.contextmanager
+    def signals(self) -> Iterator[None]:
+        """Take SIGINT and SIGTERM for a request while entered; the third one is Python's again."""
+
+        def asked(number: int, frame: FrameType | None) -> None:
+            if self.asked >= 2:
+                raise KeyboardInterrupt
+            self.ask()
+
+        old = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, handler)
+
+
+class World(Protocol):
+    """Boots the phones of a plan and returns when the run is over."""
+
+    def __call__(
+        self, plan: Plan, folder: RunFolder, observer: Recorder, stop: StopRequest, tick: Tick
+    ) -> WorldReport:
+        """Run; `UsageError` if this machine does not permit it."""
+        ...
+
+
+def run_fleet(
+    plan: Plan, world: World, base: Path, on_progress: Callable[[Progress], None]
+) -> Finished:
+    """Run a plan in a world, and leave its results in a new folder under `base`."""
+    stop = StopRequest()
+    folder = RunFolder.create(base, _run_name(plan.fleet.name))
+    has_wall_clock = plan.fleet.attach != "virtual"
+    with operator_log(folder.path, has_wall_clock=has_wall_clock) as log:
+        recorder = Recorder(plan.specs, log)
+        log(0, False, "run started", {"fleet": plan.fleet.name, "phones": len(plan.specs)})
+
+        shown_at = 0.0
+
+        def tick(now: float) -> None:
+            nonlocal shown_at
+            if time.monotonic() - shown_at < PROGRESS_INTERVAL:
+                return
+            shown_at = time.monotonic()
+            on_progress(Progress(now=now, phones=len(plan.specs), positions=positions(recorder)))
+
+        costs = Costs()
+        try:
+            with stop.signals():
+                report = world(plan, folder, recorder, stop, tick)
+        except UsageError:
+            if not any(phone.boots for phone in recorder.phones.values()):
+                shutil.rmtree(folder.path, ignore_errors=True)
+            raise
+        return _finish(plan, folder.path, recorder, report, stop, costs, log)
+
+
+def exit_status(plan: Plan, summary: dict[str, Any]) -> int:
+    """Return the exit status that a summary earns."""
+    if not summary["valid"]:
+        return NOT_VALID
+    # A hair less, because 0.07 * 100 is a hair more than 7.
+    expected = plan.fleet.expect.signed_in * summary["phones"] - 1e-6
+    return EXPECTATIONS_MET if summary["signed_in"] >= expected else EXPECTATIONS_UNMET
+
+
+def _finish(
+    plan: Plan,
+    folder: Path,
+    recorder: Recorder,
+    report: WorldReport,
+    stop: StopRequest,
+    costs: Costs,
+    log: OperatorLog,
+) -> Finished:
+    notes = list(report.notes)
+    if stop.asked:
+        notes.append("interrupted: phones that had not settled count as failed")
+    facts = RunFacts(
+        run=folder.name,
+        fleet=plan.fleet.name,
+        site=plan.site.name if plan.site is not None else NO_SITE,
+        attach=plan.fleet.attach,
+        seed=plan.fleet.seed,
+        wall_s=costs.wall_s,
+        cpu_s=costs.cpu_s,
+        peak_rss_mb=peak_rss_mb(),
+        valid=report.is_valid and not stop.asked,
+        notes=notes,
+    )
+    summary = summarize(recorder, facts)
+    log(
+        report.seconds,
+        not facts.valid,
+        "run ended",
+        {key: summary[key] for key in ("signed_in", "failed", "failures", "valid", "notes")},
+    )
+    save_run(folder, recorder, summary, report.seconds)
+    return Finished(
+        folder=folder,
+        summary=summary,
+        recorder=recorder,
+        world_s=report.seconds,
+        status=exit_status(plan, summary),
+    )
+
+
+def _run_name(fleet: str) -> str:
+    """Return when the run began (UTC) and what it runs: names sort by time."""
+    began = datetime.datetime.now(datetime.UTC)
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", fleet).strip("-.") or "fleet"
+    return f"{began:%Y%m%d-%H%M%S}-{safe}"

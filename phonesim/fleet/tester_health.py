@@ -1,0 +1,79 @@
+"""Whether the tester itself kept up: a result is worth nothing if it did not.
+
+In the live worlds every phone shares one event loop. When the loop is late, phones answer late
+and retransmit for no fault of the site's. So the loop's lateness is sampled all the time, and
+a run in which it was too late is marked as not valid, with a note that says by how much.
+
+A sample is late by what a sleep of `SAMPLE_INTERVAL` took longer than that. The shortest timeout of
+a phone is a second (DNS); a run is not valid if the loop was once later than `LATENESS_LIMIT`, half
+of that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import sys
+import time
+
+SAMPLE_INTERVAL = 0.05
+LATENESS_LIMIT = 0.5
+
+
+class LoopWatch:
+    """Samples how late the event loop is while it is entered as a context."""
+
+    def __init__(self) -> None:
+        self.worst = 0.0
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> LoopWatch:
+        """Begin to sample."""
+        self._task = asyncio.create_task(self._sample(), name="loop-watch")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop sampling."""
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    def note(self) -> str | None:
+        """Return why the run is not valid, or None if the loop kept up."""
+        if self.worst <= LATENESS_LIMIT:
+            return None
+        return (
+            f"the tester was the bottleneck: its event loop was up to {self.worst:.1f} s late;"
+            " lower --rate or --phones"
+        )
+
+    async def _sample(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            asked_at = loop.time()
+            await asyncio.sleep(SAMPLE_INTERVAL)
+            self.worst = max(self.worst, loop.time() - asked_at - SAMPLE_INTERVAL)
+
+
+class Costs:
+    """What the process has used since this object was made."""
+
+    def __init__(self) -> None:
+        self._wall = time.perf_counter()
+        self._cpu = time.process_time()
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds by the clock on the wall."""
+        return time.perf_counter() - self._wall
+
+    @property
+    def cpu_s(self) -> float:
+        """Seconds of processor time."""
+        return time.process_time() - self._cpu
+
+
+def peak_rss_mb() -> float:
+    """Most memory that the process ever had, in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024) / 1e6

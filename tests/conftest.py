@@ -1,0 +1,70 @@
+"""Rules for every test.
+
+`@pytest.mark.interop("dnsmasq", ...)` names the servers that a test boots against; they run in
+network namespaces, so it needs root as well. Where something is missing, such tests are left
+out, and the head of the report says why. With PHONESIM_REQUIRE_INTEROP=1 they fail instead.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+REQUIRE_INTEROP = "PHONESIM_REQUIRE_INTEROP"
+SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+
+_left_out = pytest.StashKey[dict[str, int]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    os.environ["PATH"] = SEARCH_PATH
+    config.stash[_left_out] = {}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if is_interop_required():
+        return
+    kept, left_out = [], []
+    for item in items:
+        lacking = missing_for(item)
+        if lacking is None:
+            kept.append(item)
+        else:
+            left_out.append(item)
+            reasons = config.stash[_left_out]
+            reasons[lacking] = reasons.get(lacking, 0) + 1
+    if left_out:
+        items[:] = kept
+        config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    return [
+        f"{count} interop tests are left out: {reason}"
+        for reason, count in config.stash[_left_out].items()
+    ]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    lacking = missing_for(item)
+    if lacking is not None:
+        pytest.fail(f"{REQUIRE_INTEROP} is set, but {lacking}", pytrace=False)
+
+
+def is_interop_required() -> bool:
+    return os.environ.get(REQUIRE_INTEROP, "") not in ("", "0")
+
+
+def missing_for(item: pytest.Item) -> str | None:
+    """What an interop test needs and this machine lacks; None for a test that can run."""
+    marks = list(item.iter_markers("interop"))
+    if not marks:
+        return None
+    if os.geteuid() != 0:
+        return "network namespaces need root"
+    programs = dict.fromkeys(["ip", *(program for mark in marks for program in mark.args)])
+    absent = [program for program in programs if shutil.which(program) is None]
+    return f"not installed: {', '.join(absent)}" if absent else None
