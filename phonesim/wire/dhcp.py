@@ -346,6 +346,8 @@ def _place_option(areas: list[tuple[bytearray, int]], code: int, value: bytes) -
             if len(area) + 2 + len(value) <= room:
                 _append_option(area, code, value)
                 return True
+    if not value:
+        return False
     for area, room in areas:
         while value and room - len(area) > 2:
             size = min(_LONGEST_VALUE, room - len(area) - 2)

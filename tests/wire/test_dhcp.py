@@ -174,6 +174,12 @@ class TestOverload:
         data = encode_dhcp(reply(options={6: bytes(8), 15: b"c" * 50, 43: b"v" * 20}), 300)
         assert BOOTP(data).file.startswith(b"\x0f\x32" + b"c" * 50 + b"\xff")
 
+    def test_an_empty_option_that_does_not_fit_is_kept(self) -> None:
+        # One octet is left in the options field, none in sname.
+        message = reply(file=b"boot", options={15: b"c" * 60, 43: b"v" * 60, 80: b""})
+        assert encode_dhcp(message, 310) == encode_dhcp(message)
+        assert decode_dhcp(encode_dhcp(message, 311)).options[80] == b""
+
     @pytest.mark.parametrize("maximum_size", [0, 240, 300, 576])
     def test_a_message_that_cannot_fit_keeps_every_option(self, maximum_size: int) -> None:
         message = reply(options={43: b"v" * 900})
