@@ -125,6 +125,19 @@ class AddressConflict(FaultBase):
     count: Annotated[int, Field(ge=1)] = 1
 
 
+class SetPinState(FaultBase):
+    """Users whose SIP URI matches cannot sign in, for the reason that `state` names.
+
+    "wrong": the server has another PIN than the user's; "disabled": the user is disabled.
+    `every_nth` counts the users of each range, `target` does not apply.
+    """
+
+    kind: Literal["pin-state"]
+    users: str = "*"
+    """Shell pattern of SIP URIs."""
+    state: Literal["wrong", "locked", "expired", "not-set", "not-enabled", "disabled"]
+
+
 FaultRule = Annotated[
     StripDhcpOptions
     | SetDhcpOption
@@ -138,7 +151,8 @@ FaultRule = Annotated[
     | Refuse
     | ShowCertificate
     | SipStatus
-    | AddressConflict,
+    | AddressConflict
+    | SetPinState,
     Field(discriminator="kind"),
 ]
 

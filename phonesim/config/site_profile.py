@@ -6,7 +6,7 @@ import datetime
 from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from phonesim.config.model import Config
 
@@ -32,12 +32,20 @@ class Scope(Config):
     subnet: IPv4Network
     first: IPv4Address
     last: IPv4Address
-    lease_time: Annotated[int, Field(ge=1)] = 691200
+    lease_time: Annotated[int, Field(ge=1, le=0xFFFFFFFF)] = 691200
     """Seconds; the Windows DHCP default is 8 days."""
     routers: tuple[IPv4Address, ...] = ()
     dns_servers: tuple[IPv4Address, ...] = ()
     ntp_servers: tuple[IPv4Address, ...] = ()
     domain: str | None = None
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Scope:
+        if self.first not in self.subnet or self.last not in self.subnet:
+            raise ValueError(f"{self.first} to {self.last} is not within subnet {self.subnet}")
+        if self.first > self.last:
+            raise ValueError(f"first address {self.first} comes after last address {self.last}")
+        return self
 
 
 class DhcpServerConfig(Config):
@@ -52,6 +60,8 @@ class DhcpServerConfig(Config):
     """Option 60 that option 43 is given to; case-sensitive [documented gg412828]."""
     vlan_id: Annotated[int, Field(ge=1, le=4094)] | None = None
     """Sub-option 10, given to class CPE-OCPHONE."""
+    authoritative: bool = False
+    """NAK clients that the server does not know; RFC 2131 section 4.3.2 wants silence."""
 
 
 class SrvRecord(Config):
@@ -107,6 +117,10 @@ class WebServicesConfig(Config):
     """[documented DefaultValidityPeriodHours]"""
     maximum_pin_attempts: Annotated[int, Field(ge=1)] = 25
     """Wrong PINs in 30 minutes that lock a user for an hour [documented Set-CsPinPolicy]."""
+    certificate_names: tuple[str, ...] = ()
+    """Names beside `fqdn` that the certificate carries and under which the services answer."""
+    error_ids: dict[str, Annotated[int, Field(ge=1)]] = {}
+    """ErrorId of a PIN fault, by PinFailureReason; one that is not listed has none [unknown]."""
 
 
 class RegistrarConfig(Config):
@@ -129,6 +143,16 @@ class RegistrarConfig(Config):
     """[capture]"""
     maximum_endpoints: Annotated[int, Field(ge=1)] = 8
     """Bindings of one user [documented MaxEndpointsPerUser]."""
+    certificate_names: tuple[str, ...] = ()
+    """Names beside `fqdn` that the certificate carries, such as sip.<domain>."""
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> RegistrarConfig:
+        if self.auth == "certificate" and self.transport != "tls":
+            raise ValueError("auth: certificate needs transport: tls")
+        if not self.expires_minimum <= self.expires_default <= self.expires_maximum:
+            raise ValueError("expires_default is not between expires_minimum and expires_maximum")
+        return self
 
 
 class UserRange(Config):

@@ -1,0 +1,260 @@
+"""Faults that act on what passes a server: the server inside never knows.
+
+A rule looks at requests on their way in, and drops them or answers in the server's
+place; or it looks at answers on their way out, and alters or holds them back. Rules
+act in the order of the profile. Those that change what a server is instead of what
+it says (a closed port, another certificate, one more DHCP server) are `site`'s.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from fnmatch import translate
+from heapq import heappop, heappush
+
+import msgspec
+
+from phonesim.config.fault import (
+    Delay,
+    DnsRcode,
+    DnsTarget,
+    FaultRule,
+    HttpStatus,
+    SetDhcpOption,
+    Silence,
+    SipStatus,
+    StripDhcpOptions,
+)
+from phonesim.mocksite.exchange import (
+    DhcpReceived,
+    DnsReceived,
+    HttpReceived,
+    NtpReceived,
+    Report,
+    SendDhcpReply,
+    SendDnsResponse,
+    SendHttpResponse,
+    SendSipToClient,
+    Server,
+    ServerAction,
+    ServerEvent,
+    SipReceived,
+)
+from phonesim.wire.dns import DnsRecord, DnsResponse, SrvData
+from phonesim.wire.sip import SipRequest, response_to
+from phonesim.wire.soap import HttpResponse
+
+RequestRule = Silence | DnsRcode | HttpStatus | SipStatus
+ReplyRule = StripDhcpOptions | SetDhcpOption | DnsTarget
+InjectedRule = RequestRule | ReplyRule | Delay
+
+
+def is_injected(rule: FaultRule) -> bool:
+    """Whether `FaultInjector` carries the rule out."""
+    return isinstance(rule, InjectedRule)
+
+
+class FaultInjector:
+    """A server that `rules` act on; rules of other kinds than `InjectedRule` are left out."""
+
+    def __init__(self, server: Server, rules: Sequence[FaultRule]) -> None:
+        self._server = server
+        self._on_requests = [_OnRequest(rule) for rule in rules if isinstance(rule, RequestRule)]
+        self._delays = [_OnRequest(rule) for rule in rules if isinstance(rule, Delay)]
+        self._on_replies = [_OnReply(rule) for rule in rules if isinstance(rule, ReplyRule)]
+        self._held: list[tuple[float, int, ServerAction]] = []
+        self._held_count = 0
+
+    def handle(self, event: ServerEvent, now: float) -> list[ServerAction]:
+        """Take one event; return what to do about it, and what was held back until now."""
+        actions = self._release(now)
+        request = _describe(event)
+        if request is None:
+            actions += self._server.handle(event, now)
+            return actions
+        protocol, text = request
+        answers: list[ServerAction] | None = None
+        for fault in self._on_requests:
+            if fault.acts(protocol, text):
+                answers = [*fault.answer(event), fault.report(text)]
+                break
+        delay = sum(fault.seconds for fault in self._delays if fault.acts(protocol, text))
+        if answers is None:
+            answers = self._server.handle(event, now)
+        for answer in answers:
+            if isinstance(answer, Report):
+                actions.append(answer)
+                continue
+            altered = answer
+            for reply_fault in self._on_replies:
+                altered = reply_fault.alter(altered)
+            if delay:
+                self._held_count += 1
+                heappush(self._held, (now + delay, self._held_count, altered))
+            else:
+                actions.append(altered)
+        return actions
+
+    def next_deadline(self) -> tuple[float, str] | None:
+        """Return the server's deadline, or that of the first answer held back if it is sooner."""
+        deadline = self._server.next_deadline()
+        if self._held and (deadline is None or self._held[0][0] < deadline[0]):
+            return self._held[0][0], "answer held back by a fault"
+        return deadline
+
+    def _release(self, now: float) -> list[ServerAction]:
+        due: list[ServerAction] = []
+        while self._held and self._held[0][0] <= now:
+            due.append(heappop(self._held)[2])
+        return due
+
+
+class _OnRequest:
+    """A rule that counts the requests it applies to and acts on every nth of them."""
+
+    def __init__(self, rule: RequestRule | Delay) -> None:
+        self._rule = rule
+        self._every_nth = rule.every_nth
+        self._count = 0
+        self.seconds = rule.seconds if isinstance(rule, Delay) else 0.0
+        pattern = "REGISTER"
+        match rule:
+            case Silence() | Delay():
+                self._protocols: tuple[str, ...] = (rule.protocol,)
+                pattern = rule.match
+            case DnsRcode():
+                self._protocols = ("dns",)
+                pattern = rule.match
+            case HttpStatus():
+                self._protocols = ("http", "https")
+                pattern = rule.match
+            case SipStatus():
+                self._protocols = ("sip",)
+        self._pattern = _compiled(pattern)
+
+    def acts(self, protocol: str, text: str) -> bool:
+        if protocol not in self._protocols:
+            return False
+        if self._pattern is not None and self._pattern.match(text) is None:
+            return False
+        self._count += 1
+        return self._count % self._every_nth == 0
+
+    def answer(self, event: ServerEvent) -> list[ServerAction]:
+        """What is sent in the server's place."""
+        match self._rule, event:
+            case DnsRcode() as rule, DnsReceived():
+                response = DnsResponse(
+                    id=event.query.id,
+                    qname=event.query.qname,
+                    qtype=event.query.qtype,
+                    rcode=rule.rcode,
+                    authoritative=rule.rcode in ("NOERROR", "NXDOMAIN"),
+                )
+                return [
+                    SendDnsResponse(response=response, client=event.client, over_tcp=event.over_tcp)
+                ]
+            case HttpStatus() as rule, HttpReceived():
+                return [
+                    SendHttpResponse(
+                        exchange_id=event.exchange_id,
+                        response=HttpResponse(status=rule.status, retry_after=rule.retry_after),
+                    )
+                ]
+            case SipStatus() as rule, SipReceived(message=SipRequest() as request):
+                headers = (("ms-diagnostics", rule.diagnostics),) if rule.diagnostics else ()
+                return [
+                    SendSipToClient(
+                        connection_id=event.connection_id,
+                        message=response_to(
+                            request,
+                            rule.status,
+                            rule.reason,
+                            to_tag=f"{self._count:032X}",
+                            headers=headers,
+                        ),
+                    )
+                ]
+            case _:
+                return []
+
+    def report(self, text: str) -> Report:
+        return Report(
+            text=f"fault {self._rule.kind}", fields=(("request", text),), is_warning=False
+        )
+
+
+class _OnReply:
+    """A rule that counts the answers it applies to and alters every nth of them."""
+
+    def __init__(self, rule: ReplyRule) -> None:
+        self._rule = rule
+        self._every_nth = rule.every_nth
+        self._count = 0
+        self._pattern = _compiled(rule.match) if isinstance(rule, DnsTarget) else None
+
+    def alter(self, action: ServerAction) -> ServerAction:
+        altered = self._altered(action)
+        if altered is None:
+            return action
+        self._count += 1
+        return action if self._count % self._every_nth else altered
+
+    def _altered(self, action: ServerAction) -> ServerAction | None:
+        """What the rule makes of an answer; None if it does not apply."""
+        match self._rule, action:
+            case StripDhcpOptions(options=stripped), SendDhcpReply(message=message):
+                left = {
+                    code: value for code, value in message.options.items() if code not in stripped
+                }
+                return _with_options(action, left) if len(left) < len(message.options) else None
+            case SetDhcpOption(option=option, value=value), SendDhcpReply(message=message):
+                if option not in message.options:
+                    return None
+                return _with_options(action, {**message.options, option: bytes.fromhex(value)})
+            case DnsTarget(target_name=target), SendDnsResponse(response=response):
+                if self._pattern is not None and self._pattern.match(response.qname) is None:
+                    return None
+                answers = tuple(_redirected(record, target) for record in response.answers)
+                if answers == response.answers:
+                    return None
+                altered = msgspec.structs.replace(response, answers=answers)
+                return msgspec.structs.replace(action, response=altered)
+            case _:
+                return None
+
+
+def _describe(event: ServerEvent) -> tuple[str, str] | None:
+    """The protocol of a request, and what patterns are matched against; None for others."""
+    match event:
+        case DhcpReceived():
+            return "dhcp", event.message.message_type.name.lower()
+        case DnsReceived():
+            return "dns", event.query.qname
+        case HttpReceived():
+            return event.request.scheme, event.request.path.lower()
+        case SipReceived(message=SipRequest() as request):
+            return "sip", request.method.lower()
+        case NtpReceived():
+            return "ntp", event.client
+        case _:
+            return None
+
+
+def _compiled(pattern: str) -> re.Pattern[str] | None:
+    """A shell pattern that ignores case; None for one that everything matches."""
+    return None if pattern == "*" else re.compile(translate(pattern.lower()))
+
+
+def _with_options(action: SendDhcpReply, options: dict[int, bytes]) -> SendDhcpReply:
+    return msgspec.structs.replace(
+        action, message=msgspec.structs.replace(action.message, options=options)
+    )
+
+
+def _redirected(record: DnsRecord, target: str) -> DnsRecord:
+    if not isinstance(record.data, SrvData):
+        return record
+    data = msgspec.structs.replace(record.data, target=target.rstrip(".").lower())
+    return msgspec.structs.replace(record, data=data)
