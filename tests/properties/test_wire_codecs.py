@@ -275,10 +275,12 @@ def test_limited_responses_keep_a_prefix(response: DnsResponse, limit: int) -> N
 
 
 @given(macs)
+@untimed
 def test_macs_go_both_ways(mac: bytes) -> None:
     assert parse_mac(format_mac(mac)) == mac
 
 
 @given(st.floats(-61_505_151, 4_233_462_143))
+@untimed
 def test_times_go_both_ways(unix: float) -> None:
     assert abs(to_unix(from_unix(unix)) - unix) <= 2**-31
