@@ -74,7 +74,10 @@ DEVICE = Kind(
 SITE = Kind("site", "sites", SiteProfile, try_out=lambda site: UserDirectory(site.users))
 FAULT = Kind("fault", "faults", FaultProfile)
 FLEET = Kind(
-    "fleet", "fleets", FleetProfile, (("site",), ("faults", "*"), ("devices", "*", "device"))
+    "fleet",
+    "fleets",
+    FleetProfile,
+    (("site",), ("users_from",), ("faults", "*"), ("devices", "*", "device")),
 )
 KINDS: tuple[Kind[Any], ...] = (DEVICE, SITE, FAULT, FLEET)
 
@@ -232,7 +235,7 @@ def _load(kind: Kind[M], name: str) -> tuple[M | None, list[str]]:
     try:
         return kind.model.model_validate(document.values), []
     except ValidationError as failure:
-        return None, [_line(kind, document, detail) for detail in failure.errors(include_url=False)]
+        return None, [_line(kind, document, detail) for detail in _details(failure)]
 
 
 def _read(kind: Kind[Any], file: Path, extending: tuple[Path, ...]) -> _Document:

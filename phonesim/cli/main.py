@@ -14,11 +14,12 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib.metadata import version as distribution_version
 from typing import Annotated
 
 import typer
 
-from phonesim.cli import doctor, logs, profiles, run_verb, site
+from phonesim.cli import doctor_verb, logs_verb, profiles_verb, run_verb, site_verb
 from phonesim.cli.terminal import drop_output, show_error, show_text
 from phonesim.errors import PhonesimError, UsageError
 
@@ -40,10 +41,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run", epilog=EXIT_STATUSES)(run_verb.run)
-app.command("site")(site.serve)
-app.add_typer(logs.app, name="logs")
-app.add_typer(profiles.app, name="profiles")
-app.command("doctor")(doctor.doctor)
+app.command("site")(site_verb.serve)
+app.add_typer(logs_verb.app, name="logs")
+app.add_typer(profiles_verb.app, name="profiles")
+app.command("doctor")(doctor_verb.doctor)
 
 
 @app.callback(invoke_without_command=True)
@@ -54,7 +55,7 @@ def phonesim(
 ) -> None:
     """Boot a fleet of emulated Lync Phone Edition desk phones."""
     if version:
-        show_text(f"phonesim {_version()}")
+        show_text(f"phonesim {distribution_version('phonesim')}")
     elif context.invoked_subcommand is None:
         show_text(context.get_help())
 
@@ -101,9 +102,3 @@ def _show(error: Exception, is_debug: bool) -> None:
     show_error(str(error))
     if is_debug:
         traceback.print_exception(error)
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("phonesim")

@@ -18,8 +18,8 @@ def summary_tables(finished: Finished) -> list[RenderableType]:
     summary = finished.summary
     parts: list[RenderableType] = [
         f"{summary['signed_in']} of {summary['phones']} phones signed in,"
-        f" {summary['failed']} failed ({summary['attach']}, site {summary['site']}, seed {summary['seed']},"
-        f" {_world_time(finished)})",
+        f" {summary['failed']} failed ({summary['attach']}, site {summary['site']},"
+        f" seed {summary['seed']}, {_world_time(finished)})",
         "",
         _stages(finished),
     ]

@@ -21,7 +21,9 @@ DEFAULT_OUT = Path("logs")
 
 
 def run(
-    fleet: Annotated[str, typer.Argument(help="A fleet profile: its name, or a path.")] = "demo",
+    fleet: Annotated[
+        str, typer.Argument(metavar="FLEET", help="A fleet profile: its name, or a path.")
+    ] = "demo",
     phones: Annotated[
         int | None, typer.Option("--phones", "-n", metavar="N", help="How many phones.")
     ] = None,
@@ -58,12 +60,16 @@ def run(
     keep_leases: Annotated[
         bool, typer.Option("--keep-leases", help="Cut the power at the end: nothing is released.")
     ] = False,
+    port_offset: Annotated[
+        int | None,
+        typer.Option("--port-offset", metavar="N", help="Loopback: added to standard ports."),
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Change a profile value by its dotted key: fleet.x, site.x or device.x (repeatable).",
+            help="Change a value of a profile: fleet.x, site.x or device.x (repeatable).",
         ),
     ] = None,
     out: Annotated[
@@ -87,6 +93,7 @@ def run(
         "until": until,
         "boots": boots,
         "keep_leases": keep_leases or None,
+        "port_offset": port_offset,
     }
     overrides: list[Override] = [
         *map(parse_override, set_ or ()),

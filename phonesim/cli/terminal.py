@@ -1,7 +1,7 @@
 """What is printed where: results to stdout, everything else to stderr.
 
 With `--json`, stdout gets one JSON document and nothing else. Without a terminal there are no
-control codes, and lines are as long as they need to be. A reader that goes away early (`| head`)
+control codes, and a line is as long as it needs to be. A reader that goes away early (`| head`)
 is no error.
 """
 
@@ -12,6 +12,8 @@ import os
 import re
 import sys
 import time
+from io import StringIO
+from shutil import get_terminal_size
 from types import TracebackType
 from typing import IO, Any, Self
 
@@ -19,8 +21,8 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-PLAIN_WIDTH = 110
-"""Columns of a table that no terminal limits."""
+_NO_LIMIT = 10_000
+"""Columns of what no terminal wraps."""
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -65,13 +67,18 @@ def drop_output(stream: IO[str]) -> None:
 
 
 def _print(stream: IO[str], what: tuple[RenderableType, ...]) -> None:
-    console = Console(file=stream, highlight=False, width=None if stream.isatty() else PLAIN_WIDTH)
-    try:
-        for each in what:
-            console.print(each, soft_wrap=isinstance(each, str | Text), markup=False)
-        stream.flush()
-    except BrokenPipeError:
-        drop_output(stream)
+    is_terminal = stream.isatty()
+    buffer = StringIO()
+    console = Console(
+        file=buffer,
+        force_terminal=is_terminal,
+        width=get_terminal_size().columns if is_terminal else _NO_LIMIT,
+        highlight=False,
+    )
+    for each in what:
+        console.print(each, soft_wrap=isinstance(each, str), markup=False)
+    text = buffer.getvalue()
+    _write(stream, text if is_terminal else re.sub(r" +$", "", text, flags=re.MULTILINE))
 
 
 def _write(stream: IO[str], text: str) -> None:

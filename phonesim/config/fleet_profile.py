@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from phonesim.config.model import Config
-from phonesim.config.site_profile import UserRange
 
 Attach = Literal["loopback", "wire", "virtual"]
 
@@ -48,8 +47,9 @@ class FleetProfile(Config):
     )
     site: str = "contoso"
     """Name of a site profile, a path, or "none" for servers that are already there."""
-    users: tuple[UserRange, ...] = ()
-    """Who signs in, one user a phone, in order; none takes the users of the site."""
+    users_from: str | None = None
+    """Name or path of a site profile whose users sign in; None takes those of `site`. For
+    servers that are already there, a file with `name` and `users` is enough."""
     faults: tuple[str, ...] = ()
     attach: Attach = "loopback"
     interface: str | None = None

@@ -57,7 +57,7 @@ def read_plan(name: str, overrides: Sequence[Override] = (), faults: Sequence[st
         share.device: apply(DEVICE, load(DEVICE, share.device), overrides)
         for share in fleet.devices
     }
-    users = fleet.users or (site.users if site is not None else ())
+    users = _users(fleet, site)
     return Plan(
         fleet=fleet,
         site=site,
@@ -73,10 +73,9 @@ def phone_specs(
     """Return the phones of a fleet; `devices` are its models by the name the fleet uses."""
     known = sum(user_range.count for user_range in users)
     if known < fleet.phones:
-        where = "the fleet's own" if fleet.users else f"site {fleet.site!r}'s"
         raise ProfileError(
-            f"fleet {fleet.name!r}: {fleet.phones} phones need as many users, and {where} are"
-            f" {known}: lower --phones, or add users"
+            f"fleet {fleet.name!r}: {fleet.phones} phones need as many users, and"
+            f" {fleet.users_from or fleet.site!r} has {known}: lower --phones, or add users"
         )
     ouis = {name: bytes.fromhex(profile.oui.replace(":", "")) for name, profile in devices.items()}
     models = islice(interleave(fleet.devices), fleet.phones)
@@ -134,6 +133,17 @@ def parse_duration(text: str) -> float:
     if seconds <= 0:
         raise ProfileError(f"until: a duration longer than nothing, not {text!r}")
     return seconds
+
+
+def _users(fleet: FleetProfile, site: SiteProfile | None) -> tuple[UserRange, ...]:
+    if fleet.users_from is not None:
+        return load(SITE, fleet.users_from).users
+    if site is not None:
+        return site.users
+    raise ProfileError(
+        f"fleet {fleet.name!r}: site none has no users: say who signs in with fleet.users_from,"
+        " a site profile with users"
+    )
 
 
 def _check_world(fleet: FleetProfile) -> None:

@@ -1,12 +1,12 @@
 """Whether the tester itself kept up: a result is worth nothing if it did not.
 
 In the live worlds every phone shares one event loop. When the loop is late, phones answer late
-and retransmit for no fault of the site's. So the loop's lateness is sampled all the time, and
-a run in which it was too late is marked as not valid, with a note that says by how much.
+and retransmit for no fault of the site's. So the loop's lateness is sampled all the time: a
+sample is late by what a sleep of `SAMPLE_INTERVAL` took longer than that.
 
-A sample is late by what a sleep of `SAMPLE_INTERVAL` took longer than that. The shortest timeout of
-a phone is a second (DNS); a run is not valid if the loop was once later than `LATENESS_LIMIT`, half
-of that.
+The shortest timeout of a phone is a second (DNS). A run whose loop was ever later than that is
+not valid. Below it, lateness worth mentioning is noted: durations that are not much longer
+say more about the tester than about the site.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import sys
 import time
 
 SAMPLE_INTERVAL = 0.05
-LATENESS_LIMIT = 0.5
+LATENESS_LIMIT = 1.0
+LATENESS_WORTH_MENTIONING = 0.25
 
 
 class LoopWatch:
@@ -38,14 +39,24 @@ class LoopWatch:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
-    def note(self) -> str | None:
-        """Return why the run is not valid, or None if the loop kept up."""
-        if self.worst <= LATENESS_LIMIT:
-            return None
-        return (
-            f"the tester was the bottleneck: its event loop was up to {self.worst:.1f} s late;"
-            " lower --rate or --phones"
-        )
+    @property
+    def kept_up(self) -> bool:
+        """Whether the run is valid."""
+        return self.worst <= LATENESS_LIMIT
+
+    def notes(self) -> tuple[str, ...]:
+        """What to say of the tester beside the results."""
+        if not self.kept_up:
+            return (
+                f"the tester was the bottleneck: its event loop was up to {self.worst:.1f} s late;"
+                " lower --rate or --phones",
+            )
+        if self.worst > LATENESS_WORTH_MENTIONING:
+            return (
+                f"the tester's event loop was up to {self.worst:.1f} s late: durations near that"
+                " are its own",
+            )
+        return ()
 
     async def _sample(self) -> None:
         loop = asyncio.get_running_loop()

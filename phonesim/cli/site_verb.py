@@ -1,0 +1,73 @@
+"""`phonesim site`: serve a mock site until Ctrl-C."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.table import Table
+
+from phonesim.cli.terminal import show, show_json, tell
+from phonesim.profiles import FAULT, SITE, is_path, load, parse_override
+from phonesim.results import Fields
+
+
+def serve(
+    site: Annotated[
+        str, typer.Argument(metavar="SITE", help="A site profile: its name, or a path.")
+    ] = "contoso",
+    fault: Annotated[
+        list[str] | None,
+        typer.Option("--fault", metavar="NAME", help="What goes wrong (repeatable)."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change a value of the site, site.x (repeatable)."
+        ),
+    ] = None,
+    port_offset: Annotated[
+        int | None,
+        typer.Option(
+            "--port-offset",
+            metavar="N",
+            min=0,
+            max=60000,
+            help="Added to every standard port; the first that is free.",
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print where it listens as one JSON document.")
+    ] = False,
+) -> int:
+    """Serve a mock site on loopback addresses until Ctrl-C."""
+    from phonesim.fleet.site_server import ServedSite, serve_site
+
+    profile = load(SITE, site, map(parse_override, set_ or ()))
+    faults = [load(FAULT, name) for name in fault or ()]
+
+    def ready(served: ServedSite) -> None:
+        command = (
+            f"phonesim run --site none --port-offset {served.port_offset}"
+            f" --set fleet.users_from={site if is_path(site) else profile.name}"
+        )
+        if as_json:
+            document: dict[str, Any] = msgspec.to_builtins(served)
+            show_json({**document, "run": command})
+            return
+        table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+        for heading in ("server", "protocol", "address", "port", "for"):
+            table.add_column(heading)
+        for port in served.ports:
+            where = "closed" if port.port is None else str(port.port)
+            table.add_row(port.server, port.protocol, port.address, where, str(port.standard_port))
+        show(table, "", f"Boot phones at it: {command}", "Ctrl-C ends it.")
+
+    serve_site(profile, faults, port_offset, ready, _tell_operator)
+    return 0
+
+
+def _tell_operator(now: float, is_warning: bool, text: str, fields: Fields) -> None:
+    values = " ".join(f"{key}={value}" for key, value in fields.items())
+    tell(f"{now:9.3f} {'warning' if is_warning else 'info':7} {text} {values}")

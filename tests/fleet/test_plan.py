@@ -1,0 +1,136 @@
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from phonesim.config.fleet_profile import DeviceShare, FleetProfile
+from phonesim.config.site_profile import UserRange
+from phonesim.errors import ProfileError
+from phonesim.fleet.plan import interleave, parse_duration, phone_specs, read_plan, run_limits
+from phonesim.profiles import DEVICE, load, option_override, parse_override
+
+DEVICES = {name: load(DEVICE, name) for name in ("polycom-cx600", "aastra-6725ip")}
+USERS = (
+    UserRange(first=1, count=2, sip_uri="sip:a{n}@x", number="10{n}", pin="{n:04d}"),
+    UserRange(first=7, count=8, sip_uri="sip:b{n}@x", number="20{n}", pin="9{n:03d}"),
+)
+
+
+def fleet(**values: object) -> FleetProfile:
+    return FleetProfile.model_validate({"name": "f", **values})
+
+
+def shares(*weights: tuple[str, int]) -> tuple[DeviceShare, ...]:
+    return tuple(DeviceShare(device=name, weight=weight) for name, weight in weights)
+
+
+def test_phones_have_their_own_mac_user_start_and_seed() -> None:
+    mixed = shares(("polycom-cx600", 2), ("aastra-6725ip", 1))
+    specs = phone_specs(fleet(phones=4, rate=2, seed=9, devices=mixed), DEVICES, USERS)
+    assert [spec.phone_id for spec in specs] == [
+        "00-04-F2-00-00-01",
+        "00-08-5D-00-00-02",
+        "00-04-F2-00-00-03",
+        "00-04-F2-00-00-04",
+    ]
+    assert specs[1].mac == bytes.fromhex("00085d000002")
+    assert specs[1].profile is DEVICES["aastra-6725ip"]
+    assert [spec.starts_at for spec in specs] == [0, 0.5, 1.0, 1.5]
+    typed = [(spec.number, spec.pin) for spec in specs]
+    assert typed == [("101", "0001"), ("102", "0002"), ("207", "9007"), ("208", "9008")]
+    assert specs[0].seed == "9/00-04-F2-00-00-01"
+
+
+def test_the_same_profiles_give_the_same_phones() -> None:
+    first, second = (phone_specs(fleet(phones=5), DEVICES, USERS) for _ in range(2))
+    assert first == second
+
+
+def test_models_keep_their_proportion_in_every_stretch() -> None:
+    mixed = shares(("a", 5), ("b", 3), ("c", 1))
+    drawn = list(islice(interleave(mixed), 90))
+    assert {name: drawn.count(name) for name in "abc"} == {"a": 50, "b": 30, "c": 10}
+    for start in range(0, 90, 9):
+        stretch = drawn[start : start + 9]
+        assert (stretch.count("a"), stretch.count("b"), stretch.count("c")) == (5, 3, 1)
+    assert "aaa" not in "".join(drawn)
+
+
+def test_more_phones_than_users_are_refused() -> None:
+    with pytest.raises(ProfileError, match=r"11 phones need as many users.*'contoso'.* 10"):
+        phone_specs(fleet(phones=11), DEVICES, USERS)
+    assert len(phone_specs(fleet(phones=10), DEVICES, USERS)) == 10
+
+
+def test_a_user_template_that_cannot_be_filled_in_is_refused_without_its_pin() -> None:
+    broken = UserRange(sip_uri="sip:a", number="1", pin="{secret}")
+    with pytest.raises(ProfileError, match=r"only \{n\} is known") as caught:
+        phone_specs(fleet(phones=1), DEVICES, [broken])
+    assert "pin=" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("10m", 600), ("1h30m", 5400), ("250ms", 0.25), ("7d", 604800), ("1.5h", 5400)],
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert parse_duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "10", "m", "-1s", "10 m", "1x", "signed in", "0s"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(ProfileError, match="until"):
+        parse_duration(text)
+
+
+def test_limits_follow_the_fleet() -> None:
+    limits = run_limits(fleet(until="10m", timeout=30, boots=3, keep_leases=True))
+    assert (limits.duration, limits.timeout) == (600, 30)
+    assert (limits.boots, limits.keep_leases) == (3, True)
+    assert run_limits(fleet()).duration is None
+
+
+def test_a_plan_is_read_with_everything_it_names() -> None:
+    overrides = [
+        parse_override("fleet.phones=3"),
+        parse_override("device.retry_delay=5"),
+        parse_override("site.dhcp_servers.0.scope.lease_time=77"),
+        option_override("--attach", "fleet", "attach", "virtual"),
+    ]
+    plan = read_plan("demo", overrides, ["dns-silent"])
+    assert len(plan.specs) == 3
+    assert {spec.profile.retry_delay for spec in plan.specs} == {5}
+    assert plan.site is not None
+    assert plan.site.dhcp_servers[0].scope is not None
+    assert plan.site.dhcp_servers[0].scope.lease_time == 77
+    assert [fault.name for fault in plan.faults] == ["dns-silent"]
+
+
+def test_a_fleet_without_a_mock_site_brings_its_users(tmp_path: Path) -> None:
+    users = "name: hq\nusers: [{count: 2, sip_uri: s, number: '{n}', pin: p}]"
+    (tmp_path / "hq.yaml").write_text(users)
+    file = tmp_path / "x.yaml"
+    file.write_text("name: x\nsite: none\nphones: 2\nusers_from: ./hq.yaml\n")
+    plan = read_plan(str(file))
+    assert plan.site is None
+    assert [spec.number for spec in plan.specs] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("assignments", "faults", "said"),
+    [
+        (["fleet.site=none", "fleet.attach=virtual"], [], "needs a mock site"),
+        (["fleet.attach=wire"], [], "--interface"),
+        (["fleet.site=none"], ["dns-silent"], "faults act on the mock site"),
+        (["fleet.site=none", "site.name=x"], [], "has no mock site"),
+        (["fleet.site=none"], [], "who signs in with fleet.users_from"),
+        (["fleet.until=soon"], [], "until"),
+        (["fleet.site=contosso"], [], "did you mean 'contoso'"),
+        ([], ["dns-silence"], "did you mean 'dns-silent'"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    assignments: list[str], faults: list[str], said: str
+) -> None:
+    with pytest.raises(ProfileError, match=said):
+        read_plan("demo", [parse_override(text) for text in assignments], faults)

@@ -1,0 +1,272 @@
+import random
+import statistics
+
+import pytest
+
+from phonesim.device.events import (
+    BootFailed,
+    DisplayShowed,
+    ExchangeEnded,
+    Observation,
+    PoweredOff,
+    SignedIn,
+    StageEnded,
+    StageEntered,
+)
+from phonesim.device.outcome import FailureReason, Stage
+from phonesim.profiles import DEVICE, load
+from phonesim.results import Recorder, RunFacts, Tally, failures, positions, summarize
+from phonesim.world import PhoneSpec
+
+FACTS = RunFacts(
+    run="r1",
+    fleet="demo",
+    site="contoso",
+    attach="virtual",
+    seed=7,
+    wall_s=1.23456,
+    cpu_s=1.0,
+    peak_rss_mb=55.55,
+    valid=True,
+    notes=("a note",),
+)
+SIGNED_IN = SignedIn(sip_uri="sip:a@contoso.com", registrar="fe01.contoso.com:5061")
+
+
+def failed(reason: FailureReason, stage: Stage = Stage.IP, detail: str = "why") -> BootFailed:
+    return BootFailed(stage=stage, reason=reason, detail=detail, retry_in=60)
+
+
+class Watched:
+    """A recorder with phones "1", "2", ... and what it told the operator."""
+
+    def __init__(self, phones: int) -> None:
+        profile = load(DEVICE, "polycom-cx600")
+        self.lines: list[tuple[float, bool, str, dict[str, object]]] = []
+        self.recorder = Recorder(
+            [
+                PhoneSpec(
+                    phone_id=str(n),
+                    mac=bytes(6),
+                    profile=profile,
+                    number=f"555{n}",
+                    pin="123456",
+                    starts_at=0,
+                    seed="",
+                )
+                for n in range(1, phones + 1)
+            ],
+            lambda now, is_warning, text, fields: self.lines.append(
+                (now, is_warning, text, dict(fields))
+            ),
+        )
+
+    def tell(self, phone_id: str, *told: tuple[float, Observation]) -> None:
+        for now, observation in told:
+            self.recorder.observe(phone_id, observation, now)
+
+    def stage(self, phone_id: str, stage: Stage, begin: float, end: float) -> None:
+        entered, ended = StageEntered(stage=stage), StageEnded(stage=stage)
+        self.tell(phone_id, (begin, entered), (end, ended))
+
+
+def test_a_boot_becomes_a_record_and_totals() -> None:
+    run = Watched(1)
+    run.recorder.boot_started("1", 1, 10.0)
+    run.stage("1", Stage.IP, 10.0, 10.25)
+    run.stage("1", Stage.REGISTER, 10.25, 10.75)
+    run.tell(
+        "1",
+        (10.1, ExchangeEnded(kind="dhcp_discover", sent=3, seconds=0.125)),
+        (10.2, ExchangeEnded(kind="dns", sent=2, seconds=None)),
+        (10.7, DisplayShowed(text="Signed in")),
+        (10.75, SIGNED_IN),
+    )
+    phone = run.recorder.phones["1"]
+    assert phone.outcome == "signed-in"
+    assert phone.durations == {Stage.IP: 0.25, Stage.REGISTER: 0.5}
+    assert (phone.boots, phone.display, phone.settled_after) == (1, "Signed in", 0.75)
+    assert summarize(run.recorder, FACTS) == {
+        "run": "r1",
+        "fleet": "demo",
+        "site": "contoso",
+        "attach": "virtual",
+        "seed": 7,
+        "phones": 1,
+        "signed_in": 1,
+        "failed": 0,
+        "failures": {},
+        "stages": {
+            stage: {
+                "count": 1,
+                "failed": 0,
+                "p50_ms": value,
+                "p90_ms": value,
+                "p99_ms": value,
+                "max_ms": value,
+            }
+            for stage, value in (("ip", 250.0), ("register", 500.0))
+        },
+        "exchanges": {
+            "dhcp_discover": {
+                "sent": 3,
+                "retransmitted": 2,
+                "answered": 1,
+                "p50_ms": 125.0,
+                "p90_ms": 125.0,
+                "p99_ms": 125.0,
+                "max_ms": 125.0,
+            },
+            "dns": {
+                "sent": 2,
+                "retransmitted": 1,
+                "answered": 0,
+                "p50_ms": None,
+                "p90_ms": None,
+                "p99_ms": None,
+                "max_ms": None,
+            },
+        },
+        "wall_s": 1.235,
+        "cpu_s": 1.0,
+        "peak_rss_mb": 55.5,
+        "valid": True,
+        "notes": ["a note"],
+    }
+
+
+def test_a_failed_stage_counts_but_has_no_duration() -> None:
+    run = Watched(1)
+    run.recorder.boot_started("1", 1, 0)
+    ended = StageEnded(stage=Stage.IP, reason=FailureReason.NO_LEASE)
+    run.tell("1", (0, StageEntered(stage=Stage.IP)), (60, ended))
+    totals = summarize(run.recorder, FACTS)["stages"]["ip"]
+    assert (totals["count"], totals["failed"], totals["p50_ms"]) == (1, 1, None)
+    assert run.recorder.phones["1"].durations == {}
+
+
+def test_a_skipped_stage_is_not_counted() -> None:
+    run = Watched(1)
+    run.recorder.boot_started("1", 1, 0)
+    run.tell(
+        "1",
+        (0, StageEntered(stage=Stage.DISCOVERY)),
+        (0, StageEnded(stage=Stage.DISCOVERY, skipped=True)),
+    )
+    assert summarize(run.recorder, FACTS)["stages"] == {}
+
+
+def test_a_retry_with_success_is_signed_in_and_its_time_counts_from_the_retry() -> None:
+    run = Watched(1)
+    run.recorder.boot_started("1", 1, 0)
+    run.stage("1", Stage.IP, 0, 5)
+    run.tell("1", (7, failed(FailureReason.WEB_SERVICES_TIMEOUT, Stage.CHAIN)))
+    assert run.recorder.phones["1"].outcome == "failed:web-services-timeout"
+    assert positions(run.recorder) == {"failed": 1}
+    run.tell("1", (67, StageEntered(stage=Stage.CHAIN)))
+    assert positions(run.recorder) == {"chain": 1}
+    assert failures(run.recorder) == {"web-services-timeout": 1}
+    run.tell("1", (68, StageEnded(stage=Stage.CHAIN)), (70, SIGNED_IN))
+    phone = run.recorder.phones["1"]
+    assert (phone.outcome, phone.failed_stage, phone.detail) == ("signed-in", None, "")
+    assert phone.durations == {Stage.CHAIN: 1}
+    assert phone.settled_after == 3
+    assert positions(run.recorder) == {"signed-in": 1}
+
+
+def test_a_phone_that_loses_its_lease_is_not_signed_in_until_it_is_again() -> None:
+    run = Watched(1)
+    run.recorder.boot_started("1", 1, 0)
+    run.tell("1", (1, SIGNED_IN), (100, StageEntered(stage=Stage.IP)))
+    assert run.recorder.phones["1"].outcome == "failed:unsettled"
+    assert positions(run.recorder) == {"ip": 1}
+    run.tell("1", (101, SIGNED_IN))
+    assert run.recorder.phones["1"].outcome == "signed-in"
+
+
+def test_a_new_boot_forgets_what_the_last_one_came_to() -> None:
+    run = Watched(1)
+    run.recorder.boot_started("1", 1, 0)
+    run.stage("1", Stage.IP, 0, 1)
+    run.tell("1", (1, SIGNED_IN))
+    run.recorder.boot_started("1", 2, 5)
+    phone = run.recorder.phones["1"]
+    assert (phone.boots, phone.outcome, phone.durations) == (2, "failed:unsettled", {})
+    assert summarize(run.recorder, FACTS)["stages"]["ip"]["count"] == 1
+
+
+def test_powering_off_changes_nothing() -> None:
+    run = Watched(1)
+    run.recorder.boot_started("1", 1, 0)
+    run.tell("1", (1, SIGNED_IN), (2, PoweredOff()))
+    assert run.recorder.phones["1"].outcome == "signed-in"
+
+
+def test_failures_are_counted_the_commonest_first_and_by_name_where_equal() -> None:
+    run = Watched(6)
+    for phone_id in "12345":
+        run.recorder.boot_started(phone_id, 1, 0)
+    run.tell("1", (1, SIGNED_IN))
+    run.tell("2", (1, failed(FailureReason.PIN_LOCKED)))
+    run.tell("3", (1, failed(FailureReason.NO_LEASE)))
+    run.tell("4", (1, failed(FailureReason.NO_LEASE)))
+    found = failures(run.recorder)
+    assert list(found.items()) == [("no-lease", 2), ("unsettled", 2), ("pin-locked", 1)]
+    assert positions(run.recorder) == {"waiting": 2, "signed-in": 1, "failed": 3}
+    summary = summarize(run.recorder, FACTS)
+    assert (summary["phones"], summary["signed_in"], summary["failed"]) == (6, 1, 5)
+
+
+def test_failures_and_crashes_reach_the_operator_log() -> None:
+    run = Watched(2)
+    run.recorder.boot_started("1", 1, 0)
+    run.tell("1", (2, failed(FailureReason.NO_LEASE, detail="no DHCP server answered")))
+    run.recorder.boot_started("2", 1, 0)
+    run.tell("2", (0.5, StageEntered(stage=Stage.TICKET)))
+    run.recorder.crashed("2", KeyError("x"), 3)
+    phone = run.recorder.phones["2"]
+    assert (phone.outcome, phone.failed_stage) == ("failed:crashed", Stage.TICKET)
+    assert phone.detail == "KeyError: 'x'"
+    run.recorder.report("pool01", "PIN refused", (("user", "sip:a@b"),), True, 4)
+    assert run.lines == [
+        (
+            2,
+            True,
+            "boot failed",
+            {
+                "phone": "1",
+                "stage": "ip",
+                "reason": "no-lease",
+                "detail": "no DHCP server answered",
+            },
+        ),
+        (3, True, "phone crashed", {"phone": "2", "error": "KeyError('x')"}),
+        (4, True, "PIN refused", {"server": "pool01", "user": "sip:a@b"}),
+    ]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_quantiles_are_within_a_hundredth_and_never_beyond_the_extremes(seed: int) -> None:
+    rng = random.Random(seed)
+    values = [rng.lognormvariate(-3, 1.5) for _ in range(5000)]
+    tally = Tally()
+    for value in values:
+        tally.add(value)
+    found = tally.durations()
+    exact = statistics.quantiles(values, n=100, method="inclusive")
+    for key, percent in (("p50_ms", 50), ("p90_ms", 90), ("p99_ms", 99)):
+        assert found[key] == pytest.approx(exact[percent - 1] * 1000, rel=0.02)
+    assert found["max_ms"] == round(max(values) * 1000, 3)
+
+
+def test_equal_values_have_exactly_that_quantile() -> None:
+    tally = Tally()
+    for _ in range(10):
+        tally.add(0.2)
+    assert set(tally.durations().values()) == {200.0}
+
+
+def test_no_time_at_all_is_a_duration_too() -> None:
+    tally = Tally()
+    tally.add(0.0)
+    assert tally.durations() == {"p50_ms": 0, "p90_ms": 0, "p99_ms": 0, "max_ms": 0}
