@@ -5,8 +5,8 @@
 
 A disk works behind: log lines and files wait in memory until `flush`, or until a
 phone's lines fill `LOG_BUFFER`. One flush is one open, one write and one close of
-the log, so that a fleet's logs cost little. Files are written whole and renamed into
-place with mode 0600, because some of them hold keys.
+the log, so that a fleet's logs cost little. A file is written whole, a new version
+renamed over the old one, with mode 0600 because some of them hold keys.
 
 A disk that cannot be written (full, read-only) is reported once for the whole run;
 what could not be written is dropped, and the phones go on.
@@ -117,6 +117,7 @@ class FolderDisk:
         "_layout",
         "_lines",
         "_names",
+        "_on_disk",
         "_path",
         "_pending",
         "_size",
@@ -132,6 +133,7 @@ class FolderDisk:
         self._pending = 0
         self._size = 0
         self._names: set[str] = set()
+        self._on_disk: set[str] = set()
         self._written: dict[str, bytes] = {}
 
     def files(self) -> Mapping[str, bytes]:
@@ -154,7 +156,8 @@ class FolderDisk:
         """Remove a file, if it is there."""
         self._names.discard(name)
         self._written.pop(name, None)
-        if self._is_made:
+        if name in self._on_disk:
+            self._on_disk.discard(name)
             try:
                 os.unlink(self._file(name))
             except FileNotFoundError:
@@ -182,9 +185,9 @@ class FolderDisk:
             if lines:
                 self._write_lines(lines)
             for name, data in files.items():
-                self._write_whole(self._file(name), data)
+                self._write_whole(name, data)
         except OSError as error:
-            self._names -= files.keys()
+            self._names -= files.keys() - self._on_disk
             self._failed(error)
 
     def _file(self, name: str) -> str:
@@ -226,14 +229,18 @@ class FolderDisk:
         os.replace(f"{self._path}/{self._layout.log}", f"{self._path}/{self._layout.backup}")
         self._size = 0
 
-    def _write_whole(self, path: str, data: bytes) -> None:
-        fresh = f"{path}.new"
+    def _write_whole(self, name: str, data: bytes) -> None:
+        path = self._file(name)
+        # There is nothing to lose where there was no file before.
+        fresh = f"{path}.new" if name in self._on_disk else path
         file = os.open(fresh, _FILE_FLAGS, 0o600)
         try:
             _write_all(file, fresh, data)
         finally:
             os.close(file)
-        os.replace(fresh, path)
+        if fresh is not path:
+            os.replace(fresh, path)
+        self._on_disk.add(name)
 
 
 def _write_all(file: int, path: str, data: bytes) -> int:

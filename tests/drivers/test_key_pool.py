@@ -8,13 +8,15 @@ from phonesim.drivers.key_pool import SHARED_KEYS, KeyPool, PhoneKey
 
 async def test_a_unique_pool_gives_each_phone_its_own_key() -> None:
     async with KeyPool(3, "unique") as pool:
-        keys = [await pool.key() for _ in range(3)]
+        await pool.ready()
+        keys = [pool.key() for _ in range(3)]
     assert len({key.der for key in keys}) == 3
 
 
 async def test_a_shared_pool_hands_its_keys_round(phone_key: PhoneKey) -> None:
     async with KeyPool(2, given=[phone_key]) as pool:
-        keys = [await pool.key() for _ in range(5)]
+        await pool.ready()
+        keys = [pool.key() for _ in range(5)]
     assert [key.der for key in keys] == [keys[0].der, keys[1].der] * 2 + [keys[0].der]
     assert keys[0] is phone_key
     assert keys[1].der != phone_key.der
@@ -23,7 +25,8 @@ async def test_a_shared_pool_hands_its_keys_round(phone_key: PhoneKey) -> None:
 async def test_given_keys_need_no_worker(phone_key: PhoneKey) -> None:
     pool = KeyPool(1000, given=[phone_key] * SHARED_KEYS)
     async with pool:
-        assert all([(await pool.key()) is phone_key for _ in range(20)])
+        await pool.ready()
+        assert all(pool.key() is phone_key for _ in range(20))
 
 
 async def test_a_pool_that_nobody_asks_ends_at_once() -> None:

@@ -5,26 +5,23 @@ from pathlib import Path
 
 import pytest
 
-from phonesim.config.device_profile import DeviceLogConfig, LogRecordText
+from phonesim.config.device_profile import DeviceLogConfig
 from phonesim.device.actions import WriteLog
-from phonesim.device.device_log import DISPLAY, KINDS
+from phonesim.device.device_log import DISPLAY
 from phonesim.drivers.run_folder import LOG_BUFFER, RunFolder
 from phonesim.errors import ProfileError, UsageError
 
-RECORDS = {
-    name: LogRecordText(zone="TEST", text=" ".join([name, *(f"{{{f}}}" for f in kind.fields)]))
-    for name, kind in KINDS.items()
-}
-LOG = DeviceLogConfig(records=RECORDS)
 PHONE = "00-04-F2-00-00-01"
 
 
 def shown(text: str, tick: int = 0) -> WriteLog:
-    return WriteLog(record=DISPLAY(text), clock=0.0, tick=tick)
+    return WriteLog(records=(DISPLAY(text),), clock=0.0, tick=tick)
 
 
-def test_log_lines_appear_at_the_flush_and_in_order(tmp_path: Path) -> None:
-    disk = RunFolder.create(tmp_path, "run").disk(PHONE, LOG)
+def test_log_lines_appear_at_the_flush_and_in_order(
+    tmp_path: Path, log_profile: DeviceLogConfig
+) -> None:
+    disk = RunFolder.create(tmp_path, "run").disk(PHONE, log_profile)
     disk.append_log(shown("one", 1))
     disk.append_log(shown("two", 2))
     path = tmp_path / "run" / PHONE / "DSK1/logs/cpsw3g.log"
@@ -40,16 +37,20 @@ def test_log_lines_appear_at_the_flush_and_in_order(tmp_path: Path) -> None:
     assert path.read_bytes().count(b"\r\n") == 3
 
 
-def test_a_chatty_phone_is_flushed_before_its_lines_fill_the_memory(tmp_path: Path) -> None:
-    disk = RunFolder.create(tmp_path, "run").disk(PHONE, LOG)
+def test_a_chatty_phone_is_flushed_before_its_lines_fill_the_memory(
+    tmp_path: Path, log_profile: DeviceLogConfig
+) -> None:
+    disk = RunFolder.create(tmp_path, "run").disk(PHONE, log_profile)
     for number in range(LOG_BUFFER // 50):
         disk.append_log(shown(f"line {number}"))
     path = tmp_path / "run" / PHONE / "DSK1/logs/cpsw3g.log"
     assert path.stat().st_size >= LOG_BUFFER
 
 
-def test_a_full_log_becomes_the_backup_and_no_line_is_cut(tmp_path: Path) -> None:
-    log = DeviceLogConfig(records=RECORDS, maximum_size=4096)
+def test_a_full_log_becomes_the_backup_and_no_line_is_cut(
+    tmp_path: Path, log_profile: DeviceLogConfig
+) -> None:
+    log = log_profile.model_copy(update={"maximum_size": 4096})
     disk = RunFolder.create(tmp_path, "run").disk(PHONE, log)
     for number in range(100):
         disk.append_log(shown(f"line {number}"))
@@ -65,8 +66,10 @@ def test_a_full_log_becomes_the_backup_and_no_line_is_cut(tmp_path: Path) -> Non
     assert len(lines) > 60
 
 
-def test_files_are_whole_private_and_read_back(tmp_path: Path) -> None:
-    disk = RunFolder.create(tmp_path, "run").disk(PHONE, LOG)
+def test_files_are_whole_private_and_read_back(
+    tmp_path: Path, log_profile: DeviceLogConfig
+) -> None:
+    disk = RunFolder.create(tmp_path, "run").disk(PHONE, log_profile)
     assert disk.files() == {}
     disk.write_file("cache.json", b"old")
     disk.write_file("cache.json", b"new")
@@ -77,14 +80,20 @@ def test_files_are_whole_private_and_read_back(tmp_path: Path) -> None:
     assert sorted(os.listdir(folder)) == ["cache.json", "certificate.der", "logs"]
     assert stat.S_IMODE((folder / "cache.json").stat().st_mode) == 0o600
     assert disk.files() == {"cache.json": b"new", "certificate.der": b"\x30"}
+    disk.write_file("cache.json", b"newer")
+    disk.flush()
+    assert disk.files()["cache.json"] == b"newer"
+    assert sorted(os.listdir(folder)) == ["cache.json", "certificate.der", "logs"]
     disk.delete_file("cache.json")
     disk.delete_file("never-was")
     assert disk.files() == {"certificate.der": b"\x30"}
     assert not (folder / "cache.json").exists()
 
 
-def test_a_phone_that_wrote_nothing_leaves_nothing(tmp_path: Path) -> None:
-    disk = RunFolder.create(tmp_path, "run").disk(PHONE, LOG)
+def test_a_phone_that_wrote_nothing_leaves_nothing(
+    tmp_path: Path, log_profile: DeviceLogConfig
+) -> None:
+    disk = RunFolder.create(tmp_path, "run").disk(PHONE, log_profile)
     disk.write_file("cache.json", b"x")
     disk.delete_file("cache.json")
     disk.flush()
@@ -111,12 +120,12 @@ def test_a_base_that_is_a_file_is_the_users_error(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_cannot_be_written_is_reported_once_and_the_phones_go_on(
-    tmp_path: Path,
+    tmp_path: Path, log_profile: DeviceLogConfig
 ) -> None:
     reports: list[str] = []
     run = RunFolder.create(tmp_path, "run", reports.append)
     (tmp_path / "run" / PHONE).write_text("in the way")
-    disk = run.disk(PHONE, LOG)
+    disk = run.disk(PHONE, log_profile)
     for _ in range(3):
         disk.append_log(shown("lost"))
         disk.write_file("cache.json", b"lost")
@@ -124,15 +133,15 @@ def test_a_disk_that_cannot_be_written_is_reported_once_and_the_phones_go_on(
     assert disk.files() == {}
     assert len(reports) == 1
     assert "cannot be written" in reports[0]
-    other = run.disk("00-04-F2-00-00-02", LOG)
+    other = run.disk("00-04-F2-00-00-02", log_profile)
     other.append_log(shown("kept"))
     other.flush()
     assert (tmp_path / "run/00-04-F2-00-00-02/DSK1/logs/cpsw3g.log").exists()
 
 
-def test_a_full_disk_is_reported(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported(tmp_path: Path, log_profile: DeviceLogConfig) -> None:
     reports: list[str] = []
-    disk = RunFolder.create(tmp_path, "run", reports.append).disk(PHONE, LOG)
+    disk = RunFolder.create(tmp_path, "run", reports.append).disk(PHONE, log_profile)
     disk.append_log(shown("fits"))
     disk.flush()
     log = tmp_path / "run" / PHONE / "DSK1/logs/cpsw3g.log"
@@ -147,6 +156,8 @@ def test_a_full_disk_is_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["/etc/log", "../cpsw3g.log", "cpsw3g.log"])
-def test_a_log_path_may_not_leave_the_phones_folder(tmp_path: Path, path: str) -> None:
+def test_a_log_path_may_not_leave_the_phones_folder(
+    tmp_path: Path, log_profile: DeviceLogConfig, path: str
+) -> None:
     with pytest.raises(ProfileError, match=r"log\.path"):
-        RunFolder.create(tmp_path, "run").disk(PHONE, DeviceLogConfig(records=RECORDS, path=path))
+        RunFolder.create(tmp_path, "run").disk(PHONE, log_profile.model_copy(update={"path": path}))

@@ -1,0 +1,206 @@
+"""A phone's requests to the web services.
+
+An exchange connects to the IPv4 address that the phone resolved itself, while Host
+and SNI carry the name. Redirects are not followed, cookies not kept, no proxy used.
+A phone's connections stay open for some seconds, because the certificate request
+follows the ticket; then all that its client holds is let go.
+
+Specifications: RFC 9110, RFC 9112; SOAP 1.1 section 6 (SOAPAction, text/xml).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import email.utils
+from collections.abc import Callable
+
+import aiohttp
+
+from phonesim.device.actions import SendHttp
+from phonesim.device.events import Event, HttpFailed, HttpResponseReceived
+from phonesim.device.outcome import ConnectFailure
+from phonesim.drivers.trust import PhoneTls, explain
+from phonesim.errors import DecodeError
+from phonesim.wire.soap import (
+    HttpRequest,
+    HttpResponse,
+    decode_soap_response,
+    encode_soap,
+    soap_action,
+)
+
+BODY_LIMIT = 1024 * 1024
+"""Octets of an answer that a phone reads before it gives up."""
+
+IDLE_SECONDS = 5.0
+
+_STANDARD_PORTS = {"http": 80, "https": 443}
+_SUCCESS = range(200, 300)
+_NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=None)
+
+
+class HttpClient:
+    """The exchanges of one phone; `deliver` takes one event for each."""
+
+    def __init__(self, port_offset: int, tls: PhoneTls, deliver: Callable[[Event], None]) -> None:
+        self._port_offset = port_offset
+        self._tls = tls
+        self._deliver = deliver
+        self._session: aiohttp.ClientSession | None = None
+        self._peer: tuple[str, str, str] | None = None
+        self._exchanges: set[asyncio.Task[None]] = set()
+        self._closing: set[asyncio.Task[None]] = set()
+        self._idle: asyncio.TimerHandle | None = None
+
+    def send(self, action: SendHttp) -> None:
+        """Begin an exchange."""
+        task = asyncio.get_running_loop().create_task(self._exchange(action))
+        self._exchanges.add(task)
+        task.add_done_callback(self._ended)
+
+    def close(self) -> None:
+        """End every exchange, without an event, and close the connections."""
+        for task in self._exchanges:
+            task.cancel()
+        self._release()
+
+    async def closed(self) -> None:
+        """Wait until what `close` began is done."""
+        await asyncio.gather(*self._exchanges, *self._closing, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._exchanges.discard(task)
+        if not self._exchanges and self._session is not None and self._idle is None:
+            self._idle = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._release)
+
+    def _release(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+        session, self._session = self._session, None
+        if session is not None:
+            task = asyncio.get_running_loop().create_task(session.close())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    async def _exchange(self, action: SendHttp) -> None:
+        try:
+            async with asyncio.timeout(action.timeout):
+                event = await self._post(action)
+        except TimeoutError:
+            event = _failed(
+                action, ConnectFailure.TIMEOUT, f"no answer within {action.timeout:.0f} s"
+            )
+        except aiohttp.ClientConnectorError as error:
+            event = _failed(action, *explain(error.__cause__ or error))
+        except aiohttp.ServerDisconnectedError:
+            event = _failed(action, ConnectFailure.CLOSED, "the server closed the connection")
+        except (aiohttp.ClientResponseError, aiohttp.ClientPayloadError) as error:
+            text = f"no HTTP answer: {getattr(error, 'message', '') or error}"
+            event = _failed(action, ConnectFailure.MALFORMED, text)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            event = _failed(action, *explain(error))
+        self._deliver(event)
+
+    async def _post(self, action: SendHttp) -> Event:
+        request = action.request
+        url = (
+            f"{request.scheme}://{action.address}:{request.port + self._port_offset}{request.path}"
+        )
+        ssl = request.scheme == "https" and self._tls.context(action.trust, action.clock)
+        async with self._session_for(action).post(
+            url,
+            data=encode_soap(request.message),
+            headers={
+                "Host": _host(request),
+                "Content-Type": "text/xml; charset=utf-8",
+                "SOAPAction": f'"{soap_action(request.message)}"',
+            },
+            ssl=ssl,
+            server_hostname=request.host if ssl else None,
+            allow_redirects=False,
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
+        ) as answer:
+            body = await _read_body(answer)
+            return _read_answer(action, answer, body)
+
+    def _session_for(self, action: SendHttp) -> aiohttp.ClientSession:
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+        peer = (action.source, action.address, action.request.host)
+        if self._peer != peer:
+            # A pooled connection is known by its address: another name needs another one.
+            self._release()
+            self._peer = peer
+        if self._session is None:
+            connector = aiohttp.TCPConnector(
+                local_addr=(action.source, 0), limit=0, keepalive_timeout=IDLE_SECONDS
+            )
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=_NO_TIMEOUT,
+            )
+        return self._session
+
+
+async def _read_body(answer: aiohttp.ClientResponse) -> bytes | None:
+    """The body; None if it is longer than `BODY_LIMIT`."""
+    body = bytearray()
+    async for chunk in answer.content.iter_any():
+        body += chunk
+        if len(body) > BODY_LIMIT:
+            return None
+    return bytes(body)
+
+
+def _read_answer(action: SendHttp, answer: aiohttp.ClientResponse, body: bytes | None) -> Event:
+    if body is None:
+        text = f"the answer is longer than {BODY_LIMIT} octets"
+        return _failed(action, ConnectFailure.MALFORMED, text)
+    message = None
+    try:
+        message = decode_soap_response(body)
+    except DecodeError as error:
+        if answer.status in _SUCCESS:
+            return _failed(action, ConnectFailure.MALFORMED, f"the answer is no SOAP: {error}")
+    return HttpResponseReceived(
+        exchange_id=action.exchange_id,
+        response=HttpResponse(
+            status=answer.status,
+            message=message,
+            retry_after=_retry_after(answer.headers.get("Retry-After")),
+        ),
+    )
+
+
+def _failed(action: SendHttp, failure: ConnectFailure, detail: str) -> HttpFailed:
+    request = action.request
+    return HttpFailed(
+        exchange_id=action.exchange_id,
+        failure=failure,
+        detail=f"{request.host} ({action.address}:{request.port}): {detail}",
+    )
+
+
+def _host(request: HttpRequest) -> str:
+    if request.port == _STANDARD_PORTS.get(request.scheme):
+        return request.host
+    return f"{request.host}:{request.port}"
+
+
+def _retry_after(value: str | None) -> int | None:
+    """Seconds, from a Retry-After that gives them or a date (RFC 9110 section 10.2.3)."""
+    if value is None:
+        return None
+    if value.isascii() and value.isdigit():
+        return int(value)
+    try:
+        date = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=datetime.UTC)
+    return max(0, round((date - datetime.datetime.now(datetime.UTC)).total_seconds()))

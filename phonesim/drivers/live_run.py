@@ -1,0 +1,220 @@
+"""A fleet in real time: phones start, boot, reboot and end as `RunLimits` says.
+
+Used by the loopback and the wire world, which differ only in their `PhoneLink`.
+Every second the phones' logs are flushed, a few phones at a time, so that neither
+the disk nor the flush stops the network.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from phonesim.device.events import (
+    BootFailed,
+    Observation,
+    PoweredOff,
+    ShutdownRequested,
+    SignedIn,
+)
+from phonesim.drivers.key_pool import KeyPool
+from phonesim.drivers.phone_host import PhoneHost, PhoneLink
+from phonesim.world import Observer, PhoneDisk, PhoneSpec, RunLimits, new_phone
+
+POWER_OFF_SECONDS = 1.0
+"""How long a phone is without power between two boots."""
+
+SHUTDOWN_SECONDS = 5.0
+"""How long a fleet may take to deregister and release, and ..."""
+
+SHUTDOWNS_PER_SECOND = 250
+"""... how many phones of a large fleet are asked to a second."""
+
+_FLUSH_INTERVAL = 1.0
+_FLUSHED_AT_ONCE = 20
+
+
+class LiveRun:
+    """The phones of one run; `clock` gives seconds since it began."""
+
+    def __init__(
+        self,
+        specs: Sequence[PhoneSpec],
+        link: PhoneLink,
+        disk_for: Callable[[str], PhoneDisk],
+        observer: Observer,
+        limits: RunLimits,
+        keys: KeyPool,
+        clock: Callable[[], float],
+    ) -> None:
+        self._link = link
+        self._disk_for = disk_for
+        self._observer = observer
+        self._limits = limits
+        self._keys = keys
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._places = {spec.phone_id: _Place(spec) for spec in specs}
+        self._unsettled = len(specs)
+        self._powered = 0
+        self._is_ending = False
+        self._is_over = asyncio.Event()
+        self._is_dark = asyncio.Event()
+        self._ended_hosts: set[asyncio.Task[None]] = set()
+
+    async def run(self, stop: asyncio.Event, failure: asyncio.Future[None] | None = None) -> None:
+        """Run until the limits or `stop` end it; then every phone is shut down.
+
+        If `failure` gets an exception, it is raised at once.
+        """
+        limits = self._limits
+        for place in self._places.values():
+            place.timers.append(
+                self._loop.call_later(
+                    max(0.0, place.spec.starts_at - self._clock()), self._start, place
+                )
+            )
+        if not self._places or limits.duration is not None:
+            left = max(0.0, (limits.duration or 0.0) - self._clock())
+            self._loop.call_later(left, self._is_over.set)
+        flushing = self._loop.create_task(self._flush_regularly())
+        try:
+            if failure is None:
+                await first_of(self._is_over.wait(), stop.wait())
+            else:
+                await first_of(self._is_over.wait(), stop.wait(), failure)
+        finally:
+            await self._end()
+            flushing.cancel()
+            for place in self._places.values():
+                if place.disk is not None:
+                    place.disk.flush()
+
+    def observed(self, phone: PhoneHost, observation: Observation) -> None:
+        """Take what a phone let be known."""
+        now = self._clock()
+        place = self._places[phone.spec.phone_id]
+        self._observer.observe(phone.spec.phone_id, observation, now)
+        match observation:
+            case SignedIn() if place.boot < self._limits.boots and not self._is_ending:
+                self._power_off(place)
+                place.timers.append(self._loop.call_later(POWER_OFF_SECONDS, self._power_on, place))
+            case SignedIn() | BootFailed():
+                self._settle(place)
+            case PoweredOff():
+                self._power_off(place)
+            case _:
+                pass
+
+    def crashed(self, phone: PhoneHost, error: Exception) -> None:
+        """Count a phone as lost."""
+        place = self._places[phone.spec.phone_id]
+        self._observer.crashed(phone.spec.phone_id, error, self._clock())
+        self._power_off(place)
+        self._settle(place)
+
+    def _start(self, place: _Place) -> None:
+        place.disk = self._disk_for(place.spec.phone_id)
+        if self._limits.duration is None:
+            place.timers.append(self._loop.call_later(self._limits.timeout, self._settle, place))
+        self._power_on(place)
+
+    def _power_on(self, place: _Place) -> None:
+        assert place.disk is not None
+        place.boot += 1
+        self._powered += 1
+        place.host = PhoneHost(
+            place.spec,
+            new_phone(place.spec, place.boot),
+            self._link,
+            place.disk,
+            self._keys,
+            self,
+            self._clock,
+        )
+        self._observer.boot_started(place.spec.phone_id, place.boot, self._clock())
+        place.host.power_on()
+
+    def _power_off(self, place: _Place) -> None:
+        host, place.host = place.host, None
+        if host is None:
+            return
+        host.power_off()
+        task = self._loop.create_task(host.powered_off())
+        self._ended_hosts.add(task)
+        task.add_done_callback(self._ended_hosts.discard)
+        self._powered -= 1
+        if not self._powered:
+            self._is_dark.set()
+
+    def _settle(self, place: _Place) -> None:
+        if place.is_settled:
+            return
+        place.is_settled = True
+        self._unsettled -= 1
+        if not self._unsettled and self._limits.duration is None:
+            self._is_over.set()
+
+    async def _end(self) -> None:
+        """Ask every phone to shut down, then cut the power of those that did not."""
+        self._is_ending = True
+        for place in self._places.values():
+            for timer in place.timers:
+                timer.cancel()
+        if self._powered and not self._limits.keep_leases:
+            deadline = self._loop.time() + SHUTDOWN_SECONDS
+            deadline += self._powered / SHUTDOWNS_PER_SECOND
+            asked = 0
+            for place in list(self._places.values()):
+                if place.host is not None:
+                    place.host.deliver(ShutdownRequested())
+                    asked += 1
+                    if not asked % _FLUSHED_AT_ONCE:
+                        await asyncio.sleep(_FLUSHED_AT_ONCE / SHUTDOWNS_PER_SECOND)
+            if self._powered:
+                self._is_dark.clear()
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        await self._is_dark.wait()
+                except TimeoutError:
+                    pass
+        for place in self._places.values():
+            self._power_off(place)
+        await asyncio.gather(*self._ended_hosts)
+
+    async def _flush_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(_FLUSH_INTERVAL)
+            count = 0
+            for place in list(self._places.values()):
+                if place.disk is not None:
+                    place.disk.flush()
+                    count += 1
+                    if not count % _FLUSHED_AT_ONCE:
+                        await asyncio.sleep(0)
+
+
+async def first_of(*awaited: Awaitable[object]) -> None:
+    """Wait for the first of several, raise what it raised, and cancel the others."""
+    tasks = [asyncio.ensure_future(each) for each in awaited]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+class _Place:
+    """A phone of the plan, powered or not."""
+
+    __slots__ = ("boot", "disk", "host", "is_settled", "spec", "timers")
+
+    def __init__(self, spec: PhoneSpec) -> None:
+        self.spec = spec
+        self.disk: PhoneDisk | None = None
+        self.host: PhoneHost | None = None
+        self.boot = 0
+        self.is_settled = False
+        self.timers: list[asyncio.TimerHandle] = []

@@ -1,0 +1,256 @@
+"""The loopback world: phones and a mock site on 127.0.0.0/8, without privileges.
+
+Every port is the standard port plus an offset. Linux delivers a datagram to
+127.255.255.255 to every socket bound to that address and port, which makes it the
+broadcast domain of DHCP: phones without an address share one such socket, and a
+message belongs to the phone whose MAC is in `chaddr`. A phone with a lease binds its
+own 127.x address for everything it sends; its DHCP socket closes when it is idle.
+
+Specifications: RFC 2131 section 4.1; RFC 5227 is played (who else has the address is
+known here).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+
+from phonesim.device.actions import ConfigureAddress, SendDhcp
+from phonesim.device.events import (
+    AddressProbed,
+    DhcpMessageReceived,
+    Event,
+    MalformedReceived,
+)
+from phonesim.drivers.authority import SiteAuthority
+from phonesim.drivers.key_pool import KeyPool
+from phonesim.drivers.live_run import LiveRun, first_of
+from phonesim.drivers.open_files import allow_open_files
+from phonesim.drivers.phone_host import PhoneHost
+from phonesim.drivers.site_host import LOOPBACK_BROADCAST, SiteHost
+from phonesim.drivers.udp_socket import Address, UdpSocket
+from phonesim.errors import DecodeError, UsageError
+from phonesim.mocksite.site import Site
+from phonesim.wire.dhcp import (
+    BROADCAST,
+    CLIENT_PORT,
+    SERVER_PORT,
+    UNSPECIFIED,
+    decode_dhcp,
+    encode_dhcp,
+)
+from phonesim.world import Observer, PhoneDisk, PhoneSpec, RunLimits
+
+PROBE_SECONDS = 0.05
+IDLE_SECONDS = 15.0
+
+_SQUATTER = "02-00-00-00-00-01"
+_CHADDR = slice(28, 34)
+
+
+async def run_loopback(
+    specs: Sequence[PhoneSpec],
+    site: Site | None,
+    authority: SiteAuthority,
+    disk_for: Callable[[str], PhoneDisk],
+    observer: Observer,
+    limits: RunLimits,
+    port_offset: int | None,
+    keys: KeyPool,
+    stop: asyncio.Event,
+) -> None:
+    """Boot `specs` on the loopback interface, against `site` served from this process.
+
+    Without a site one is expected at `port_offset`; with one, None takes the first
+    offset that is free. Returns when `limits` or `stop` end the run and the phones are
+    down. `UsageError` if this machine does not permit it.
+    """
+    if site is None and port_offset is None:
+        raise UsageError(
+            "a loopback run without a site needs --port-offset: that of the site to use"
+        )
+    allow_open_files(len(specs), has_site=site is not None)
+    async with keys:
+        await first_of(keys.ready(), stop.wait())
+        if stop.is_set():
+            return
+        began = time.monotonic()
+
+        def clock() -> float:
+            return time.monotonic() - began
+
+        async with AsyncExitStack() as stack:
+            failure = None
+            squatters = frozenset[str]()
+            if site is not None:
+                site_host = SiteHost(site, authority, observer, clock)
+                stack.push_async_callback(site_host.stop)
+                await site_host.start(port_offset)
+                port_offset = site_host.port_offset
+                failure = site_host.failure
+                squatters = site.squatters
+            assert port_offset is not None
+            link = LoopbackLink(port_offset, squatters, observer, clock)
+            stack.callback(link.close)
+            run = LiveRun(specs, link, disk_for, observer, limits, keys, clock)
+            await run.run(stop, failure)
+
+
+class LoopbackLink:
+    """How phones reach the network on the loopback interface (`phone_host.PhoneLink`).
+
+    `squatters` are addresses that other hosts use. `UsageError` if the port for
+    broadcasts cannot be bound.
+    """
+
+    def __init__(
+        self,
+        port_offset: int,
+        squatters: frozenset[str],
+        observer: Observer,
+        clock: Callable[[], float],
+    ) -> None:
+        self.port_offset = port_offset
+        self._squatters = squatters
+        self._observer = observer
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._phones: dict[bytes, PhoneHost] = {}
+        self._users: dict[str, PhoneHost] = {}
+        self._addresses: dict[PhoneHost, set[str]] = {}
+        self._sockets: dict[str, _OwnSocket] = {}
+        self._reported: set[int | None] = set()
+        port = CLIENT_PORT + port_offset
+        try:
+            self._shared = UdpSocket(
+                (LOOPBACK_BROADCAST, port), self._broadcast_arrived, is_busy=True, shares_port=True
+            )
+        except OSError as error:
+            raise UsageError(
+                f"port {port} of {LOOPBACK_BROADCAST} cannot be used: {error.strerror}; "
+                "choose another --port-offset"
+            ) from None
+        self._sweep = self._loop.call_later(IDLE_SECONDS, self._close_idle)
+
+    def close(self) -> None:
+        """Close every socket."""
+        self._sweep.cancel()
+        self._shared.close()
+        for own in self._sockets.values():
+            own.socket.close()
+        self._sockets.clear()
+
+    def attach(self, phone: PhoneHost) -> None:
+        """Take a phone that has power."""
+        self._phones[phone.spec.mac] = phone
+
+    def detach(self, phone: PhoneHost) -> None:
+        """Let a phone go that has lost power."""
+        self._phones.pop(phone.spec.mac, None)
+        for address in self._addresses.pop(phone, ()):
+            self._forget(phone, address)
+
+    def send_dhcp(self, phone: PhoneHost, action: SendDhcp) -> None:
+        """Send from the phone's address, or from the shared socket if it has none."""
+        socket = self._shared
+        if action.source != UNSPECIFIED:
+            own = self._own_socket(phone, action.source)
+            if own is None:
+                return
+            socket = own
+        destination = LOOPBACK_BROADCAST if action.destination == BROADCAST else action.destination
+        error = socket.send(
+            encode_dhcp(action.message), (destination, SERVER_PORT + self.port_offset)
+        )
+        if error is not None:
+            self.unsent(error)
+
+    def probe_address(self, phone: PhoneHost, address: str) -> None:
+        """Look who uses the address."""
+        conflict = None
+        user = self._users.get(address)
+        if address in self._squatters:
+            conflict = _SQUATTER
+        elif user is not None and user is not phone:
+            conflict = user.spec.phone_id
+        self._loop.call_later(
+            PROBE_SECONDS, phone.deliver, AddressProbed(address=address, conflict=conflict)
+        )
+
+    def configure_address(self, phone: PhoneHost, action: ConfigureAddress) -> None:
+        """Note who uses it: the kernel has all of 127.0.0.0/8 already."""
+        self._users[action.address] = phone
+        self._addresses.setdefault(phone, set()).add(action.address)
+
+    def remove_address(self, phone: PhoneHost, address: str) -> None:
+        """Close what was bound to it."""
+        self._addresses.get(phone, set()).discard(address)
+        self._forget(phone, address)
+
+    def _forget(self, phone: PhoneHost, address: str) -> None:
+        if self._users.get(address) is phone:
+            del self._users[address]
+            own = self._sockets.pop(address, None)
+            if own is not None:
+                own.socket.close()
+
+    def unsent(self, error: OSError) -> None:
+        """Report each kind of refusal once."""
+        if error.errno not in self._reported:
+            self._reported.add(error.errno)
+            self._observer.report(
+                "loopback",
+                "a phone's datagram could not be sent",
+                (("error", error.strerror or str(error)),),
+                True,
+                self._clock(),
+            )
+
+    def _own_socket(self, phone: PhoneHost, address: str) -> UdpSocket | None:
+        own = self._sockets.get(address)
+        if own is None:
+
+            def arrived(data: bytes, sender: Address) -> None:
+                phone.deliver(_read(data, sender))
+
+            try:
+                socket = UdpSocket((address, CLIENT_PORT + self.port_offset), arrived)
+            except OSError as error:
+                self.unsent(error)
+                return None
+            own = self._sockets[address] = _OwnSocket(socket)
+        own.used_at = self._loop.time()
+        return own.socket
+
+    def _broadcast_arrived(self, data: bytes, sender: Address) -> None:
+        phone = self._phones.get(data[_CHADDR])
+        if phone is not None:
+            phone.deliver(_read(data, sender))
+
+    def _close_idle(self) -> None:
+        oldest = self._loop.time() - IDLE_SECONDS
+        for address, own in list(self._sockets.items()):
+            if own.used_at < oldest:
+                own.socket.close()
+                del self._sockets[address]
+        self._sweep = self._loop.call_later(IDLE_SECONDS, self._close_idle)
+
+
+class _OwnSocket:
+    __slots__ = ("socket", "used_at")
+
+    def __init__(self, socket: UdpSocket) -> None:
+        self.socket = socket
+        self.used_at = 0.0
+
+
+def _read(data: bytes, sender: Address) -> Event:
+    try:
+        message = decode_dhcp(data)
+    except DecodeError as error:
+        return MalformedReceived(
+            protocol="dhcp", source=sender[0], reason=str(error), size=len(data)
+        )
+    return DhcpMessageReceived(message=message, source=sender[0])

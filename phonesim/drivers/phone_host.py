@@ -1,0 +1,275 @@
+"""One powered phone in a world of real sockets.
+
+Hands the phone one event at a time, performs all that it asks for, and only then
+takes the next event: an action that fails at once puts its event in the queue. One
+timer of the loop stands for the phone's next deadline.
+
+What differs between worlds (how DHCP travels, what it takes to have an address) is
+behind a `PhoneLink`; DNS, NTP, HTTP and SIP use the kernel's sockets in all of them.
+
+A phone whose machine raises is lost: what happened to it last is written beside its
+log, and the fleet goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol, assert_never
+
+from phonesim.device import actions as do
+from phonesim.device.events import (
+    CertificateRequestMade,
+    Event,
+    Observation,
+    PowerApplied,
+    TimerExpired,
+)
+from phonesim.device.phone import Output
+from phonesim.drivers.datagrams import Datagrams
+from phonesim.drivers.http_client import HttpClient
+from phonesim.drivers.key_pool import KeyPool, PhoneKey
+from phonesim.drivers.sip_connection import PhoneConnections
+from phonesim.drivers.trust import PhoneTls
+from phonesim.world import PhoneDisk, PhoneSpec
+
+CRASH_FILE = "crash.txt"
+KEY_FILE = "phone.key"
+
+_EVENTS_KEPT = 64
+
+
+class PhoneMachine(Protocol):
+    """The phone itself: `phonesim.device.phone.Phone`."""
+
+    def handle(self, event: Event, now: float) -> list[Output]:
+        """Take one event; return what to do about it."""
+        ...
+
+    def next_deadline(self) -> tuple[float, str] | None:
+        """When the phone wants `TimerExpired`, and why."""
+        ...
+
+
+class PhoneLink(Protocol):
+    """How the phones of a world reach the network."""
+
+    @property
+    def port_offset(self) -> int:
+        """What is added to every standard port."""
+        ...
+
+    def attach(self, phone: PhoneHost) -> None:
+        """A phone is powered: DHCP messages for its MAC are its own."""
+        ...
+
+    def detach(self, phone: PhoneHost) -> None:
+        """A phone has lost power: its address is free, its messages are nobody's."""
+        ...
+
+    def send_dhcp(self, phone: PhoneHost, action: do.SendDhcp) -> None:
+        """Send a DHCP message."""
+        ...
+
+    def probe_address(self, phone: PhoneHost, address: str) -> None:
+        """Find out whether another host uses `address`; `AddressProbed` follows."""
+        ...
+
+    def configure_address(self, phone: PhoneHost, action: do.ConfigureAddress) -> None:
+        """Give the phone an address."""
+        ...
+
+    def remove_address(self, phone: PhoneHost, address: str) -> None:
+        """Take it away."""
+        ...
+
+    def unsent(self, error: OSError) -> None:
+        """The local network stack refused to send."""
+        ...
+
+
+class PhoneOwner(Protocol):
+    """Who watches a powered phone."""
+
+    def observed(self, phone: PhoneHost, observation: Observation) -> None:
+        """The phone let something be known."""
+        ...
+
+    def crashed(self, phone: PhoneHost, error: Exception) -> None:
+        """The phone's machine raised, and has no power any more."""
+        ...
+
+
+class PhoneHost:
+    """A phone from `power_on` to `power_off`; a reboot needs another host.
+
+    `clock` gives seconds since the run began.
+    """
+
+    def __init__(
+        self,
+        spec: PhoneSpec,
+        machine: PhoneMachine,
+        link: PhoneLink,
+        disk: PhoneDisk,
+        keys: KeyPool,
+        owner: PhoneOwner,
+        clock: Callable[[], float],
+    ) -> None:
+        self.spec = spec
+        self._machine = machine
+        self._link = link
+        self._disk = disk
+        self._keys = keys
+        self._owner = owner
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._is_on = False
+        self._is_handling = False
+        self._events: deque[Event] = deque()
+        self._recent: deque[tuple[float, Event]] = deque(maxlen=_EVENTS_KEPT)
+        self._wake_at: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._key: PhoneKey | None = None
+        tls = PhoneTls()
+        offset = link.port_offset
+        self._datagrams = Datagrams(offset, self.deliver, link.unsent)
+        self._http = HttpClient(offset, tls, self.deliver)
+        self._connections = PhoneConnections(offset, tls, self._key_bytes, self.deliver)
+
+    def power_on(self) -> None:
+        """Apply power, with what the virtual disk holds."""
+        files = dict(self._disk.files())
+        key = files.pop(KEY_FILE, None)
+        if key is not None:
+            self._key = PhoneKey(key)
+        self._is_on = True
+        self._link.attach(self)
+        self.deliver(PowerApplied(files=files))
+
+    def power_off(self) -> None:
+        """Cut the power: nothing more is sent, and everything held is let go."""
+        if not self._is_on:
+            return
+        self._is_on = False
+        self._events.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._connections.abort()
+        self._http.close()
+        self._datagrams.close()
+        self._link.detach(self)
+
+    async def powered_off(self) -> None:
+        """Wait until what `power_off` began is done."""
+        await self._http.closed()
+
+    def deliver(self, event: Event) -> None:
+        """Hand the phone an event, now or after the one it is handling."""
+        if not self._is_on:
+            return
+        self._events.append(event)
+        if self._is_handling:
+            return
+        self._is_handling = True
+        try:
+            while self._events:
+                self._handle(self._events.popleft())
+        except Exception as error:  # the contract: one phone is lost, the fleet goes on
+            self._crash(error)
+        finally:
+            self._is_handling = False
+        if self._is_on:
+            self._arm()
+
+    def _handle(self, event: Event) -> None:
+        now = self._clock()
+        self._recent.append((now, event))
+        for output in self._machine.handle(event, now):
+            if isinstance(output, Observation):
+                self._owner.observed(self, output)
+            else:
+                self._perform(output)
+            if not self._is_on:
+                return
+
+    def _arm(self) -> None:
+        deadline = self._machine.next_deadline()
+        at = None if deadline is None or deadline[0] == float("inf") else deadline[0]
+        if at == self._wake_at and self._timer is not None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._wake_at = at
+        if at is not None:
+            self._timer = self._loop.call_later(max(0.0, at - self._clock()), self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        if self._wake_at is not None and self._clock() < self._wake_at:
+            self._arm()  # the loop's clock is coarser than ours
+        else:
+            self.deliver(TimerExpired())
+
+    def _perform(self, action: do.PhoneAction) -> None:
+        match action:
+            case do.WriteLog():
+                self._disk.append_log(action)
+            case do.SendDhcp():
+                self._link.send_dhcp(self, action)
+            case do.SendDns():
+                self._datagrams.send_dns(action)
+            case do.SendHttp():
+                self._http.send(action)
+            case do.SendSip():
+                connection = self._connections.find(action.connection_id)
+                if connection is not None:
+                    connection.send(action.message)
+            case do.SendKeepAlive():
+                connection = self._connections.find(action.connection_id)
+                if connection is not None:
+                    connection.send_keep_alive()
+            case do.WriteFile():
+                self._disk.write_file(action.name, action.data)
+            case do.ProbeAddress():
+                self._link.probe_address(self, action.address)
+            case do.ConfigureAddress():
+                self._link.configure_address(self, action)
+            case do.RemoveAddress():
+                self._datagrams.close()
+                self._link.remove_address(self, action.address)
+            case do.SendNtp():
+                self._datagrams.send_ntp(action)
+            case do.MakeCertificateRequest():
+                self._make_certificate_request(action.subject)
+            case do.OpenConnection():
+                self._connections.open(action)
+            case do.CloseConnection():
+                self._connections.close(action.connection_id)
+            case do.DeleteFile():
+                self._disk.delete_file(action.name)
+            case _:
+                assert_never(action)
+
+    def _make_certificate_request(self, subject: str) -> None:
+        if self._key is None:
+            self._key = self._keys.key()
+            self._disk.write_file(KEY_FILE, self._key.der)
+        csr = self._key.certificate_request(subject)
+        self.deliver(CertificateRequestMade(subject=subject, csr=csr))
+
+    def _key_bytes(self) -> bytes | None:
+        return self._key.der if self._key is not None else None
+
+    def _crash(self, error: Exception) -> None:
+        if not self._is_on:
+            return
+        happened = "".join(f"{now:.6f} {event!r}\n" for now, event in self._recent)
+        trace = "".join(traceback.format_exception(error))
+        self._disk.write_file(CRASH_FILE, f"{trace}\n{happened}".encode())
+        self.power_off()
+        self._owner.crashed(self, error)

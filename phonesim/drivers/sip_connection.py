@@ -1,0 +1,261 @@
+"""A SIP connection over TCP or TLS: octets to messages, on either side.
+
+`SipConnection` is the protocol that a transport drives; the phone's and the site's
+drivers give it a listener. `PhoneConnections` opens the phone's own.
+
+Octets that are no SIP message are told, and the stream goes on behind them where its
+framing permits; else the connection is closed.
+
+Specifications: RFC 3261 section 18.3 (framing), RFC 5626 section 3.5.1 (CRLF).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol, cast
+
+from phonesim.device.actions import OpenConnection
+from phonesim.device.events import (
+    ConnectionClosed,
+    ConnectionFailed,
+    ConnectionOpened,
+    Event,
+    MalformedReceived,
+    SipMessageReceived,
+)
+from phonesim.device.outcome import ConnectFailure
+from phonesim.drivers.trust import PhoneTls, explain
+from phonesim.errors import DecodeError
+from phonesim.wire.sip import KeepAlive, SipMessage, SipStream, encode_sip
+
+_KEEP_ALIVE = b"\r\n\r\n"
+
+
+class SipListener(Protocol):
+    """Who is told what happens on a connection."""
+
+    def opened(self, connection: SipConnection) -> None:
+        """It is up, its TLS handshake over."""
+        ...
+
+    def received(self, connection: SipConnection, message: SipMessage) -> None:
+        """A message came."""
+        ...
+
+    def kept_alive(self, connection: SipConnection) -> None:
+        """CRLFCRLF came."""
+        ...
+
+    def malformed(self, connection: SipConnection, reason: str, size: int) -> None:
+        """Octets came that are no SIP message."""
+        ...
+
+    def closed(self, connection: SipConnection, detail: str) -> None:
+        """It ended without our asking."""
+        ...
+
+
+class SipConnection(asyncio.Protocol):
+    """One connection, named `connection_id`; `peer` is the other end's address and port."""
+
+    def __init__(self, connection_id: int, listener: SipListener) -> None:
+        self.connection_id = connection_id
+        self.peer: tuple[str, int] = ("", 0)
+        self.local: tuple[str, int] = ("", 0)
+        self.is_open = False
+        self._listener = listener
+        self._stream = SipStream()
+        self._transport: asyncio.Transport | None = None
+        self._detail = "closed by the other side"
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport: TLS is already through its handshake."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's have a base of their own
+        self.peer = transport.get_extra_info("peername")[:2]
+        self.local = transport.get_extra_info("sockname")[:2]
+        self.is_open = True
+        self._listener.opened(self)
+
+    def peer_certificate(self) -> bytes | None:
+        """The DER certificate that the other side showed."""
+        assert self._transport is not None
+        tls = self._transport.get_extra_info("ssl_object")
+        return tls.getpeercert(binary_form=True) if tls is not None else None
+
+    def data_received(self, data: bytes) -> None:
+        """Cut what came into messages."""
+        size = len(data)
+        while self.is_open:
+            try:
+                items = self._stream.feed(data)
+            except DecodeError as error:
+                self._listener.malformed(self, str(error), size)
+                if self._stream.framing_lost:
+                    self._fail("its SIP messages could not be told apart any more")
+                    return
+            else:
+                if not items:
+                    return
+                for item in items:
+                    self._take(item)
+            data = b""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The transport is gone."""
+        was_open, self.is_open = self.is_open, False
+        self._transport = None
+        if was_open:
+            self._listener.closed(self, self._detail if exc is None else explain(exc)[1])
+
+    def send(self, message: SipMessage) -> None:
+        """Send a message, if the connection is still open."""
+        if self.is_open and self._transport is not None:
+            self._transport.write(encode_sip(message))
+
+    def send_keep_alive(self) -> None:
+        """Send CRLFCRLF."""
+        if self.is_open and self._transport is not None:
+            self._transport.write(_KEEP_ALIVE)
+
+    def close(self) -> None:
+        """Close it; the listener is not told."""
+        self.is_open = False
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Drop it at once; the listener is not told."""
+        self.is_open = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _take(self, item: SipMessage | KeepAlive) -> None:
+        if not self.is_open:
+            return
+        if isinstance(item, KeepAlive):
+            if item.is_ping:
+                self._listener.kept_alive(self)
+        else:
+            self._listener.received(self, item)
+
+    def _fail(self, detail: str) -> None:
+        if self.is_open and self._transport is not None:
+            self._detail = detail
+            self._transport.abort()
+
+
+class PhoneConnections:
+    """The connections of one phone; `deliver` takes its events.
+
+    `key` gives the DER PKCS#1 key that belongs to the phone's certificate.
+    """
+
+    def __init__(
+        self,
+        port_offset: int,
+        tls: PhoneTls,
+        key: Callable[[], bytes | None],
+        deliver: Callable[[Event], None],
+    ) -> None:
+        self._port_offset = port_offset
+        self._tls = tls
+        self._key = key
+        self._deliver = deliver
+        self._connections: dict[int, SipConnection] = {}
+        self._opening: dict[int, asyncio.Task[None]] = {}
+
+    def open(self, action: OpenConnection) -> None:
+        """Begin to connect."""
+        number = action.connection_id
+        task = asyncio.get_running_loop().create_task(self._open(action))
+        self._opening[number] = task
+        task.add_done_callback(lambda _: self._opening.pop(number, None))
+
+    def find(self, connection_id: int) -> SipConnection | None:
+        """The open connection of that id."""
+        return self._connections.get(connection_id)
+
+    def close(self, connection_id: int) -> None:
+        """Close one, open or not yet; no event follows."""
+        task = self._opening.get(connection_id)
+        if task is not None:
+            task.cancel()
+        connection = self._connections.pop(connection_id, None)
+        if connection is not None:
+            connection.close()
+
+    def abort(self) -> None:
+        """Drop them all; no event follows."""
+        for task in self._opening.values():
+            task.cancel()
+        for connection in self._connections.values():
+            connection.abort()
+        self._connections.clear()
+
+    def opened(self, connection: SipConnection) -> None:
+        """Tell the phone."""
+        self._connections[connection.connection_id] = connection
+        address, port = connection.local
+        self._deliver(
+            ConnectionOpened(
+                connection_id=connection.connection_id, local_address=address, local_port=port
+            )
+        )
+
+    def received(self, connection: SipConnection, message: SipMessage) -> None:
+        """Tell the phone."""
+        self._deliver(SipMessageReceived(connection_id=connection.connection_id, message=message))
+
+    def kept_alive(self, connection: SipConnection) -> None:
+        """A server's CRLFCRLF asks nothing of a phone."""
+
+    def malformed(self, connection: SipConnection, reason: str, size: int) -> None:
+        """Tell the phone."""
+        source = connection.peer[0]
+        self._deliver(MalformedReceived(protocol="sip", source=source, reason=reason, size=size))
+
+    def closed(self, connection: SipConnection, detail: str) -> None:
+        """Tell the phone."""
+        self._connections.pop(connection.connection_id, None)
+        self._deliver(ConnectionClosed(connection_id=connection.connection_id, detail=detail))
+
+    async def _open(self, action: OpenConnection) -> None:
+        connection = SipConnection(action.connection_id, self)
+        try:
+            context = None
+            if action.transport == "tls":
+                context = self._tls.context(
+                    action.trust, action.clock, action.certificate, self._key()
+                )
+            async with asyncio.timeout(action.timeout):
+                await asyncio.get_running_loop().create_connection(
+                    lambda: connection,
+                    action.address,
+                    action.port + self._port_offset,
+                    ssl=context,
+                    server_hostname=action.server_name if context is not None else None,
+                    local_addr=(action.source, 0),
+                )
+        except TimeoutError:
+            text = f"no connection within {action.timeout:.0f} s"
+            self._failed(action, connection, ConnectFailure.TIMEOUT, text)
+        except (OSError, ValueError) as error:
+            self._failed(action, connection, *explain(error))
+
+    def _failed(
+        self,
+        action: OpenConnection,
+        connection: SipConnection,
+        failure: ConnectFailure,
+        detail: str,
+    ) -> None:
+        if action.connection_id in self._connections or connection.is_open:
+            return  # it was up already: `closed` tells its end
+        self._deliver(
+            ConnectionFailed(
+                connection_id=action.connection_id,
+                failure=failure,
+                detail=f"{action.address}:{action.port}: {detail}",
+            )
+        )

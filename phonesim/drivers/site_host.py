@@ -1,0 +1,175 @@
+"""Serves a mock site on real sockets: every listener of a `Site`, each at its own address.
+
+    DHCP UDP, DNS UDP and TCP, NTP UDP, HTTP and HTTPS, SIP over TLS or TCP
+
+A real port is the standard port plus an offset, because ports below 1024 are for
+root. A listener that refuses is not bound, so that its clients are refused by the
+kernel as they would be by a host without that service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ssl
+from collections.abc import Callable, Iterable
+from typing import cast
+
+from phonesim.drivers.authority import CertificateKind, SiteAuthority
+from phonesim.drivers.server_host import ServerHost
+from phonesim.drivers.site_datagrams import DhcpPorts, DnsPort, NtpPort
+from phonesim.drivers.site_http import WebPort
+from phonesim.drivers.site_sip import SipPort
+from phonesim.drivers.trust import load_credentials, without_time_check
+from phonesim.errors import UsageError
+from phonesim.mocksite.exchange import Listener
+from phonesim.mocksite.site import Site
+from phonesim.world import Observer
+
+LOOPBACK_BROADCAST = "127.255.255.255"
+OFFSETS = range(20000, 60001, 1000)
+"""The port offsets that are tried in turn when none is given."""
+
+
+class SiteHost:
+    """A site being served; `clock` gives seconds since the run began.
+
+    `failure` is done, with an exception, when a server's machine raised.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        authority: SiteAuthority,
+        observer: Observer,
+        clock: Callable[[], float],
+        broadcast: str = LOOPBACK_BROADCAST,
+    ) -> None:
+        self.port_offset = 0
+        self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._broadcast = broadcast
+        self._authority = authority
+        self._contexts: dict[tuple[tuple[str, ...], str, bool], ssl.SSLContext] = {}
+        hosts: dict[int, ServerHost] = {}
+        for listener in site.listeners:
+            if id(listener.server) not in hosts:
+                hosts[id(listener.server)] = ServerHost(
+                    listener.name, listener.server, observer, clock, self._failed
+                )
+        self._hosts = tuple(hosts.values())
+        self._listeners = [
+            (listener, hosts[id(listener.server)])
+            for listener in site.listeners
+            if not listener.refuses
+        ]
+        self._ports: list[DhcpPorts | DnsPort | NtpPort | WebPort | SipPort] = []
+
+    async def start(self, port_offset: int | None) -> None:
+        """Bind every port at `port_offset`, or at the first of `OFFSETS` where all are free.
+
+        `UsageError` if a port cannot be bound.
+        """
+        offsets: Iterable[int] = OFFSETS if port_offset is None else (port_offset,)
+        problem = ""
+        for offset in offsets:
+            listener = None
+            try:
+                await self._bind_datagrams(offset)
+                for listener, host in self._listeners:
+                    await self._bind(listener, host, offset)
+            except OSError as error:
+                await self._close_ports()
+                problem = _explain(error, listener, offset)
+                if error.errno != errno.EADDRINUSE:
+                    break
+            else:
+                self.port_offset = offset
+                return
+        raise UsageError(problem)
+
+    async def stop(self) -> None:
+        """Close every port and connection."""
+        await self._close_ports()
+        for host in self._hosts:
+            host.close()
+        self.failure.cancel()
+
+    async def _bind_datagrams(self, offset: int) -> None:
+        dhcp = [each for each in self._listeners if each[0].protocol == "dhcp"]
+        if dhcp:
+            self._ports.append(DhcpPorts(dhcp, offset, self._broadcast))
+
+    async def _bind(self, listener: Listener, host: ServerHost, offset: int) -> None:
+        match listener.protocol:
+            case "dns":
+                dns = DnsPort(listener, host, offset)
+                self._ports.append(dns)
+                await dns.start()
+            case "ntp":
+                self._ports.append(NtpPort(listener, host, offset))
+            case "http" | "https":
+                web = WebPort(listener, host, self._failed)
+                self._ports.append(web)
+                await web.start(offset, self._context(listener))
+            case "sip" | "sips":
+                sip = SipPort(listener, host)
+                self._ports.append(sip)
+                await sip.start(offset, self._context(listener))
+            case _:
+                pass  # DHCP: all servers together
+
+    async def _close_ports(self) -> None:
+        ports, self._ports = self._ports, []
+        for port in ports:
+            if isinstance(port, WebPort):
+                await port.close()
+            else:
+                port.close()
+
+    def _context(self, listener: Listener) -> ssl.SSLContext | None:
+        if listener.protocol not in ("https", "sips"):
+            return None
+        asks = listener.protocol == "sips"
+        key = (listener.names, listener.certificate, asks)
+        context = self._contexts.get(key)
+        if context is None:
+            kind = cast(CertificateKind, listener.certificate)
+            context = self._contexts[key] = self._make_context(listener.names, kind, asks)
+        return context
+
+    def _make_context(
+        self, names: tuple[str, ...], kind: CertificateKind, asks: bool
+    ) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        credentials = self._authority.server_credentials(names, kind)
+        load_credentials(context, credentials.certificate, credentials.key)
+        context.num_tickets = 0  # phones do not resume sessions
+        context.options |= ssl.OP_NO_TICKET
+        if asks:
+            context.verify_mode = ssl.CERT_OPTIONAL
+            context.load_verify_locations(cadata=self._authority.trust_anchors())
+            without_time_check(context)  # the registrar says when a certificate is too old
+        return context
+
+    def _failed(self, error: Exception) -> None:
+        if not self.failure.done():
+            self.failure.set_exception(error)
+
+
+def _explain(error: OSError, listener: Listener | None, offset: int) -> str:
+    where = (
+        f"{listener.name} ({listener.address} port {listener.port + offset})"
+        if listener
+        else f"the site's DHCP servers (port {67 + offset})"
+    )
+    why = error.strerror or str(error)
+    match error.errno:
+        case errno.EADDRINUSE:
+            advice = "end the other program, or choose another --port-offset"
+        case errno.EADDRNOTAVAIL:
+            advice = "this machine has no such address; a loopback site uses 127.0.0.0/8"
+        case errno.EACCES:
+            advice = "ports below 1024 are for root: choose a larger --port-offset"
+        case _:
+            advice = "see whether another program or a firewall is in the way"
+    return f"{where}: cannot be served: {why}; {advice}"

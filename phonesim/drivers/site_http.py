@@ -1,0 +1,150 @@
+"""The mock site's web services, over aiohttp's low-level server.
+
+Only a POST of a SOAP request reaches the server's machine. Anything else is answered
+here (405, 413, 400) and told to the machine as malformed.
+
+Specifications: RFC 9110, RFC 9112; SOAP 1.1 section 6.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from phonesim.drivers.server_host import ServerHost
+from phonesim.errors import DecodeError
+from phonesim.mocksite.exchange import HttpReceived, Listener, MalformedArrived, SendHttpResponse
+from phonesim.wire.soap import HttpRequest, HttpResponse, decode_soap_request, encode_soap
+
+BODY_LIMIT = 256 * 1024
+"""Octets of a request that the server reads."""
+
+_BACKLOG = 1024
+_XML = "text/xml"
+
+
+class WebPort:
+    """One HTTP or HTTPS port of a web server."""
+
+    def __init__(
+        self, listener: Listener, host: ServerHost, failed: Callable[[Exception], None]
+    ) -> None:
+        self._listener = listener
+        self._host = host
+        self._server = web.Server(
+            self._answer,
+            handler_cancellation=True,
+            access_log=None,
+            logger=_Complaints(host, failed),
+        )
+        self._port: asyncio.Server | None = None
+
+    async def start(self, port_offset: int, context: ssl.SSLContext | None) -> None:
+        """Listen; OSError if the port is taken."""
+        self._port = await asyncio.get_running_loop().create_server(
+            self._server,
+            self._listener.address,
+            self._listener.port + port_offset,
+            ssl=context,
+            backlog=_BACKLOG,
+        )
+
+    async def close(self) -> None:
+        """Close the port and its connections."""
+        if self._port is not None:
+            self._port.close()
+        await self._server.shutdown(0)
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        peer = request.remote or "unknown"
+        if request.method != "POST":
+            self._refused(peer, f"{request.method} {request.path}: only POST is served")
+            return web.Response(status=405, headers={"Allow": "POST"})
+        body = await _read_body(request)
+        if body is None:
+            self._refused(peer, f"a body of more than {BODY_LIMIT} octets")
+            return web.Response(status=413)
+        try:
+            message = decode_soap_request(body)
+        except DecodeError as error:
+            self._refused(peer, str(error))
+            return web.Response(status=400, text=f"{error}\n")
+        exchange_id = self._host.new_id()
+        answer = asyncio.get_running_loop().create_future()
+        exchanges = self._host.ports.exchanges
+        exchanges[exchange_id] = answer
+        try:
+            self._host.deliver(
+                HttpReceived(
+                    exchange_id=exchange_id,
+                    request=HttpRequest(
+                        scheme=self._listener.protocol,
+                        host=(request.headers.get("Host") or "").partition(":")[0],
+                        port=self._listener.port,
+                        path=request.path,
+                        message=message,
+                    ),
+                    peer=peer,
+                )
+            )
+            action: SendHttpResponse = await answer
+        finally:
+            exchanges.pop(exchange_id, None)
+        return _response(action.response)
+
+    def _refused(self, peer: str, reason: str) -> None:
+        self._host.deliver(MalformedArrived(protocol="http", source=peer, reason=reason))
+
+
+async def _read_body(request: web.BaseRequest) -> bytes | None:
+    """The body; None if it is longer than `BODY_LIMIT`."""
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > BODY_LIMIT:
+            return None
+    return bytes(body)
+
+
+def _response(response: HttpResponse) -> web.Response:
+    headers = {}
+    if response.retry_after is not None:
+        headers["Retry-After"] = str(response.retry_after)
+    if response.message is None:
+        text = f"<html><body>{response.status}</body></html>\n"
+        return web.Response(
+            status=response.status, headers=headers, text=text, content_type="text/html"
+        )
+    return web.Response(
+        status=response.status,
+        headers=headers,
+        body=encode_soap(response.message),
+        content_type=_XML,
+        charset="utf-8",
+    )
+
+
+class _Complaints(logging.Logger):
+    """Takes what aiohttp would log: octets that are no HTTP, or a handler that raised."""
+
+    def __init__(self, host: ServerHost, failed: Callable[[Exception], None]) -> None:
+        super().__init__("phonesim.site_http")
+        self._host = host
+        self._complain = failed
+
+    def exception(self, msg: object, *args: Any, exc_info: Any = None, **_: Any) -> None:
+        if isinstance(exc_info, HttpProcessingError):
+            source = str(args[0]) if args else "unknown"
+            self._host.deliver(
+                MalformedArrived(protocol="http", source=source, reason=exc_info.message)
+            )
+        elif isinstance(exc_info, Exception):
+            self._complain(exc_info)
+
+    debug = exception
