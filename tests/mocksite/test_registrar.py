@@ -1,0 +1,534 @@
+import random
+
+import msgspec
+import pytest
+
+from phonesim.config.fault import SetPinState
+from phonesim.config.site_profile import RegistrarConfig, UserRange
+from phonesim.mocksite.exchange import (
+    CloseClientConnection,
+    ConnectionAccepted,
+    ConnectionLost,
+    KeepAliveReceived,
+    MalformedArrived,
+    SendSipToClient,
+    ServerTimerExpired,
+    SipReceived,
+)
+from phonesim.mocksite.registrar import KEEP_ALIVE_MARGIN, NONCE_LIFETIME, Registrar
+from phonesim.mocksite.users import UserDirectory
+from phonesim.wire.digest import digest_credentials
+from phonesim.wire.endpoint import gruu, sip_instance
+from phonesim.wire.sip import Contact, NameAddress, SipRequest, SipResponse, header, response_to
+
+EPOCH = 1_767_596_400
+ALICE = "sip:alice@contoso.com"
+BOB = "sip:bob@contoso.com"
+EPID = "492a7ce35f"
+INSTANCE = sip_instance(EPID)
+USERS = (
+    UserRange(sip_uri=ALICE, number="+14255550001", pin="24680"),
+    UserRange(sip_uri=BOB, number="+14255550002", pin="13579"),
+)
+CONTACT = Contact(
+    uri="sip:10.0.0.100:49152;transport=tls;ms-opaque=0123456789",
+    instance=INSTANCE.lower(),
+    parameters=(("proxy", "replace"),),
+)
+HEADERS = (
+    ("User-Agent", "CPE/4.0.7577.4066"),
+    ("Supported", "gruu-10, adhoclist, msrtc-event-categories"),
+    ("ms-keep-alive", "UAC;hop-hop=yes"),
+    ("Event", "registration"),
+)
+
+
+def certificate_of(subject, until=EPOCH + 10_000_000):
+    return b"CERTIFICATE|%s|%d|%d" % (subject, EPOCH, until)
+
+
+def register(cseq=1, **fields):
+    values = {
+        "method": "REGISTER",
+        "uri": "sip:contoso.com",
+        "vias": ("SIP/2.0/TLS 10.0.0.100:49152;branch=z9hG4bK1",),
+        "sender": NameAddress(uri=ALICE, tag="a1", epid=EPID),
+        "recipient": NameAddress(uri=ALICE),
+        "call_id": "call-1",
+        "contacts": (CONTACT,),
+        "expires": 600,
+        "headers": HEADERS,
+    }
+    return SipRequest(cseq=cseq, **{**values, **fields})
+
+
+class Site:
+    """A Registrar and a phone with one connection to it."""
+
+    def __init__(self, authority, *, certificate=b"", changes=(), **config):
+        self.users = UserDirectory(USERS, changes)
+        self.certificate = certificate or certificate_of(b"alice@contoso.com")
+        for sip_uri in (ALICE, BOB):
+            self.users.publish(self.users.by_sip_uri(sip_uri), "phone", self.certificate)
+        self.registrar = Registrar(
+            RegistrarConfig(name="lync01", address="10.0.0.21", fqdn="fe01.contoso.com", **config),
+            self.users,
+            authority,
+            random.Random(1),
+            EPOCH,
+        )
+        self.connect(1)
+
+    def connect(self, connection_id, now=0.0, **fields):
+        values = {
+            "peer": "10.0.0.100",
+            "peer_port": 49152,
+            "transport": "tls",
+            "peer_certificate": self.certificate,
+            **fields,
+        }
+        event = ConnectionAccepted(connection_id=connection_id, **values)
+        return self.registrar.handle(event, now)
+
+    def send(self, request, now=0.0, connection_id=1):
+        event = SipReceived(connection_id=connection_id, message=request)
+        sent, *self.reports = self.registrar.handle(event, now)
+        assert isinstance(sent, SendSipToClient)
+        assert sent.connection_id == connection_id
+        return sent.message
+
+    def contacts(self, now=0.0):
+        return [(c.instance, c.expires) for c in self.registrar.contacts(ALICE, now)]
+
+
+@pytest.fixture
+def site(authority):
+    return Site(authority)
+
+
+@pytest.fixture
+def digest_site(authority):
+    return Site(authority, auth="digest", transport="tls")
+
+
+def refusal(response):
+    return response.status, (header(response, "ms-diagnostics") or "").partition(";")[0]
+
+
+def test_a_registration_is_answered_as_a_lync_registrar_does(site):
+    request = register()
+    response = site.send(request)
+    assert site.reports == []
+    assert len(response.recipient.tag) == 32
+    assert set(response.recipient.tag) <= set("0123456789ABCDEF")
+    assert response == response_to(
+        request,
+        200,
+        "OK",
+        to_tag=response.recipient.tag,
+        contacts=(
+            Contact(
+                uri=CONTACT.uri,
+                expires=600,
+                instance=INSTANCE.lower(),
+                parameters=(("gruu", gruu(ALICE, INSTANCE)),),
+            ),
+        ),
+        expires=600,
+        headers=(
+            ("ms-keep-alive", "UAS; tcp=no; hop-hop=yes; end-end=no; timeout=300"),
+            (
+                "presence-state",
+                'register-action="added";primary-cluster-type="central"'
+                ';is-connected-to-primary="yes"',
+            ),
+            (
+                "Allow-Events",
+                "vnd-microsoft-provisioning,vnd-microsoft-roaming-contacts,"
+                "vnd-microsoft-roaming-ACL,presence,presence.wpending,"
+                "vnd-microsoft-roaming-self,vnd-microsoft-provisioning-v2",
+            ),
+            ("Supported", "adhoclist"),
+            ("Supported", "msrtc-event-categories"),
+            ("Server", "RTC/4.0"),
+        ),
+    )
+
+
+def register_action(response):
+    return header(response, "presence-state").split('"')[1]
+
+
+def test_a_registration_is_refreshed_and_ends(site):
+    assert register_action(site.send(register(1))) == "added"
+    assert register_action(site.send(register(2), 300)) == "refreshed"
+    assert site.contacts(800) == [(INSTANCE.lower(), 100)]
+    assert site.contacts(900) == []
+    assert register_action(site.send(register(3), 900)) == "added"
+
+
+def test_a_phone_that_boots_again_is_added_in_place_of_itself(site):
+    site.send(register(1))
+    response = site.send(register(1, call_id="call-2"), 10)
+    assert register_action(response) == "added"
+    assert len(response.contacts) == 1
+
+
+def test_a_phone_deregisters(site):
+    site.send(register(1))
+    response = site.send(register(2, expires=0), 10)
+    assert (response.status, response.expires, response.contacts) == (200, 0, ())
+    assert header(response, "presence-state") is None
+    assert site.contacts(10) == []
+    assert site.send(register(3, expires=0), 20).status == 200
+
+
+def test_every_binding_ends_with_a_star(site):
+    site.send(register(1))
+    star = (Contact(uri="*"),)
+    assert site.send(register(2, contacts=star)).status == 400
+    assert site.contacts() != []
+    assert site.send(register(3, contacts=star, expires=0)).status == 200
+    assert site.contacts() == []
+
+
+def test_bindings_can_be_asked_for(site):
+    site.send(register(1))
+    response = site.send(register(2, contacts=()), 100)
+    assert [(contact.uri, contact.expires) for contact in response.contacts] == [(CONTACT.uri, 500)]
+
+
+@pytest.mark.parametrize(
+    ("header_value", "contact_value", "granted"),
+    [
+        (600, None, 600),
+        (None, None, 600),
+        (60, None, 300),
+        (7200, None, 900),
+        (600, 400, 400),
+        (0, 400, 400),
+    ],
+)
+def test_the_expiry_is_moved_into_the_range(site, header_value, contact_value, granted):
+    contact = msgspec.structs.replace(CONTACT, expires=contact_value)
+    response = site.send(register(expires=header_value, contacts=(contact,)))
+    assert response.expires == granted
+    assert response.contacts[0].expires == granted
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "diagnostics"),
+    [
+        ({"sender": NameAddress(uri=BOB, tag="a", epid=EPID)}, 403, "4004"),
+        ({"uri": "sip:fabrikam.com"}, 404, "1005"),
+        (
+            {"sender": NameAddress(uri=ALICE, tag="a"), "contacts": (Contact(uri="sip:a@b"),)},
+            400,
+            "4010",
+        ),
+        ({"headers": (("Event", "presence"),)}, 489, "4055"),
+        ({"headers": (("Supported", "adhoclist,msrtc-event-categories"),)}, 421, "2057"),
+        ({"contacts": (CONTACT, CONTACT)}, 400, ""),
+        ({"sender": NameAddress(uri=ALICE, tag="a", epid="other")}, 400, ""),
+        ({"sender": NameAddress(uri=ALICE, tag="a", epid="é")}, 400, ""),
+        (
+            {
+                "sender": NameAddress(uri=ALICE, tag="a"),
+                "contacts": (Contact(uri="sip:a@b", instance="nonsense"),),
+            },
+            400,
+            "",
+        ),
+        (
+            {
+                "sender": NameAddress(uri="sip:nobody@contoso.com", tag="a", epid=EPID),
+                "recipient": NameAddress(uri="sip:nobody@contoso.com"),
+            },
+            404,
+            "4005",
+        ),
+        (
+            {
+                "sender": NameAddress(uri=BOB, tag="a", epid=EPID),
+                "recipient": NameAddress(uri=BOB),
+            },
+            403,
+            "4004",
+        ),
+    ],
+)
+def test_a_register_that_is_not_right_is_refused(site, said, fields, status, diagnostics):
+    response = site.send(register(**fields))
+    assert refusal(response) == (status, diagnostics)
+    assert site.reports == [said(f"REGISTER answered {status}")]
+    assert response.recipient.tag
+    assert site.contacts() == []
+
+
+def test_refusals_carry_what_their_standard_demands(site):
+    bad_event = site.send(register(headers=(("Event", "presence"),)))
+    assert header(bad_event, "Allow-Events") == "registration"
+    lacking = site.send(register(headers=(("Supported", "msrtc-event-categories"),)))
+    assert header(lacking, "Require") == "gruu-10"
+    missing = register(sender=NameAddress(uri=ALICE, tag="a"), contacts=())
+    assert header(site.send(missing), "ms-diagnostics") == (
+        '4010;reason="Missing endpoint identifier";source="fe01.contoso.com"'
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"uri": "sip:CONTOSO.com;transport=tls"},
+        {"uri": "sip:fe01.contoso.com:5061"},
+        {"sender": NameAddress(uri=ALICE.upper().replace("SIP", "sip"), tag="a", epid=EPID)},
+        {"headers": (("supported", "msrtc-event-categories"), ("SUPPORTED", "Gruu-10"))},
+        {"headers": (("Event", "registration;x=y"),)},
+        {"headers": ()},
+        {"contacts": (Contact(uri="sip:10.0.0.100:49152"),)},
+        {"sender": NameAddress(uri=ALICE, tag="a")},
+    ],
+)
+def test_what_may_be_written_in_other_ways(site, fields):
+    assert site.send(register(**fields)).status == 200
+    assert site.contacts() == [(INSTANCE.lower(), 600)]
+
+
+def test_cseq_has_to_grow_within_a_call(site):
+    site.send(register(5))
+    assert site.send(register(5)).status == 500
+    assert site.send(register(4, expires=0)).status == 500
+    assert site.contacts() != []
+    assert site.send(register(6)).status == 200
+    assert site.send(register(1, call_id="call-2")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("certificate", "status", "diagnostics"),
+    [
+        (None, 401, "1000"),
+        (b"FOREIGN|alice@contoso.com|0|9999999999", 401, "1000"),
+        (certificate_of(b"alice@contoso.com", until=EPOCH + 5), 401, "1000"),
+        (certificate_of(b"alice@contoso.com", until=EPOCH + 99), 401, "1000"),
+        (certificate_of(b"bob@contoso.com"), 403, "4004"),
+    ],
+)
+def test_the_certificate_decides_who_it_is(site, certificate, status, diagnostics):
+    site.connect(2, peer_certificate=certificate)
+    response = site.send(register(), 10, connection_id=2)
+    assert refusal(response) == (status, diagnostics)
+    if status == 401:
+        (challenge,) = response.challenges
+        assert challenge.scheme == "TLS-DSK"
+        assert dict(challenge.parameters)["targetname"] == "fe01.contoso.com"
+
+
+@pytest.mark.parametrize("auth", ["certificate", "digest"])
+def test_a_disabled_user_is_refused_once_known(authority, auth):
+    change = SetPinState(kind="pin-state", state="disabled")
+    site = Site(authority, changes=[change], auth=auth)
+    response = site.send(register())
+    if auth == "digest":
+        assert response.status == 401
+        response = site.send(answered(response, 2))
+    assert refusal(response) == (403, "4141")
+
+
+def test_the_oldest_endpoint_makes_room(authority, said):
+    site = Site(authority, maximum_endpoints=2)
+    epids = ["1111111111", "2222222222", "3333333333"]
+
+    def register_endpoint(epid, cseq=1):
+        contact = Contact(uri=f"sip:10.0.0.1;epid={epid}")
+        sender = NameAddress(uri=ALICE, tag="a", epid=epid)
+        return register(cseq, sender=sender, contacts=(contact,), call_id=epid)
+
+    site.send(register_endpoint(epids[0]), 0)
+    site.send(register_endpoint(epids[1]), 1)
+    site.send(register_endpoint(epids[0], cseq=2), 2)
+    response = site.send(register_endpoint(epids[2]), 3)
+    assert site.reports == [said("too many endpoints")]
+    kept = [sip_instance(epids[0]).lower(), sip_instance(epids[2]).lower()]
+    assert [contact.instance for contact in response.contacts] == kept
+
+
+@pytest.mark.parametrize(
+    ("method", "status"),
+    [("SUBSCRIBE", 405), ("OPTIONS", 405), ("CANCEL", 481), ("FROBNICATE", 501)],
+)
+def test_other_methods_are_refused(site, method, status):
+    response = site.send(register(method=method))
+    assert response.status == status
+    assert header(response, "Allow") == ("REGISTER" if status == 405 else None)
+
+
+def test_an_ack_is_not_answered(play, site):
+    event = SipReceived(connection_id=1, message=register(method="ACK"))
+    play(site.registrar, [(0, event, [])])
+
+
+def answered(response, cseq, *, password="24680", username="alice", nc=1, **fields):
+    challenges = [c for c in response.challenges if c.scheme == "Digest"]
+    credentials = digest_credentials(
+        challenges[0],
+        method="REGISTER",
+        uri=fields.get("digest_uri", "sip:contoso.com"),
+        username=username,
+        password=password,
+        cnonce="0a4f113b",
+        nc=nc,
+    )
+    return register(cseq, credentials=(credentials,))
+
+
+@pytest.mark.parametrize("username", ["alice", "alice@contoso.com", "+14255550001"])
+def test_digest_lets_in_who_knows_the_pin(digest_site, said, username):
+    challenged = digest_site.send(register(1))
+    assert challenged.status == 401
+    assert digest_site.reports == [said("no credentials yet", is_warning=False)]
+    assert digest_site.send(answered(challenged, 2, username=username)).status == 200
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"password": "24681"}, {"username": "bob"}, {"digest_uri": "sip:fabrikam.com"}],
+)
+def test_digest_keeps_out_who_does_not(digest_site, said, fields):
+    challenged = digest_site.send(register(1))
+    refused = digest_site.send(answered(challenged, 2, **fields))
+    assert refused.status == 401
+    assert digest_site.reports == [said("Digest response is wrong")]
+    first, second = (dict(r.challenges[0].parameters) for r in (challenged, refused))
+    assert first["nonce"] != second["nonce"]
+    assert "stale" not in second
+
+
+def test_a_nonce_can_be_counted_up_but_not_replayed(digest_site):
+    challenged = digest_site.send(register(1))
+    assert digest_site.send(answered(challenged, 2, nc=1)).status == 200
+    assert digest_site.send(answered(challenged, 3, nc=2)).status == 200
+    replayed = digest_site.send(answered(challenged, 4, nc=2))
+    assert replayed.status == 401
+    assert dict(replayed.challenges[0].parameters)["stale"] == "true"
+    assert digest_site.send(answered(replayed, 5)).status == 200
+
+
+def test_an_old_nonce_is_stale(digest_site):
+    challenged = digest_site.send(register(1))
+    late = digest_site.send(answered(challenged, 2), NONCE_LIFETIME)
+    assert dict(late.challenges[0].parameters)["stale"] == "true"
+    wrong = digest_site.send(answered(challenged, 3, password="0"), NONCE_LIFETIME)
+    assert "stale" not in dict(wrong.challenges[0].parameters)
+
+
+def test_credentials_of_another_realm_are_passed_over(digest_site, said):
+    challenged = digest_site.send(register(1))
+    request = answered(challenged, 2)
+    (credentials,) = request.credentials
+    foreign = msgspec.structs.replace(
+        credentials, parameters=(*credentials.parameters[:1], ("realm", "elsewhere"))
+    )
+    basic = msgspec.structs.replace(credentials, scheme="Basic")
+    refused = digest_site.send(msgspec.structs.replace(request, credentials=(foreign, basic)))
+    assert refused.status == 401
+    assert digest_site.reports == [said("no credentials yet", is_warning=False)]
+    both = msgspec.structs.replace(request, credentials=(foreign, credentials))
+    assert digest_site.send(both).status == 200
+
+
+@pytest.mark.parametrize("parameter", [("nc", "zz"), ("qop", "auth-int")])
+def test_credentials_that_make_no_sense_are_refused(digest_site, parameter):
+    challenged = digest_site.send(register(1))
+    request = answered(challenged, 2)
+    parameters = {**dict(request.credentials[0].parameters), parameter[0]: parameter[1]}
+    altered = msgspec.structs.replace(request.credentials[0], parameters=tuple(parameters.items()))
+    response = digest_site.send(msgspec.structs.replace(request, credentials=(altered,)))
+    assert response.status == 401
+
+
+def test_an_idle_connection_is_closed_and_its_binding_stays(play, said, site):
+    limit = 300 + KEEP_ALIVE_MARGIN
+    site.send(register(), 0)
+    alive = KeepAliveReceived(connection_id=1)
+    timer = ServerTimerExpired()
+    assert site.registrar.next_deadline() == (limit, "idle connection")
+    play(site.registrar, [(100, alive, []), (limit, timer, [])])
+    assert site.registrar.next_deadline() == (100 + limit, "idle connection")
+    play(
+        site.registrar,
+        [
+            (
+                100 + limit,
+                timer,
+                [CloseClientConnection(connection_id=1), said("no keep-alive in time")],
+            ),
+            (
+                100 + limit + 1,
+                SipReceived(connection_id=1, message=register(2)),
+                [said("closed connection")],
+            ),
+            (100 + limit + 2, alive, []),
+        ],
+    )
+    assert site.registrar.next_deadline() is None
+    assert site.contacts(500) == [(INSTANCE.lower(), 100)]
+
+
+def test_a_lost_connection_is_forgotten_and_its_binding_stays(play, site):
+    site.send(register(), 0)
+    deadline, _ = site.registrar.next_deadline()
+    play(
+        site.registrar,
+        [
+            (10, ConnectionLost(connection_id=1), []),
+            (10, ConnectionLost(connection_id=1), []),
+            (deadline, ServerTimerExpired(), []),
+        ],
+    )
+    assert site.registrar.next_deadline() is None
+    assert site.contacts(10) == [(INSTANCE.lower(), 590)]
+    site.connect(2, now=20)
+    assert register_action(site.send(register(2), 20, connection_id=2)) == "refreshed"
+
+
+def test_the_wrong_transport_is_not_taken(said, site):
+    assert site.connect(3, transport="tcp") == [
+        CloseClientConnection(connection_id=3),
+        said("a tcp connection is not taken"),
+    ]
+
+
+def test_what_asks_for_nothing_is_reported(play, said, site):
+    response = SipResponse(
+        status=200,
+        reason="OK",
+        vias=(),
+        sender=NameAddress(uri=ALICE),
+        recipient=NameAddress(uri=ALICE),
+        call_id="x",
+        cseq=1,
+        cseq_method="NOTIFY",
+    )
+    play(
+        site.registrar,
+        [
+            (0, SipReceived(connection_id=1, message=response), [said("to no request")]),
+            (
+                0,
+                MalformedArrived(protocol="sip", source="10.0.0.7", reason="no CSeq"),
+                [said("malformed")],
+            ),
+        ],
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"transport": "tcp"}, "auth: certificate needs transport: tls"),
+        ({"expires_default": 100}, "is not between"),
+    ],
+)
+def test_a_registrar_that_makes_no_sense_is_refused(fields, text):
+    with pytest.raises(ValueError, match=text):
+        RegistrarConfig(name="r", address="10.0.0.1", fqdn="r.contoso.com", **fields)

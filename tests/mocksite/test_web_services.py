@@ -1,0 +1,375 @@
+import random
+
+import msgspec
+import pytest
+
+from phonesim.config.fault import SetPinState
+from phonesim.config.site_profile import UserRange, WebServicesConfig
+from phonesim.mocksite.exchange import HttpReceived, MalformedArrived, Report, SendHttpResponse
+from phonesim.mocksite.users import UserDirectory
+from phonesim.mocksite.web_services import (
+    ATTEMPT_WINDOW,
+    CLOCK_SKEW,
+    LOCKOUT_TIME,
+    NO_SECURITY_TOKEN,
+    WebServices,
+)
+from phonesim.wire.soap import (
+    GetAndPublishCert,
+    GetAndPublishCertResponse,
+    GetRootCertChains,
+    GetRootCertChainsResponse,
+    HttpRequest,
+    HttpResponse,
+    KeyProof,
+    RequestSecurityToken,
+    RequestSecurityTokenResponse,
+    proof_key,
+    saml_assertion,
+)
+
+EPOCH = 1_767_596_400
+PROVISIONING = "/CertProv/CertProvisioningService.svc"
+TICKET = "/WebTicket/WebTicketService.svc/Pin"
+URL = f"https://web.contoso.com:443{PROVISIONING}"
+ENTROPY = bytes(range(32))
+LIFETIME = 28800
+
+USERS = (
+    UserRange(sip_uri="sip:alice@contoso.com", number="+14255550001", pin="24680"),
+    UserRange(sip_uri="sip:bob@contoso.com", number="4711", pin="13579"),
+    UserRange(sip_uri="sip:carol@contoso.com", number="4711", pin="97531"),
+    UserRange(sip_uri="sip:dave@contoso.com", number="4712", pin="11223"),
+    UserRange(sip_uri="sip:erin@contoso.com", number="4712", pin="11223"),
+)
+
+
+@pytest.fixture
+def site(authority):
+    return Site(authority)
+
+
+class Site:
+    """The services with a directory, and a phone that talks to them."""
+
+    def __init__(self, authority, *, changes=(), **config):
+        self.users = UserDirectory(USERS, changes)
+        self.services = WebServices(
+            WebServicesConfig(name="web01", address="10.0.0.20", fqdn="web.contoso.com", **config),
+            self.users,
+            authority,
+            random.Random(1),
+            EPOCH,
+        )
+
+    def post(self, message, path=PROVISIONING, *, scheme="https", now=0.0):
+        request = HttpRequest(
+            scheme=scheme,
+            host="web.contoso.com",
+            port=443 if scheme == "https" else 80,
+            path=path,
+            message=message,
+        )
+        event = HttpReceived(exchange_id=5, request=request, peer="10.0.0.100")
+        sent, *reports = self.services.handle(event, now)
+        assert isinstance(sent, SendHttpResponse)
+        assert sent.exchange_id == 5
+        assert all(isinstance(report, Report) for report in reports)
+        assert bool(reports) == (sent.response.status != 200)
+        self.reports = reports
+        return sent.response
+
+    def ask(self, number="+14255550001", pin="24680", *, now=0.0, **fields):
+        values = {"context": "c", "applies_to": URL, "entropy": ENTROPY, **fields}
+        message = RequestSecurityToken(username=number, password=pin, **values)
+        return self.post(message, TICKET, now=now)
+
+    def ticket(self, now=0.0):
+        response = self.ask(now=now)
+        assert response.status == 200
+        return response.message
+
+    def enrol(self, ticket, *, now=0.0, **fields):
+        return self.post(publish(ticket, **fields), now=now)
+
+    def failure(self, *args, **fields):
+        response = self.ask(*args, **fields)
+        assert response.status == 500
+        return response.message.pin_failure
+
+
+def publish(ticket, **fields):
+    values = {
+        "to": URL,
+        "message_id": "uuid:1",
+        "device_id": "5d7c1d0e-0000-4000-8000-000000000001",
+        "entity": "alice@contoso.com",
+        "csr": b"alice@contoso.com",
+        "request_id": "r",
+        "assertion_id": ticket.assertion_id,
+        "assertion": ticket.assertion,
+        "created": ticket.created,
+        "expires": ticket.expires,
+        "proof": KeyProof(proof_key(ENTROPY, ticket.entropy)),
+    }
+    return GetAndPublishCert(**{**values, **fields})
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("path", [PROVISIONING, PROVISIONING.lower()])
+def test_anyone_gets_the_chain(site, scheme, path):
+    assert site.post(GetRootCertChains(), path, scheme=scheme) == HttpResponse(
+        status=200, message=GetRootCertChainsResponse(chain=b"chain of trust")
+    )
+
+
+def test_number_and_pin_make_a_web_ticket(site):
+    ticket = site.ticket(now=10.9)
+    assert isinstance(ticket, RequestSecurityTokenResponse)
+    assert ticket.context == "c"
+    assert (ticket.created, ticket.expires) == (EPOCH + 10, EPOCH + 10 + LIFETIME)
+    assert ticket.sip_uri == "sip:alice@contoso.com"
+    assert len(ticket.entropy) == 32
+    assert ticket.assertion == saml_assertion(
+        ticket.assertion_id,
+        "web.contoso.com",
+        "sip:alice@contoso.com",
+        URL,
+        ticket.created,
+        ticket.expires,
+    )
+
+
+def test_every_ticket_is_another(site):
+    first, second = site.ticket(), site.ticket()
+    assert first.assertion_id != second.assertion_id
+    assert first.entropy != second.entropy
+
+
+def test_a_ticket_makes_a_certificate_that_is_published(site):
+    ticket = site.ticket()
+    response = site.enrol(ticket, now=60)
+    until = EPOCH + 60 + 4320 * 3600
+    certificate = b"CERTIFICATE|alice@contoso.com|%d|%d" % (EPOCH + 60, until)
+    assert response.message == GetAndPublishCertResponse(
+        certificate=certificate,
+        device_id="5d7c1d0e-0000-4000-8000-000000000001",
+        entity="alice@contoso.com",
+    )
+    alice = site.users.by_sip_uri("sip:alice@contoso.com")
+    assert site.users.is_published(alice, certificate)
+
+
+def test_a_ticket_can_be_used_again_until_it_expires(site):
+    ticket = site.ticket()
+    for now in (0, 60, LIFETIME - 1):
+        assert site.enrol(ticket, now=now, message_id=f"uuid:{now}").status == 200
+    assert site.enrol(ticket, now=LIFETIME, message_id="uuid:late").status == 500
+
+
+@pytest.mark.parametrize(
+    ("message", "path", "scheme", "status"),
+    [
+        (GetRootCertChains(), "/CertProv/", "https", 404),
+        (GetRootCertChains(), "/", "http", 404),
+        (RequestSecurityToken, TICKET, "http", 403),
+        (GetAndPublishCert, PROVISIONING, "http", 403),
+        (RequestSecurityToken, PROVISIONING, "https", 500),
+        (GetAndPublishCert, TICKET, "https", 500),
+        (GetRootCertChains(), TICKET, "https", 500),
+    ],
+)
+def test_a_message_at_the_wrong_place_is_refused(site, message, path, scheme, status):
+    if message is RequestSecurityToken:
+        message = RequestSecurityToken(
+            context="c",
+            applies_to=URL,
+            username="+14255550001",
+            password="24680",
+            entropy=ENTROPY,
+        )
+    elif message is GetAndPublishCert:
+        message = publish(site.ticket())
+    response = site.post(message, path, scheme=scheme)
+    assert response.status == status
+    assert (response.message is None) == (status != 500)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"applies_to": "https://other.contoso.com:443" + PROVISIONING},
+        {"applies_to": "http://web.contoso.com:80" + PROVISIONING},
+        {"applies_to": "https://web.contoso.com:443/"},
+        {"applies_to": ""},
+        {"entropy": b""},
+        {"entropy": ENTROPY + b"x"},
+    ],
+)
+def test_a_ticket_request_for_something_else_is_refused(site, fields):
+    fault = site.ask(**fields).message
+    assert (fault.code, fault.pin_failure) == ("InvalidRequest", None)
+
+
+@pytest.mark.parametrize(
+    "applies_to", [URL.lower(), URL.replace(":443", ""), URL.replace("web.", "updates.")]
+)
+def test_other_spellings_and_names_of_the_service_will_do(authority, applies_to):
+    site = Site(authority, certificate_names=("updates.contoso.com",))
+    assert site.ask(applies_to=applies_to).status == 200
+
+
+def test_a_port_that_is_not_the_default_has_to_be_written(authority):
+    site = Site(authority, https_port=4443)
+    assert site.ask(applies_to=URL.replace(":443", "")).status == 500
+    assert site.ask(applies_to=URL.replace(":443", ":4443")).status == 200
+
+
+def test_who_cannot_be_authenticated_is_told_why(site):
+    assert site.failure("4242", "24680") == "UserDoesNotExist"
+    assert site.failure("+14255550001", "24681") == "IncorrectPin"
+    assert site.failure("4711", "24680") == "IncorrectPin"
+    assert site.failure("4712", "11223") == "PinNotUnique"
+
+
+def test_the_pin_tells_users_of_one_number_apart(site):
+    assert site.ask("4711", "13579").message.sip_uri == "sip:bob@contoso.com"
+    assert site.ask("4711", "97531").message.sip_uri == "sip:carol@contoso.com"
+
+
+@pytest.mark.parametrize(
+    ("state", "failure", "failure_of_another_pin"),
+    [
+        ("locked", "UserPinAccountLocked", "UserPinAccountLocked"),
+        ("expired", "PinExpired", "IncorrectPin"),
+        ("not-set", "PinNotSet", "PinNotSet"),
+        ("not-enabled", "PinNotEnabledForUser", "PinNotEnabledForUser"),
+        ("disabled", "UserPinAccountDisabled", "UserPinAccountDisabled"),
+        ("wrong", "IncorrectPin", "IncorrectPin"),
+    ],
+)
+def test_the_state_of_the_pin_decides(authority, state, failure, failure_of_another_pin):
+    site = Site(authority, changes=[SetPinState(kind="pin-state", state=state)])
+    assert site.failure() == failure
+    assert site.failure(pin="00000") == failure_of_another_pin
+
+
+def test_wrong_pins_lock_the_user_for_an_hour(authority):
+    site = Site(authority, maximum_pin_attempts=3)
+    assert [site.failure(pin="0", now=now) for now in (0, 1, 2)] == ["IncorrectPin"] * 3
+    assert site.failure(now=3) == "UserPinAccountLocked"
+    assert site.failure(now=2 + LOCKOUT_TIME - 1) == "UserPinAccountLocked"
+    # Another user is none of it, and afterwards counting begins anew.
+    assert site.ask("4711", "13579", now=3).status == 200
+    after = 2 + LOCKOUT_TIME
+    assert [site.failure(pin="0", now=after + n) for n in (0, 1)] == ["IncorrectPin"] * 2
+    assert site.ask(now=after + 2).status == 200
+
+
+def test_only_wrong_pins_within_the_window_add_up(authority):
+    site = Site(authority, maximum_pin_attempts=3)
+    for now in (0, 1, ATTEMPT_WINDOW, ATTEMPT_WINDOW + 1.5):
+        assert site.failure(pin="0", now=now) == "IncorrectPin"
+    assert site.ask(now=ATTEMPT_WINDOW + 2).status == 200
+
+
+def test_the_right_pin_clears_the_count(authority):
+    site = Site(authority, maximum_pin_attempts=2)
+    for now in (0, 2, 4):
+        assert site.failure(pin="0", now=now) == "IncorrectPin"
+        assert site.ask(now=now + 1).status == 200
+
+
+def test_a_wrong_pin_counts_for_every_user_of_the_number(authority):
+    site = Site(authority, maximum_pin_attempts=1)
+    assert site.failure("4711", "0") == "IncorrectPin"
+    assert site.failure("4711", "13579") == "UserPinAccountLocked"
+    assert site.failure("4711", "97531") == "UserPinAccountLocked"
+
+
+def test_error_ids_are_data(authority):
+    fault = Site(authority).ask(pin="0").message
+    assert (fault.code, fault.error_id, fault.error_reason) == ("FailedAuthentication", 0, "")
+    fault = Site(authority, error_ids={"IncorrectPin": 28999}).ask(pin="0").message
+    assert (fault.error_id, fault.error_reason) == (28999, fault.reason)
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"assertion_id": "unknown"}, "InvalidSecurityToken"),
+        ({"assertion": b"<forged/>"}, "InvalidSecurityToken"),
+        ({"created": EPOCH - CLOCK_SKEW - 1}, "InvalidSecurityToken"),
+        ({"expires": EPOCH + LIFETIME + CLOCK_SKEW + 1}, "InvalidSecurityToken"),
+        ({"proof": KeyProof(bytes(32))}, "FailedCheck"),
+        ({"to": "https://other.contoso.com:443" + PROVISIONING}, "RequestFailed"),
+        ({"entity": "bob@contoso.com"}, "RequestFailed"),
+        ({"entity": "sip:alice@contoso.com"}, "RequestFailed"),
+        ({"csr": b"bob@contoso.com"}, "RequestFailed"),
+        ({"csr": b""}, "RequestFailed"),
+    ],
+)
+def test_a_certificate_request_that_is_not_right_is_refused(site, fields, code):
+    ticket = site.ticket()
+    response = site.enrol(ticket, **fields)
+    assert response.status == 500
+    fault = response.message
+    assert fault.code == code
+    assert fault.error_id == (NO_SECURITY_TOKEN if code == "InvalidSecurityToken" else 0)
+    # Nothing was spoilt: the honest request still works.
+    assert site.enrol(ticket).status == 200
+
+
+@pytest.mark.parametrize(
+    ("created", "expires", "is_now"),
+    [(0, 100, False), (0, 101, True), (700, 800, True), (701, 800, False)],
+)
+def test_the_timestamp_has_to_be_now_give_or_take_the_skew(site, created, expires, is_now):
+    ticket = site.ticket()
+    response = site.enrol(ticket, now=400, created=EPOCH + created, expires=EPOCH + expires)
+    if is_now:
+        assert response.status == 200
+    else:
+        assert (response.status, response.message.code) == (500, "InvalidSecurity")
+
+
+def test_a_message_is_taken_once(site):
+    ticket = site.ticket()
+    assert site.enrol(ticket).status == 200
+    assert site.enrol(ticket).message.code == "RequestFailed"
+    assert site.enrol(ticket, message_id="uuid:2").status == 200
+
+
+def test_a_ticket_of_another_server_is_unknown(authority):
+    ticket = Site(authority).ticket()
+    fault = Site(authority).enrol(ticket).message
+    assert (fault.code, fault.error_id) == ("InvalidSecurityToken", NO_SECURITY_TOKEN)
+
+
+def test_expired_tickets_are_forgotten_when_new_ones_are_issued(site):
+    old = site.ticket()
+    recent = site.ticket(now=LIFETIME)
+    site.ticket(now=LIFETIME + CLOCK_SKEW)
+    assert site.enrol(old, now=LIFETIME + CLOCK_SKEW).message.code == "InvalidSecurityToken"
+    assert site.enrol(recent, now=LIFETIME + CLOCK_SKEW).status == 200
+
+
+def test_no_report_shows_a_pin(site):
+    site.ask(pin="86420")
+    assert site.reports
+    assert not any("86420" in repr(report) for report in site.reports)
+    assert ("number", "+14255550001") in site.reports[0].fields
+
+
+def test_malformed_requests_are_reported(play, said, site):
+    event = MalformedArrived(protocol="http", source="10.0.0.7", reason="no XML")
+    play(site.services, [(0, event, [said("malformed")])])
+
+
+def test_services_wait_for_nothing(site):
+    assert site.services.next_deadline() is None
+
+
+def test_the_same_seed_gives_the_same_tickets(authority):
+    first, second = Site(authority).ticket(), Site(authority).ticket()
+    assert msgspec.structs.asdict(first) == msgspec.structs.asdict(second)
