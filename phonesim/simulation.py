@@ -261,18 +261,13 @@ class _World:
             node.is_settled = True
             self.unsettled -= 1
 
-    def observed(self, node: _PhoneNode, observation: on.Observation) -> None:
-        self.observer.observe(node.spec.phone_id, observation, self.now)
-        match observation:
-            case on.SignedIn() if node.boot < self.limits.boots:
-                self.power_off(node)
-                self.at(self.now + _POWER_OFF_SECONDS, self.power_on, node)
-            case on.SignedIn() | on.BootFailed():
-                self.settle(node)
-            case on.PoweredOff():
-                self.power_off(node)
-            case _:
-                pass
+    def booted(self, node: _PhoneNode) -> None:
+        """A boot is complete: cut the power for the next one, or leave the phone be."""
+        if node.boot < self.limits.boots:
+            self.power_off(node)
+            self.at(self.now + _POWER_OFF_SECONDS, self.power_on, node)
+        else:
+            self.settle(node)
 
     # --- what a phone does ---
 
@@ -282,7 +277,16 @@ class _World:
                 case do.WriteLog():
                     node.disk.append_log(output)
                 case on.Observation():
-                    self.observed(node, output)
+                    self.observer.observe(node.spec.phone_id, output, self.now)
+                    match output:
+                        case on.SignedIn():
+                            self.booted(node)
+                        case on.BootFailed():
+                            self.settle(node)
+                        case on.PoweredOff():
+                            self.power_off(node)
+                        case _:
+                            pass
                 case do.SendDhcp():
                     self.send_dhcp(node, output)
                 case do.SendDns():

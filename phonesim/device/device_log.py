@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 
@@ -45,11 +46,11 @@ class LogLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FieldType(msgspec.Struct, frozen=True):
-    """How a field's value is printed (`conversion`) and found again (`pattern`)."""
+    """How a field's value is printed (`write`, then `conversion`) and found again."""
 
     conversion: str
     pattern: str
-    write: Callable[[str], str] | None
+    write: Callable[[Any], Value]
     read: Callable[[str], Value]
 
 
@@ -95,9 +96,9 @@ TOKEN = FieldType("%s", r"([!#-{}~]+)", _write_token, _read_token)
 """A name, an address, a code: no blanks."""
 TEXT = FieldType('"%s"', r'"([^"]*)"', _write_text, _unpercent)
 """Free text, quoted."""
-NUMBER = FieldType("%d", r"(-?\d+)", None, int)
-XID = FieldType("0x%08x", r"0x([0-9a-f]{8})", None, lambda text: int(text, 16))
-SECONDS = FieldType("%.3f", r"(-?\d+\.\d{3})", None, float)
+NUMBER = FieldType("%d", r"(-?\d+)", int, int)
+XID = FieldType("0x%08x", r"0x([0-9a-f]{8})", int, lambda text: int(text, 16))
+SECONDS = FieldType("%.3f", r"(-?\d+\.\d{3})", float, float)
 
 KINDS: dict[str, RecordKind] = {}
 
@@ -245,7 +246,7 @@ def _second(clock: int) -> str:
 class _Text:
     """One record's text, compiled both ways."""
 
-    __slots__ = ("kind", "line", "order", "pattern", "values", "writers")
+    __slots__ = ("is_in_order", "kind", "line", "order", "pattern", "writers")
 
     def __init__(self, kind: RecordKind, zone: str, text: str) -> None:
         order = _FIELD.findall(text)
@@ -261,8 +262,14 @@ class _Text:
             )
         if not text.isascii() or not text.isprintable():
             raise ProfileError(f"log.records.{kind.name}.text: must be printable ASCII on one line")
-        self.kind = kind
         parts = _FIELD.split(text)
+        for left, between, right in zip(parts[1::2], parts[2::2], parts[3::2], strict=False):
+            if not _TOKEN_UNSAFE.search(between):
+                raise ProfileError(
+                    f"log.records.{kind.name}.text: a blank is needed between {{{left}}} and "
+                    f"{{{right}}}, or nobody can tell where one ends"
+                )
+        self.kind = kind
         formats, patterns = [], []
         for position, part in enumerate(parts):
             if position % 2:
@@ -273,7 +280,8 @@ class _Text:
                 patterns.append(re.escape(part))
         names = list(kind.fields)
         self.order = [names.index(field) for field in order]
-        self.writers = [(index, kind.fields[names[index]].write) for index in self.order]
+        self.is_in_order = order == names
+        self.writers = [kind.fields[field].write for field in order]
         self.line = f"{zone:<8}|{''.join(formats)}\r\n"
         self.pattern = re.compile("".join(patterns))
 
@@ -318,14 +326,12 @@ class Dialect:
         lines = []
         for record in records:
             text = self._texts[record.name]
-            given = record.values
-            values = [
-                given[index] if write is None else write(given[index])  # type: ignore[arg-type]
-                for index, write in text.writers
-            ]
-            lines.append(stamp)
+            given: Sequence[Value] = record.values
+            if not text.is_in_order:
+                given = [given[index] for index in text.order]
+            values = [write(value) for write, value in zip(text.writers, given, strict=True)]
             lines.append(text.line % tuple(values))
-        return "".join(lines)
+        return stamp + stamp.join(lines)
 
     def parse(self, line: str) -> LogLine:
         """Read a line back; `DecodeError` if it is not one of this dialect."""

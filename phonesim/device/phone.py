@@ -195,7 +195,7 @@ class Phone:
             self._deadlines[machine] = deadline
         for result in results:
             if isinstance(result, LogRecord):
-                self._log(result)
+                self._records.append(result)
             elif isinstance(result, Observation):
                 self._observed(result, now, out)
             elif isinstance(result, Event):

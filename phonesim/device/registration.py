@@ -410,6 +410,8 @@ class Registration:
         diagnostics = (
             header(message, "ms-diagnostics") or header(message, "ms-diagnostics-public") or ""
         )
+        if message.status == 200 and isinstance(state, Registering):
+            return self._accepted(state, message, now)
         out: list[Output] = [
             log.REGISTER_ANSWER(message.status, message.reason, message.cseq, diagnostics)
         ]
@@ -417,8 +419,6 @@ class Registration:
             return out
         if isinstance(state, Deregistering):
             return out + self._end()
-        if message.status == 200:
-            return out + self._accepted(state, message, now)
         if message.status in {401, 407}:
             answered = self._challenged(state, message, now)
             if answered is not None:

@@ -331,9 +331,9 @@ class SignIn:
         if not isinstance(state, Awaiting) or state.exchange_id != event.exchange_id:
             return []
         operation = _OPERATIONS[state.stage]
-        out: list[Output] = [
-            log.HTTP_ANSWER(operation, response.status, _describe(response.message))
-        ]
+        out: list[Output] = []
+        if response.status != 200:
+            out.append(log.HTTP_ANSWER(operation, response.status, _describe(response.message)))
         if response.status in {408, 503} and state.attempt < self._config.attempts:
             delay = max(self._config.retry_delay, float(response.retry_after or 0))
             return out + self._pause(state, now, delay)
