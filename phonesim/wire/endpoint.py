@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import uuid
+from functools import lru_cache
 
 _INSTANCE_NAMESPACE = uuid.UUID("fcacfb03-8a73-46ef-91b1-e5ebeeaba4fe").bytes_le
 
@@ -22,6 +23,7 @@ def epid_for(mac: bytes, sip_uri: str) -> str:
     return hashlib.sha256(mac + sip_uri.encode()).hexdigest()[:10]
 
 
+@lru_cache(maxsize=4096)
 def sip_instance(epid: str) -> str:
     """The UUID of +sip.instance for an epid, in upper case.
 
@@ -33,10 +35,13 @@ def sip_instance(epid: str) -> str:
     )
     octets[7] = octets[7] & 0x0F | 0x50
     octets[8] = octets[8] & 0x3F | 0x80
-    return str(uuid.UUID(bytes_le=bytes(octets))).upper()
+    time_low, time_mid, time_high = octets[3::-1], octets[5:3:-1], octets[7:5:-1]
+    groups = (time_low, time_mid, time_high, octets[8:10], octets[10:])
+    return "-".join(group.hex() for group in groups).upper()
 
 
 def gruu(sip_uri: str, instance: str) -> str:
     """The GRUU of the endpoint `instance` (a UUID) of `sip_uri`."""
-    octets = uuid.UUID(instance).bytes_le + b"\0\0"
+    octets = bytes.fromhex(instance.replace("-", ""))
+    octets = octets[3::-1] + octets[5:3:-1] + octets[7:5:-1] + octets[8:] + b"\0\0"
     return f"{sip_uri};opaque=user:epid:{base64.urlsafe_b64encode(octets).decode()};gruu"
