@@ -46,6 +46,7 @@ from phonesim.device.events import (
     ShutdownRequested,
     TimerExpired,
 )
+from phonesim.device.lease import read_lease, server_identifier
 from phonesim.errors import DecodeError
 from phonesim.wire.dhcp import (
     BROADCAST,
@@ -54,14 +55,11 @@ from phonesim.wire.dhcp import (
     DhcpMessage,
     MessageType,
     Option,
-    decode_addresses,
-    decode_u32,
     encode_addresses,
 )
 
 Output = PhoneAction | Event | LogRecord
 
-INFINITE_LEASE = 0xFFFFFFFF
 _MINIMUM_RENEWAL_INTERVAL = 60.0  # RFC 2131 section 4.4.5
 
 
@@ -353,7 +351,7 @@ class DhcpClient:
         if not self.expects(message.xid):
             return [_ignored(message, source, "no request with this xid is open")]
         try:
-            server = _server_identifier(message) or source
+            server = server_identifier(message) or source
         except DecodeError as error:
             return [_ignored(message, source, str(error))]
         received = log.DHCP_RECEIVED(
@@ -400,7 +398,7 @@ class DhcpClient:
         self, state: Requesting | Rebooting, ack: DhcpMessage, server: str, now: float
     ) -> list[Output]:
         try:
-            lease = _lease(ack, server, state.sent.started_at)
+            lease = read_lease(ack, server, state.sent.started_at)
         except DecodeError as error:
             return [_ignored(ack, server, str(error))]
         self.state = msgspec.structs.replace(state, ack=ack, address=lease.address)
@@ -410,7 +408,7 @@ class DhcpClient:
         self, state: Renewing | Rebinding, ack: DhcpMessage, server: str, now: float
     ) -> list[Output]:
         try:
-            lease = _lease(ack, server, state.sent.started_at)
+            lease = read_lease(ack, server, state.sent.started_at)
         except DecodeError as error:
             return [_ignored(ack, server, str(error))]
         out: list[Output] = [_exchange("dhcp_request", state.sent, now)]
@@ -424,10 +422,10 @@ class DhcpClient:
             case (Requesting(sent=sent, ack=DhcpMessage() as ack, address=address)) | (
                 Rebooting(sent=sent, ack=DhcpMessage() as ack, address=address)
             ) if address == event.address:
-                server = _server_identifier(ack) or UNSPECIFIED
+                server = server_identifier(ack) or UNSPECIFIED
                 if event.conflict is not None:
                     return self._decline(address, server, event.conflict, now)
-                return self._bind(_lease(ack, server, sent.started_at), is_renewal=False)
+                return self._bind(read_lease(ack, server, sent.started_at), is_renewal=False)
             case Init() | Selecting() if event.address == self._auto_ip:
                 return self._auto_ip_probed(event, now)
             case _:
@@ -612,59 +610,3 @@ def _ignored(message: DhcpMessage, source: str, detail: str) -> LogRecord:
 def _exchange(kind: str, sent: Transmission, answered_at: float | None) -> ExchangeEnded:
     seconds = None if answered_at is None else answered_at - sent.started_at
     return ExchangeEnded(kind=kind, sent=sent.attempt, seconds=seconds)
-
-
-def _server_identifier(message: DhcpMessage) -> str | None:
-    value = message.options.get(Option.SERVER_IDENTIFIER)
-    if value is None:
-        return None
-    addresses = decode_addresses(value)
-    if len(addresses) != 1:
-        raise DecodeError(f"server identifier of {len(value)} octets, not 4")
-    return addresses[0]
-
-
-def _lease(ack: DhcpMessage, server: str, requested_at: float) -> Lease:
-    """The lease that an ACK grants; `DecodeError` says which option is unusable."""
-    options = ack.options
-    if ack.yiaddr == UNSPECIFIED:
-        raise DecodeError("ACK without an address")
-    granted = options.get(Option.IP_ADDRESS_LEASE_TIME)
-    if granted is None:
-        raise DecodeError("ACK without a lease time")
-    duration = decode_u32(granted)
-    if duration == INFINITE_LEASE:
-        t1 = t2 = expiry = float("inf")
-    else:
-        # RFC 2131 section 4.4.5: T1 defaults to 0.5 and T2 to 0.875 of the duration; values
-        # that are out of order are of no use.
-        expiry = float(duration)
-        t1, t2 = expiry * 0.5, expiry * 0.875
-        if Option.RENEWAL_TIME in options and Option.REBINDING_TIME in options:
-            given_t1 = float(decode_u32(options[Option.RENEWAL_TIME]))
-            given_t2 = float(decode_u32(options[Option.REBINDING_TIME]))
-            if given_t1 < given_t2 < expiry:
-                t1, t2 = given_t1, given_t2
-    domain = options.get(Option.DOMAIN_NAME)
-    return Lease(
-        address=ack.yiaddr,
-        subnet_mask=next(iter(_addresses(options, Option.SUBNET_MASK)), "255.255.255.0"),
-        server=server,
-        t1_at=requested_at + t1,
-        t2_at=requested_at + t2,
-        expires_at=requested_at + expiry,
-        routers=_addresses(options, Option.ROUTER),
-        dns_servers=_addresses(options, Option.DOMAIN_NAME_SERVER),
-        domain=None if domain is None else _domain(domain),
-        ntp_servers=_addresses(options, Option.NTP_SERVERS),
-        time_servers=_addresses(options, Option.TIME_SERVER),
-    )
-
-
-def _addresses(options: dict[int, bytes], code: Option) -> tuple[str, ...]:
-    value = options.get(code)
-    return () if value is None else decode_addresses(value)
-
-
-def _domain(value: bytes) -> str | None:
-    return value.rstrip(b"\0").decode("ascii", "replace").strip(".").lower() or None
