@@ -31,7 +31,7 @@ SHUTDOWNS_PER_SECOND = 250
 """... how many phones of a large fleet are asked to a second."""
 
 _FLUSH_INTERVAL = 1.0
-_FLUSHED_AT_ONCE = 20
+_AT_ONCE = 20
 
 
 class LiveRun:
@@ -65,7 +65,8 @@ class LiveRun:
     async def run(self, stop: asyncio.Event, failure: asyncio.Future[None] | None = None) -> None:
         """Run until the limits or `stop` end it; then every phone is shut down.
 
-        If `failure` gets an exception, it is raised at once.
+        If `failure` gets an exception it is raised, and if this is cancelled every phone
+        loses its power, both at once.
         """
         limits = self._limits
         for place in self._places.values():
@@ -83,12 +84,17 @@ class LiveRun:
                 await first_of(self._is_over.wait(), stop.wait())
             else:
                 await first_of(self._is_over.wait(), stop.wait(), failure)
+            await self._shut_down()
         finally:
-            await self._end()
+            self._is_ending = True
+            for place in self._places.values():
+                place.cancel_timers()
+                self._power_off(place)
             flushing.cancel()
             for place in self._places.values():
                 if place.disk is not None:
                     place.disk.flush()
+            await asyncio.gather(*self._ended_hosts)
 
     def observed(self, phone: PhoneHost, observation: Observation) -> None:
         """Take what a phone let be known."""
@@ -155,32 +161,28 @@ class LiveRun:
         if not self._unsettled and self._limits.duration is None:
             self._is_over.set()
 
-    async def _end(self) -> None:
-        """Ask every phone to shut down, then cut the power of those that did not."""
+    async def _shut_down(self) -> None:
+        """Ask every phone to deregister and release its lease, and give it time to."""
         self._is_ending = True
         for place in self._places.values():
-            for timer in place.timers:
-                timer.cancel()
-        if self._powered and not self._limits.keep_leases:
-            deadline = self._loop.time() + SHUTDOWN_SECONDS
-            deadline += self._powered / SHUTDOWNS_PER_SECOND
-            asked = 0
-            for place in list(self._places.values()):
-                if place.host is not None:
-                    place.host.deliver(ShutdownRequested())
-                    asked += 1
-                    if not asked % _FLUSHED_AT_ONCE:
-                        await asyncio.sleep(_FLUSHED_AT_ONCE / SHUTDOWNS_PER_SECOND)
-            if self._powered:
-                self._is_dark.clear()
-                try:
-                    async with asyncio.timeout_at(deadline):
-                        await self._is_dark.wait()
-                except TimeoutError:
-                    pass
+            place.cancel_timers()
+        if not self._powered or self._limits.keep_leases:
+            return
+        deadline = self._loop.time() + SHUTDOWN_SECONDS + self._powered / SHUTDOWNS_PER_SECOND
+        asked = 0
         for place in self._places.values():
-            self._power_off(place)
-        await asyncio.gather(*self._ended_hosts)
+            if place.host is not None:
+                place.host.deliver(ShutdownRequested())
+                asked += 1
+                if not asked % _AT_ONCE:
+                    await asyncio.sleep(_AT_ONCE / SHUTDOWNS_PER_SECOND)
+        if self._powered:
+            self._is_dark.clear()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._is_dark.wait()
+            except TimeoutError:
+                pass
 
     async def _flush_regularly(self) -> None:
         while True:
@@ -190,7 +192,7 @@ class LiveRun:
                 if place.disk is not None:
                     place.disk.flush()
                     count += 1
-                    if not count % _FLUSHED_AT_ONCE:
+                    if not count % _AT_ONCE:
                         await asyncio.sleep(0)
 
 

@@ -26,6 +26,7 @@ BODY_LIMIT = 256 * 1024
 """Octets of a request that the server reads."""
 
 _BACKLOG = 1024
+_CLOSE_SECONDS = 0.01  # 0 would wait for ever
 _XML = "text/xml"
 
 
@@ -59,7 +60,7 @@ class WebPort:
         """Close the port and its connections."""
         if self._port is not None:
             self._port.close()
-        await self._server.shutdown(0)
+        await self._server.shutdown(_CLOSE_SECONDS)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         peer = request.remote or "unknown"

@@ -1,0 +1,302 @@
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from aiohttp import web
+
+from phonesim.device.actions import SendHttp
+from phonesim.device.events import Event, HttpFailed, HttpResponseReceived
+from phonesim.device.outcome import ConnectFailure
+from phonesim.drivers.authority import CertificateKind, SiteAuthority
+from phonesim.drivers.http_client import BODY_LIMIT, HttpClient
+from phonesim.drivers.trust import PhoneTls, load_credentials
+from phonesim.wire.soap import (
+    GetRootCertChains,
+    GetRootCertChainsResponse,
+    HttpRequest,
+    HttpResponse,
+    SoapFault,
+    encode_soap,
+)
+
+OFFSET = 22000
+NAME = "web.contoso.com"
+CHAIN = GetRootCertChainsResponse(chain=b"a chain")
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class Phone:
+    """A phone's client, and what came of its exchanges."""
+
+    def __init__(self, address: str, source: str) -> None:
+        self.events: asyncio.Queue[Event] = asyncio.Queue()
+        self.address = address
+        self.source = source
+        self.client = HttpClient(OFFSET, PhoneTls(), self.events.put_nowait)
+
+    def post(
+        self,
+        exchange_id: int = 1,
+        scheme: str = "http",
+        port: int = 80,
+        trust: bytes | None = None,
+        timeout: float = 10,
+    ) -> None:
+        self.client.send(
+            SendHttp(
+                exchange_id=exchange_id,
+                request=HttpRequest(
+                    scheme=scheme,
+                    host=NAME,
+                    port=port,
+                    path="/CertProv/CertProvisioningService.svc",
+                    message=GetRootCertChains(),
+                ),
+                source=self.source,
+                address=self.address,
+                trust=trust,
+                clock=time.time(),
+                timeout=timeout,
+            )
+        )
+
+    async def failure(self) -> tuple[ConnectFailure, str]:
+        event = await self.events.get()
+        assert isinstance(event, HttpFailed)
+        return event.failure, event.detail
+
+
+@pytest.fixture
+async def phone(new_address: Callable[[], str]) -> AsyncIterator[Phone]:
+    phone = Phone(new_address(), new_address())
+    yield phone
+    phone.client.close()
+    await phone.client.closed()
+
+
+@pytest.fixture
+async def serve(phone: Phone) -> AsyncIterator[Callable[..., Awaitable[web.Server]]]:
+    """Starts a web server at the address that the phone asks."""
+    started: list[tuple[web.Server, asyncio.Server]] = []
+
+    async def start(
+        handler: Handler, port: int = 80, context: ssl.SSLContext | None = None
+    ) -> web.Server:
+        server = web.Server(handler, access_log=None)
+        loop = asyncio.get_running_loop()
+        listener = await loop.create_server(server, phone.address, port + OFFSET, ssl=context)
+        started.append((server, listener))
+        return server
+
+    yield start
+    for server, listener in started:
+        listener.close()
+        await server.shutdown(0.01)
+
+
+Serve = Callable[..., Awaitable[web.Server]]
+
+
+def tls(authority: SiteAuthority, kind: CertificateKind = "valid") -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    credentials = authority.server_credentials((NAME,), kind)
+    load_credentials(context, credentials.certificate, credentials.key)
+    return context
+
+
+async def test_an_exchange_looks_like_the_phones(phone: Phone, serve: Serve) -> None:
+    seen: list[tuple[str, str | None, dict[str, str], bytes]] = []
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        seen.append((request.path, request.remote, dict(request.headers), await request.read()))
+        return web.Response(body=encode_soap(CHAIN), content_type="text/xml")
+
+    await serve(answer)
+    phone.post()
+    assert await phone.events.get() == HttpResponseReceived(
+        exchange_id=1, response=HttpResponse(status=200, message=CHAIN)
+    )
+    ((path, remote, headers, body),) = seen
+    assert path == "/CertProv/CertProvisioningService.svc"
+    assert remote == phone.source
+    assert body == encode_soap(GetRootCertChains())
+    assert headers == {
+        "Host": NAME,
+        "Content-Type": "text/xml; charset=utf-8",
+        "SOAPAction": '"http://schemas.microsoft.com/OCS/AuthWebServices/GetRootCertChains"',
+        "Content-Length": str(len(body)),
+    }
+
+
+async def test_another_port_is_named_in_host(phone: Phone, serve: Serve) -> None:
+    async def answer(request: web.BaseRequest) -> web.Response:
+        return web.Response(status=404, text=request.headers["Host"])
+
+    server = await serve(answer, 8080)
+    phone.post(port=8080)
+    await phone.events.get()
+    assert server.requests_count == 1
+
+
+async def test_https_keeps_its_connection_for_the_next_exchange(
+    phone: Phone, serve: Serve, site_authority: SiteAuthority
+) -> None:
+    ports: list[int] = []
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        assert request.transport is not None
+        ports.append(request.transport.get_extra_info("peername")[1])
+        return web.Response(body=encode_soap(CHAIN), content_type="text/xml")
+
+    await serve(answer, 443, tls(site_authority))
+    for exchange_id in (1, 2):
+        phone.post(exchange_id, "https", 443, site_authority.chain())
+        assert isinstance(await phone.events.get(), HttpResponseReceived)
+    assert ports[0] == ports[1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "failure"),
+    [
+        ("expired", ConnectFailure.CERTIFICATE_EXPIRED),
+        ("untrusted", ConnectFailure.CERTIFICATE_UNTRUSTED),
+        ("wildcard", ConnectFailure.CERTIFICATE_WILDCARD),
+        ("wrong-name", ConnectFailure.CERTIFICATE_NAME_MISMATCH),
+    ],
+)
+async def test_nothing_is_sent_to_a_server_that_is_not_trusted(
+    phone: Phone,
+    serve: Serve,
+    site_authority: SiteAuthority,
+    kind: CertificateKind,
+    failure: ConnectFailure,
+) -> None:
+    async def answer(request: web.BaseRequest) -> web.Response:
+        return web.Response()
+
+    server = await serve(answer, 443, tls(site_authority, kind))
+    phone.post(scheme="https", port=443, trust=site_authority.chain())
+    found, detail = await phone.failure()
+    assert found == failure
+    assert detail.startswith(f"{NAME} ({phone.address}:443): ")
+    assert server.requests_count == 0
+
+
+async def test_without_a_chain_there_is_no_https(phone: Phone) -> None:
+    phone.post(scheme="https", port=443)
+    failure, detail = await phone.failure()
+    assert failure == ConnectFailure.CERTIFICATE_UNTRUSTED
+    assert "no chain of trust was downloaded" in detail
+
+
+async def test_a_closed_port_is_refused(phone: Phone) -> None:
+    phone.post()
+    failure, detail = await phone.failure()
+    assert failure == ConnectFailure.REFUSED
+    assert "refused" in detail
+
+
+async def test_a_server_that_does_not_answer_times_out(phone: Phone, serve: Serve) -> None:
+    async def answer(request: web.BaseRequest) -> web.Response:
+        await asyncio.sleep(30)
+        return web.Response()
+
+    await serve(answer)
+    phone.post(timeout=0.1)
+    assert (await phone.failure())[0] == ConnectFailure.TIMEOUT
+
+
+async def test_an_address_that_is_not_ours_is_unreachable(phone: Phone) -> None:
+    phone.source = "192.0.2.77"
+    phone.post()
+    failure, detail = await phone.failure()
+    assert failure == ConnectFailure.UNREACHABLE
+    assert detail
+
+
+@pytest.mark.parametrize(
+    ("octets", "failure"),
+    [
+        (b"", ConnectFailure.CLOSED),
+        (b"SSH-2.0-OpenSSH_9.9\r\n", ConnectFailure.MALFORMED),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n<soap", ConnectFailure.MALFORMED),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhtml", ConnectFailure.MALFORMED),
+    ],
+)
+async def test_what_is_no_answer_fails_the_exchange(
+    phone: Phone, octets: bytes, failure: ConnectFailure
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(octets)
+        writer.close()
+
+    async with await asyncio.start_server(answer, phone.address, 80 + OFFSET):
+        phone.post()
+        found, detail = await phone.failure()
+    assert found == failure
+    assert detail
+
+
+async def test_an_endless_answer_is_cut_off(phone: Phone, serve: Serve) -> None:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for _ in range(BODY_LIMIT // 65536 + 2):
+            await response.write(bytes(65536))
+        return response
+
+    await serve(answer)
+    phone.post()
+    failure, detail = await phone.failure()
+    assert failure == ConnectFailure.MALFORMED
+    assert str(BODY_LIMIT) in detail
+
+
+async def test_faults_pages_and_retry_after_are_answers(phone: Phone, serve: Serve) -> None:
+    fault = SoapFault(code="FailedAuthentication", reason="no")
+    answers = [
+        web.Response(status=500, body=encode_soap(fault), content_type="text/xml"),
+        web.Response(status=404, text="<html>not here</html>"),
+        web.Response(status=503, headers={"Retry-After": "17"}),
+        web.Response(status=503, headers={"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}),
+        web.Response(status=503, headers={"Retry-After": "soon"}),
+        web.Response(status=302, headers={"Location": "http://127.0.0.1/elsewhere"}),
+    ]
+    expected = [
+        HttpResponse(status=500, message=fault),
+        HttpResponse(status=404),
+        HttpResponse(status=503, retry_after=17),
+        HttpResponse(status=503, retry_after=0),
+        HttpResponse(status=503),
+        HttpResponse(status=302),
+    ]
+    waiting = iter(answers)
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        return next(waiting)
+
+    await serve(answer)
+    for exchange_id, response in enumerate(expected):
+        phone.post(exchange_id)
+        assert await phone.events.get() == HttpResponseReceived(
+            exchange_id=exchange_id, response=response
+        )
+
+
+async def test_a_client_that_closes_tells_nothing_more(phone: Phone, serve: Serve) -> None:
+    asked = asyncio.Event()
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        asked.set()
+        await asyncio.sleep(30)
+        return web.Response()
+
+    await serve(answer)
+    phone.post()
+    await asked.wait()
+    phone.client.close()
+    await phone.client.closed()
+    assert phone.events.empty()
