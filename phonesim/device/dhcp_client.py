@@ -61,6 +61,7 @@ from phonesim.wire.dhcp import (
 Output = PhoneAction | Event | LogRecord
 
 _MINIMUM_RENEWAL_INTERVAL = 60.0  # RFC 2131 section 4.4.5
+_MAXIMUM_SECS = 0xFFFF  # the field has 16 bits, and a renewal can last for days
 
 
 class Stopped(msgspec.Struct, frozen=True):
@@ -68,7 +69,7 @@ class Stopped(msgspec.Struct, frozen=True):
 
 
 class Init(msgspec.Struct, frozen=True, kw_only=True):
-    """Waiting to send a DISCOVER: after a DECLINE, or in the background on AutoIP."""
+    """A DISCOVER is due: at once, after a DECLINE, or in the background on AutoIP."""
 
     discover_at: float
 
@@ -89,12 +90,12 @@ class Selecting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Requesting(msgspec.Struct, frozen=True, kw_only=True):
-    """REQUEST for an offered address sent; with an `ack`, the address is being probed."""
+    """REQUEST for an offered address sent; with a `lease`, its address is being probed."""
 
     sent: Transmission
     address: str
     server: str
-    ack: DhcpMessage | None = None
+    lease: Lease | None = None
 
 
 class InitReboot(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,11 +105,11 @@ class InitReboot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rebooting(msgspec.Struct, frozen=True, kw_only=True):
-    """REQUEST for the cached address sent; with an `ack`, the address is being probed."""
+    """REQUEST for the cached address sent; with a `lease`, its address is being probed."""
 
     sent: Transmission
     address: str
-    ack: DhcpMessage | None = None
+    lease: Lease | None = None
 
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True):
@@ -192,8 +193,8 @@ class DhcpClient:
                 return sent.retransmit_at, "retransmit DISCOVER"
             case InitReboot():
                 return None
-            case Requesting(sent=sent, ack=ack) | Rebooting(sent=sent, ack=ack):
-                return None if ack is not None else (sent.retransmit_at, "retransmit REQUEST")
+            case Requesting(sent=sent, lease=given) | Rebooting(sent=sent, lease=given):
+                return None if given is not None else (sent.retransmit_at, "retransmit REQUEST")
             case Bound(lease=lease):
                 return lease.t1_at, "T1"
             case Renewing(lease=lease, sent=sent):
@@ -247,8 +248,10 @@ class DhcpClient:
     # --- sending ---
 
     def _discover(self, now: float) -> list[Output]:
+        out = [] if isinstance(self.state, Init) else self._enter(Init(discover_at=now))
         sent = self._transmission(now)
-        return self._enter(Selecting(sent=sent)) + self._send_discover(sent, now)
+        out += self._enter(Selecting(sent=sent))
+        return out + self._send_discover(sent, now)
 
     def _transmission(self, now: float) -> Transmission:
         return Transmission(
@@ -291,7 +294,7 @@ class DhcpClient:
         message = DhcpMessage(
             message_type=MessageType.DISCOVER,
             xid=sent.xid,
-            secs=int(now - sent.started_at),
+            secs=_secs(sent, now),
             flags=self._flags,
             chaddr=self._mac,
             options=self._asking(MessageType.DISCOVER),
@@ -319,7 +322,7 @@ class DhcpClient:
         message = DhcpMessage(
             message_type=MessageType.REQUEST,
             xid=sent.xid,
-            secs=int(now - sent.started_at),
+            secs=_secs(sent, now),
             flags=self._flags if lease is None else 0,
             ciaddr=ciaddr,
             chaddr=self._mac,
@@ -366,12 +369,12 @@ class DhcpClient:
         match self.state, message.message_type:
             case Selecting(sent=sent), MessageType.OFFER:
                 out += self._offered(sent, message, server, now)
-            case ((Requesting(ack=None) | Rebooting(ack=None)), MessageType.ACK):
+            case ((Requesting(lease=None) | Rebooting(lease=None)), MessageType.ACK):
                 out += self._acknowledged(self.state, message, server, now)
             case ((Renewing() | Rebinding()), MessageType.ACK):
                 out += self._extended(self.state, message, server, now)
             case (
-                (Requesting(sent=sent, ack=None) | Rebooting(sent=sent, ack=None)),
+                (Requesting(sent=sent, lease=None) | Rebooting(sent=sent, lease=None)),
                 MessageType.NAK,
             ):
                 out.append(_exchange("dhcp_request", sent, now))
@@ -398,20 +401,24 @@ class DhcpClient:
         self, state: Requesting | Rebooting, ack: DhcpMessage, server: str, now: float
     ) -> list[Output]:
         try:
-            lease = read_lease(ack, server, state.sent.started_at)
+            lease, warnings = read_lease(ack, server, state.sent.started_at)
         except DecodeError as error:
             return [_ignored(ack, server, str(error))]
-        self.state = msgspec.structs.replace(state, ack=ack, address=lease.address)
-        return [_exchange("dhcp_request", state.sent, now), ProbeAddress(address=lease.address)]
+        self.state = msgspec.structs.replace(state, lease=lease, address=lease.address)
+        return [
+            *warnings,
+            _exchange("dhcp_request", state.sent, now),
+            ProbeAddress(address=lease.address),
+        ]
 
     def _extended(
         self, state: Renewing | Rebinding, ack: DhcpMessage, server: str, now: float
     ) -> list[Output]:
         try:
-            lease = read_lease(ack, server, state.sent.started_at)
+            lease, warnings = read_lease(ack, server, state.sent.started_at)
         except DecodeError as error:
             return [_ignored(ack, server, str(error))]
-        out: list[Output] = [_exchange("dhcp_request", state.sent, now)]
+        out: list[Output] = [*warnings, _exchange("dhcp_request", state.sent, now)]
         if lease.address != state.lease.address:
             out += self._lose(state.lease, f"ACK for another address, {lease.address}", now)
             return out
@@ -419,29 +426,28 @@ class DhcpClient:
 
     def _probed(self, event: AddressProbed, now: float) -> list[Output]:
         match self.state:
-            case (Requesting(sent=sent, ack=DhcpMessage() as ack, address=address)) | (
-                Rebooting(sent=sent, ack=DhcpMessage() as ack, address=address)
-            ) if address == event.address:
-                server = server_identifier(ack) or UNSPECIFIED
+            case Requesting(lease=Lease() as lease) | Rebooting(lease=Lease() as lease) if (
+                lease.address == event.address
+            ):
                 if event.conflict is not None:
-                    return self._decline(address, server, event.conflict, now)
-                return self._bind(read_lease(ack, server, sent.started_at), is_renewal=False)
+                    return self._decline(lease, event.conflict, now)
+                return self._bind(lease, is_renewal=False)
             case Init() | Selecting() if event.address == self._auto_ip:
                 return self._auto_ip_probed(event, now)
             case _:
                 return []
 
-    def _decline(self, address: str, server: str, conflict: str, now: float) -> list[Output]:
+    def _decline(self, lease: Lease, conflict: str, now: float) -> list[Output]:
         options = self._identity(MessageType.DECLINE)
-        options[Option.REQUESTED_IP_ADDRESS] = encode_addresses((address,))
-        options[Option.SERVER_IDENTIFIER] = encode_addresses((server,))
+        options[Option.REQUESTED_IP_ADDRESS] = encode_addresses((lease.address,))
+        options[Option.SERVER_IDENTIFIER] = encode_addresses((lease.server,))
         decline = DhcpMessage(
             message_type=MessageType.DECLINE,
             xid=self._rng.getrandbits(32),
             chaddr=self._mac,
             options=options,
         )
-        out: list[Output] = [log.ADDRESS_CONFLICT(address, conflict)]
+        out: list[Output] = [log.ADDRESS_CONFLICT(lease.address, conflict)]
         out += self._send(decline, UNSPECIFIED, BROADCAST, 1)
         return out + self._enter(Init(discover_at=now + self._config.decline_wait))
 
@@ -478,9 +484,9 @@ class DhcpClient:
                     return self._no_offer(sent, now)
                 self.state = Selecting(sent=again)
                 return self._send_discover(again, now)
-            case Requesting(sent=sent, ack=None) if now >= sent.retransmit_at:
+            case Requesting(sent=sent, lease=None) if now >= sent.retransmit_at:
                 return self._repeat_request(self.state, now)
-            case Rebooting(sent=sent, ack=None) if now >= sent.retransmit_at:
+            case Rebooting(sent=sent, lease=None) if now >= sent.retransmit_at:
                 return self._repeat_reboot(self.state, now)
             case Bound(lease=lease) if now >= lease.t1_at:
                 return self._renew(lease, now)
@@ -605,6 +611,10 @@ class DhcpClient:
 
 def _ignored(message: DhcpMessage, source: str, detail: str) -> LogRecord:
     return log.DHCP_IGNORED(message.message_type.name, message.xid, source, detail)
+
+
+def _secs(sent: Transmission, now: float) -> int:
+    return min(int(now - sent.started_at), _MAXIMUM_SECS)
 
 
 def _exchange(kind: str, sent: Transmission, answered_at: float | None) -> ExchangeEnded:

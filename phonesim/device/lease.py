@@ -1,10 +1,20 @@
 """What an ACK grants: reading a lease out of a DHCP message's options.
 
+An option that cannot be read is reported and left out: a mistyped NTP server is no
+reason to do without an address. Only without a lease time is an ACK of no use.
+
 Specifications: RFC 2131 section 4.4.5 (T1 and T2), RFC 2132 (the options).
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TypeVar
+
+from phonesim.device import device_log as log
+from phonesim.device.device_log import LogRecord
 from phonesim.device.events import Lease
 from phonesim.errors import DecodeError
 from phonesim.wire.dhcp import (
@@ -18,6 +28,8 @@ from phonesim.wire.dhcp import (
 INFINITE_LEASE = 0xFFFFFFFF
 """RFC 2131 section 3.3."""
 
+Value = TypeVar("Value")
+
 
 def server_identifier(message: DhcpMessage) -> str | None:
     """The server that sent the message (option 54); `DecodeError` if it is no address."""
@@ -30,10 +42,11 @@ def server_identifier(message: DhcpMessage) -> str | None:
     return addresses[0]
 
 
-def read_lease(ack: DhcpMessage, server: str, requested_at: float) -> Lease:
-    """The lease that an ACK grants; `DecodeError` says which option is unusable.
+def read_lease(ack: DhcpMessage, server: str, requested_at: float) -> tuple[Lease, list[LogRecord]]:
+    """The lease that an ACK grants, and a record for each option of it that is not used.
 
     Its times count from `requested_at`, when the REQUEST was sent (RFC 2131 section 4.4.1).
+    `DecodeError` if the ACK grants none.
     """
     options = ack.options
     if ack.yiaddr == UNSPECIFIED:
@@ -41,39 +54,65 @@ def read_lease(ack: DhcpMessage, server: str, requested_at: float) -> Lease:
     granted = options.get(Option.IP_ADDRESS_LEASE_TIME)
     if granted is None:
         raise DecodeError("ACK without a lease time")
-    duration = decode_u32(granted)
-    if duration == INFINITE_LEASE:
-        t1 = t2 = expiry = float("inf")
-    else:
-        # RFC 2131 section 4.4.5: T1 defaults to 0.5 and T2 to 0.875 of the duration; values
-        # that are out of order are of no use.
-        expiry = float(duration)
-        t1, t2 = expiry * 0.5, expiry * 0.875
-        if Option.RENEWAL_TIME in options and Option.REBINDING_TIME in options:
-            given_t1 = float(decode_u32(options[Option.RENEWAL_TIME]))
-            given_t2 = float(decode_u32(options[Option.REBINDING_TIME]))
-            if given_t1 < given_t2 < expiry:
-                t1, t2 = given_t1, given_t2
-    domain = options.get(Option.DOMAIN_NAME)
-    return Lease(
+    warnings: list[LogRecord] = []
+
+    def read(code: Option, decode: Callable[[bytes], Value], default: Value) -> Value:
+        value = options.get(code)
+        if value is None:
+            return default
+        try:
+            return decode(value)
+        except DecodeError as error:
+            warnings.append(log.OPTION_WARNING(server, code, f"{error}: not used"))
+            return default
+
+    duration = _decode_seconds(granted)
+    if not duration:
+        raise DecodeError("ACK with a lease time of 0")
+    t1, t2 = duration * 0.5, duration * 0.875
+    if Option.RENEWAL_TIME in options or Option.REBINDING_TIME in options:
+        given_t1 = read(Option.RENEWAL_TIME, _decode_seconds, t1)
+        given_t2 = read(Option.REBINDING_TIME, _decode_seconds, t2)
+        # RFC 2131 section 4.4.5: T1 is before T2, and T2 before the end of the lease.
+        if given_t1 < given_t2 < duration:
+            t1, t2 = given_t1, given_t2
+        elif duration < _FOREVER:
+            detail = f"T1 {given_t1:.0f}, T2 {given_t2:.0f} and lease {duration:.0f} s"
+            detail += " are out of order: T1 and T2 not used"
+            warnings.append(log.OPTION_WARNING(server, Option.RENEWAL_TIME, detail))
+    none: tuple[str, ...] = ()
+    lease = Lease(
         address=ack.yiaddr,
-        subnet_mask=next(iter(_addresses(options, Option.SUBNET_MASK)), "255.255.255.0"),
+        subnet_mask=read(Option.SUBNET_MASK, decode_addresses, _DEFAULT_MASK)[0],
         server=server,
         t1_at=requested_at + t1,
         t2_at=requested_at + t2,
-        expires_at=requested_at + expiry,
-        routers=_addresses(options, Option.ROUTER),
-        dns_servers=_addresses(options, Option.DOMAIN_NAME_SERVER),
-        domain=None if domain is None else _domain(domain),
-        ntp_servers=_addresses(options, Option.NTP_SERVERS),
-        time_servers=_addresses(options, Option.TIME_SERVER),
+        expires_at=requested_at + duration,
+        routers=read(Option.ROUTER, decode_addresses, none),
+        dns_servers=read(Option.DOMAIN_NAME_SERVER, decode_addresses, none),
+        domain=read(Option.DOMAIN_NAME, _decode_domain, None),
+        ntp_servers=read(Option.NTP_SERVERS, decode_addresses, none),
+        time_servers=read(Option.TIME_SERVER, decode_addresses, none),
     )
+    return lease, warnings
 
 
-def _addresses(options: dict[int, bytes], code: Option) -> tuple[str, ...]:
-    value = options.get(code)
-    return () if value is None else decode_addresses(value)
+_DEFAULT_MASK: tuple[str, ...] = ("255.255.255.0",)
+_FOREVER = float("inf")
+_LONGEST_DOMAIN = 200  # leaves room for the names that are put before it
+_is_domain = re.compile(r"[a-z0-9_][a-z0-9_-]{0,62}(\.[a-z0-9_][a-z0-9_-]{0,62})*").fullmatch
 
 
-def _domain(value: bytes) -> str | None:
-    return value.rstrip(b"\0").decode("ascii", "replace").strip(".").lower() or None
+def _decode_seconds(value: bytes) -> float:
+    seconds = decode_u32(value)
+    return _FOREVER if seconds == INFINITE_LEASE else float(seconds)
+
+
+@lru_cache(maxsize=1024)
+def _decode_domain(value: bytes) -> str | None:
+    domain = value.rstrip(b"\0").decode("ascii", "replace").strip(".").lower()
+    if not domain:
+        return None
+    if not _is_domain(domain) or len(domain) > _LONGEST_DOMAIN:
+        raise DecodeError(f'"{domain}" is no domain name')
+    return domain
