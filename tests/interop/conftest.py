@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from netlab import Lab
+
+LAB_SITE = Path(__file__).with_name("lab-site.yaml")
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    """Two namespaces, empty, that end with the test."""
+    with Lab(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def users() -> tuple[str, str]:
+    """The arguments of `phonesim run` that name the lab's users."""
+    return "--set", f"fleet.users_from={LAB_SITE}"

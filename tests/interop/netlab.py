@@ -1,0 +1,159 @@
+"""A small site of real servers: two network namespaces joined by a veth pair.
+
+    phones  --phones0====servers0--  servers
+
+The servers' side has one address a server. Everything that a lab starts ends with it,
+by process id; the namespaces take the interfaces with them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+DHCP, DNS, NTP, WEB, FE01, FE02 = (f"10.77.0.{n}" for n in (1, 2, 3, 10, 11, 12))
+PREFIX = 16
+DOMAIN = "contoso.com"
+WEB_NAME = f"webpool.{DOMAIN}"
+FE01_NAME, FE02_NAME = f"fe01.{DOMAIN}", f"fe02.{DOMAIN}"
+OPTION_43 = bytes.fromhex(
+    "010C4D532D55432D436C69656E74"
+    "02056874747073"
+    f"03{len(WEB_NAME):02X}" + WEB_NAME.encode().hex() + "0403343433"
+    "05252F4365727450726F762F4365727450726F766973696F6E696E67536572766963652E737663"
+)
+OPTION_120 = b"\0" + b"".join(
+    bytes((len(label),)) + label.encode()
+    for name in (FE01_NAME, FE02_NAME)
+    for label in (*name.split("."), "")
+)
+_READY_SECONDS = 20.0
+
+
+class Lab:
+    """The two namespaces and what runs in them. `folder` takes configurations and outputs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.phones = f"phonesim-{os.getpid()}-p"
+        self.servers = f"phonesim-{os.getpid()}-s"
+        self._processes: list[tuple[str, subprocess.Popen[bytes]]] = []
+        self._files: list[IO[bytes]] = []
+
+    def __enter__(self) -> Lab:
+        for name in (self.phones, self.servers):
+            _ip("netns", "add", name)
+            _ip("-n", name, "link", "set", "lo", "up")
+        _ip(
+            *("link", "add", "phones0", "netns", self.phones, "type", "veth"),
+            *("peer", "name", "servers0", "netns", self.servers),
+        )
+        for address in (DHCP, DNS, NTP, WEB, FE01, FE02):
+            _ip("-n", self.servers, "addr", "add", f"{address}/{PREFIX}", "dev", "servers0")
+        _ip("-n", self.servers, "link", "set", "servers0", "up")
+        _ip("-n", self.phones, "link", "set", "phones0", "up")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for _name, process in reversed(self._processes):
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                try:
+                    process.wait(5)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+        for file in self._files:
+            file.close()
+        for name in (self.phones, self.servers):
+            _ip("netns", "del", name)
+
+    def serve(
+        self, name: str, command: Sequence[str], is_ready: Callable[[], bool] | None = None
+    ) -> None:
+        """Start a server in the servers' namespace and wait until it is ready."""
+        output = (self.folder / f"{name}.out").open("wb")
+        self._files.append(output)
+        process = subprocess.Popen(
+            ["ip", "netns", "exec", self.servers, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=self.folder,
+        )
+        self._processes.append((name, process))
+        give_up_at = time.monotonic() + _READY_SECONDS
+        while is_ready is not None and not is_ready():
+            if process.poll() is not None or time.monotonic() > give_up_at:
+                raise AssertionError(f"{name} did not start:\n{self.output(name)}")
+            time.sleep(0.05)
+
+    def output(self, name: str) -> str:
+        """What a server has printed."""
+        return (self.folder / f"{name}.out").read_text(errors="replace")
+
+    def is_listening(self, protocol: str, address: str, port: int) -> bool:
+        """Whether a socket of the servers' namespace is bound there."""
+        flags = "-Hlun" if protocol == "udp" else "-Hltn"
+        listing = subprocess.run(
+            ["ip", "netns", "exec", self.servers, "ss", flags],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        return any(
+            f" {bound}:{port} " in f"{listing} " or f"{bound}%servers0:{port}" in listing
+            for bound in (address, "0.0.0.0", "*")
+        )
+
+    def run_fleet(self, *arguments: str, timeout: float = 50) -> tuple[int, dict[str, Any], str]:
+        """Run `phonesim run` in the phones' namespace: status, summary, what it told people."""
+        finished = subprocess.run(
+            [
+                *("ip", "netns", "exec", self.phones, sys.executable, "-m", "phonesim"),
+                *("run", "--attach", "wire", "--interface", "phones0", "--site", "none"),
+                *("--yes", "--json", "--out", str(self.folder / "logs"), *arguments),
+            ],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        try:
+            summary = json.loads(finished.stdout)
+        except ValueError:
+            raise AssertionError(f"no summary:\n{finished.stdout}\n{finished.stderr}") from None
+        return finished.returncode, summary, finished.stderr
+
+    def device_logs(self) -> dict[str, str]:
+        """The device log of every phone of every run in this lab, by phone."""
+        paths = (self.folder / "logs").glob("*/*/DSK1/logs/cpsw3g.log")
+        return {path.parts[-4]: path.read_text() for path in paths}
+
+    def addresses(self) -> list[str]:
+        """The IPv4 addresses on the phones' interface."""
+        listing = subprocess.run(
+            ["ip", "-n", self.phones, "-j", "-4", "addr", "show", "dev", "phones0"],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        return [info["local"] for entry in json.loads(listing) for info in entry["addr_info"]]
+
+
+def missing_programs(*names: str) -> list[str]:
+    """Those of the named programs that are not installed."""
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    return [name for name in names if shutil.which(name, path=path) is None]
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True)

@@ -1,0 +1,258 @@
+"""Servers that this project did not write, configured as their manuals say.
+
+Each function writes a configuration into the lab's folder, starts the server in the
+servers' namespace, and returns when it listens.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from netlab import (
+    DHCP,
+    DNS,
+    DOMAIN,
+    FE01,
+    FE01_NAME,
+    FE02,
+    FE02_NAME,
+    NTP,
+    OPTION_43,
+    OPTION_120,
+    WEB,
+    WEB_NAME,
+    Lab,
+)
+
+FIRST, LAST = "10.77.16.1", "10.77.31.254"
+A_RECORDS = {
+    WEB_NAME: WEB,
+    FE01_NAME: FE01,
+    FE02_NAME: FE02,
+    f"sip.{DOMAIN}": FE01,
+    f"sipinternal.{DOMAIN}": FE01,
+}
+
+
+def start_dnsmasq(lab: Lab, *, serves_dns: bool, has_option_43: bool = True) -> None:
+    """dnsmasq: DHCP, and DNS too if `serves_dns`."""
+    lines = [
+        "interface=servers0",
+        "except-interface=lo",
+        "bind-interfaces",
+        "no-resolv",
+        "no-hosts",
+        "no-ping",
+        f"port={53 if serves_dns else 0}",
+        f"dhcp-range={FIRST},{LAST},255.255.0.0,1h",
+        f"dhcp-option=option:dns-server,{DHCP if serves_dns else DNS}",
+        f"dhcp-option=option:ntp-server,{NTP}",
+        f"dhcp-option=option:domain-name,{DOMAIN}",
+        "dhcp-vendorclass=set:uc,MS-UC-Client",
+        f"dhcp-option=tag:uc,option:sip-server,{FE01_NAME},{FE02_NAME}",
+        f"dhcp-leasefile={lab.folder / 'dnsmasq.leases'}",
+        "dhcp-authoritative",
+        "log-dhcp",
+        *(f"host-record={name},{address}" for name, address in A_RECORDS.items()),
+        f"srv-host=_sipinternaltls._tcp.{DOMAIN},{FE01_NAME},5061,10",
+        f"srv-host=_sipinternaltls._tcp.{DOMAIN},{FE02_NAME},5061,20",
+    ]
+    if has_option_43:
+        lines.append(f"dhcp-option=tag:uc,43,{OPTION_43.hex(':')}")
+    path = lab.folder / "dnsmasq.conf"
+    path.write_text("\n".join(lines) + "\n")
+    lab.serve(
+        "dnsmasq",
+        [
+            "dnsmasq",
+            "--keep-in-foreground",
+            "--log-facility=-",
+            "--user=root",
+            f"--conf-file={path}",
+        ],
+        lambda: lab.is_listening("udp", "0.0.0.0", 67),
+    )
+
+
+def start_kea(lab: Lab) -> None:
+    """Kea DHCPv4, with options 43 and 120 for class MS-UC-Client."""
+    config = {
+        "Dhcp4": {
+            "interfaces-config": {"interfaces": [f"servers0/{DHCP}"], "dhcp-socket-type": "raw"},
+            "lease-database": {"type": "memfile", "persist": False},
+            "valid-lifetime": 3600,
+            "authoritative": True,
+            "option-def": [
+                {"name": "uc-sip-servers", "code": 120, "type": "binary", "space": "dhcp4"}
+            ],
+            "client-classes": [
+                {
+                    "name": "uc",
+                    "test": "option[60].text == 'MS-UC-Client'",
+                    "option-def": [
+                        {"name": "vendor-encapsulated-options", "code": 43, "type": "binary"}
+                    ],
+                    "option-data": [
+                        {
+                            "name": "vendor-encapsulated-options",
+                            "csv-format": False,
+                            "data": OPTION_43.hex(),
+                        },
+                        {
+                            "name": "uc-sip-servers",
+                            "csv-format": False,
+                            "data": OPTION_120.hex(),
+                        },
+                    ],
+                }
+            ],
+            "subnet4": [
+                {
+                    "id": 1,
+                    "subnet": "10.77.0.0/16",
+                    "pools": [{"pool": f"{FIRST} - {LAST}"}],
+                    "option-data": [
+                        {"name": "domain-name-servers", "data": DNS},
+                        {"name": "ntp-servers", "data": NTP},
+                        {"name": "domain-name", "data": DOMAIN},
+                    ],
+                }
+            ],
+            "loggers": [
+                {
+                    "name": "kea-dhcp4",
+                    "severity": "INFO",
+                    "output_options": [{"output": "stdout", "flush": True}],
+                }
+            ],
+        }
+    }
+    path = lab.folder / "kea.json"
+    path.write_text(json.dumps(config, indent=1))
+    lab.serve(
+        "kea",
+        [
+            *("env", f"KEA_PIDFILE_DIR={lab.folder}", f"KEA_LOCKFILE_DIR={lab.folder}"),
+            *("kea-dhcp4", "-c", str(path)),
+        ],
+        lambda: "DHCP4_STARTED" in lab.output("kea"),
+    )
+
+
+def start_bind(lab: Lab, *, has_srv: bool = True) -> None:
+    """BIND, authoritative for the domain."""
+    folder = lab.folder
+    records = [
+        "$TTL 3600",
+        f"@ IN SOA ns.{DOMAIN}. admin.{DOMAIN}. 1 3600 600 86400 300",
+        f"@ IN NS ns.{DOMAIN}.",
+        f"ns.{DOMAIN}. IN A {DNS}",
+        *(
+            f"{name}. IN A {address}"
+            for name, address in A_RECORDS.items()
+            if has_srv or "sip" not in name
+        ),
+    ]
+    if has_srv:
+        records += [
+            f"_sipinternaltls._tcp IN SRV 10 0 5061 {FE01_NAME}.",
+            f"_sipinternaltls._tcp IN SRV 20 0 5061 {FE02_NAME}.",
+        ]
+    (folder / "zone.db").write_text("\n".join(records) + "\n")
+    (folder / "named.conf").write_text(
+        f"""
+options {{
+    directory "{folder}";
+    listen-on {{ {DNS}; }};
+    listen-on-v6 {{ none; }};
+    recursion no;
+    pid-file "{folder}/named.pid";
+    session-keyfile "{folder}/session.key";
+}};
+controls {{ }};
+zone "{DOMAIN}" {{ type primary; file "zone.db"; }};
+"""
+    )
+    lab.serve(
+        "named",
+        ["named", "-g", "-4", "-c", str(folder / "named.conf")],
+        lambda: lab.is_listening("udp", DNS, 53) and "running" in lab.output("named"),
+    )
+
+
+def start_mock_site(lab: Lab, *, registrars: bool = True) -> None:
+    """Start this project's own web services, NTP server and, if wanted, registrars.
+
+    The certificate that Kamailio shows is made by the same authority, so that phones
+    trust it by the chain that they download.
+    """
+    script = Path(__file__).with_name("serve_site.py")
+    ready = lab.folder / "site.ready"
+    lab.serve(
+        "site",
+        [sys.executable, str(script), str(lab.folder), "registrars" if registrars else "none"],
+        ready.exists,
+    )
+
+
+def start_kamailio(lab: Lab, password: str) -> None:
+    """Kamailio on FE01: SIP over TLS, Digest with one password for every user."""
+    folder = lab.folder
+    (folder / "tls.cfg").write_text(
+        f"""[server:default]
+method = TLSv1.2+
+verify_certificate = no
+require_certificate = no
+private_key = {folder}/fe01.key
+certificate = {folder}/fe01.pem
+"""
+    )
+    (folder / "kamailio.cfg").write_text(
+        f"""#!KAMAILIO
+debug=2
+log_stderror=yes
+fork=yes
+children=2
+tcp_children=2
+enable_tls=yes
+listen=tls:{FE01}:5061
+disable_tcp=no
+dns=no
+rev_dns=no
+loadmodule "tls.so"
+loadmodule "sl.so"
+loadmodule "tm.so"
+loadmodule "pv.so"
+loadmodule "maxfwd.so"
+loadmodule "sanity.so"
+loadmodule "textops.so"
+loadmodule "xlog.so"
+loadmodule "usrloc.so"
+loadmodule "registrar.so"
+loadmodule "auth.so"
+loadmodule "kex.so"
+modparam("tls", "config", "{folder}/tls.cfg")
+modparam("auth", "nonce_expire", 300)
+modparam("registrar", "max_expires", 900)
+request_route {{
+    if (!mf_process_maxfwd_header("10")) {{ sl_send_reply("483", "Too Many Hops"); exit; }}
+    if (!sanity_check("17895", "7")) {{ exit; }}
+    if (!is_method("REGISTER")) {{ sl_send_reply("405", "Method Not Allowed"); exit; }}
+    if (!pv_www_authenticate("$fd", "{password}", "0")) {{ www_challenge("$fd", "1"); exit; }}
+    if ($au != $fU) {{ sl_send_reply("403", "Forbidden"); exit; }}
+    xlog("L_WARN", "registering $fu by $proto from $si\\n");
+    if (!save("location")) {{ sl_reply_error(); }}
+}}
+"""
+    )
+    lab.serve(
+        "kamailio",
+        [
+            *("kamailio", "-DD", "-E", "-m", "64", "-M", "8"),
+            *("-Y", str(folder), "-P", str(folder / "kamailio.pid")),
+            *("-f", str(folder / "kamailio.cfg")),
+        ],
+        lambda: lab.is_listening("tcp", FE01, 5061),
+    )

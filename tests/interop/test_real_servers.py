@@ -1,0 +1,117 @@
+"""Phones on a raw interface against DHCP, DNS and SIP servers of other projects."""
+
+from __future__ import annotations
+
+import pytest
+from netlab import DHCP, DNS, FE01_NAME, OPTION_43, OPTION_120, Lab
+from real_servers import (
+    start_bind,
+    start_dnsmasq,
+    start_kamailio,
+    start_kea,
+    start_mock_site,
+)
+
+pytestmark = pytest.mark.interop
+
+Users = tuple[str, str]
+
+
+def macs_of_leases(output: str) -> set[str]:
+    return {
+        f"00-04-F2-00-00-{number:02X}"
+        for number in range(1, 255)
+        if f"00:04:f2:00:00:{number:02x}" in output.lower()
+    }
+
+
+def test_a_fleet_boots_against_kea_and_bind(lab: Lab, users: Users) -> None:
+    start_kea(lab)
+    start_bind(lab)
+    start_mock_site(lab)
+
+    status, summary, told = lab.run_fleet("--phones", "10", *users)
+
+    assert summary["failures"] == {}, told
+    assert (status, summary["signed_in"]) == (0, 10)
+    logs = lab.device_logs()
+    assert len(logs) == 10
+    for mac, log in logs.items():
+        assert f"Option 43 from {DHCP} hex {OPTION_43.hex()}" in log
+        assert f"Option 120 from {DHCP} hex {OPTION_120.hex()}" in log
+        assert f"Race won by dhcp:{DHCP}" in log
+        assert f'from {DNS}: "SRV 10 0 5061 {FE01_NAME}' in log
+        assert (
+            f"Signed in as sip:user{int(mac[-2:], 16):05d}@contoso.com at {FE01_NAME}:5061" in log
+        )
+    # Each phone had a lease of its own, under its own MAC, and gave it back.
+    leased = lab.output("kea")
+    assert macs_of_leases(leased) == set(logs)
+    assert leased.count("DHCP4_LEASE_ALLOC") == 10
+    assert leased.count("DHCP4_RELEASE") >= 10
+    assert lab.addresses() == []
+
+
+def test_a_fleet_boots_against_dnsmasq(lab: Lab, users: Users) -> None:
+    start_dnsmasq(lab, serves_dns=True)
+    start_mock_site(lab)
+
+    status, summary, told = lab.run_fleet("--phones", "10", *users)
+
+    assert summary["failures"] == {}, told
+    assert (status, summary["signed_in"]) == (0, 10)
+    served = lab.output("dnsmasq")
+    assert served.count("DHCPINFORM(servers0)") >= 10
+    assert macs_of_leases(served) == set(lab.device_logs())
+    assert (lab.folder / "dnsmasq.leases").read_text() == ""
+    assert lab.addresses() == []
+
+
+def test_without_option_43_the_phones_ask_bind(lab: Lab, users: Users) -> None:
+    # The web services are at webpool only: the URL that is made from the Registrar's DNS
+    # name leads to a host without them, as on a site that never had option 43.
+    start_dnsmasq(lab, serves_dns=True, has_option_43=False)
+    start_mock_site(lab)
+
+    status, summary, told = lab.run_fleet("--phones", "3", *users, "--set", "fleet.timeout=30")
+
+    assert summary["failures"] == {"web-services-refused": 3}, told
+    assert status == 3
+    for log in lab.device_logs().values():
+        assert f"Option missing in the answer of {DHCP}: 43" in log
+        assert f"Web Services URL https://{FE01_NAME}:443/" in log
+        assert 'Display "Unable to locate Lync Certificate Web service"' in log
+
+
+def test_phones_register_at_kamailio_with_digest_over_tls(lab: Lab, users: Users) -> None:
+    start_dnsmasq(lab, serves_dns=True)
+    start_mock_site(lab, registrars=False)
+    start_kamailio(lab, "s3cret")
+
+    status, summary, told = lab.run_fleet(
+        *("--phones", "5", *users),
+        *("--set", "device.registration.digest_password=s3cret"),
+    )
+
+    assert summary["failures"] == {}, told
+    assert (status, summary["signed_in"]) == (0, 5)
+    accepted = lab.output("kamailio")
+    for number in range(1, 6):
+        assert f"registering sip:user{number:05d}@contoso.com by tls" in accepted
+    for log in lab.device_logs().values():
+        assert "auth Digest" in log
+        assert "s3cret" not in log
+
+
+def test_kamailio_refuses_a_wrong_password(lab: Lab, users: Users) -> None:
+    start_dnsmasq(lab, serves_dns=True)
+    start_mock_site(lab, registrars=False)
+    start_kamailio(lab, "s3cret")
+
+    status, summary, told = lab.run_fleet(
+        *("--phones", "1", *users, "--set", "fleet.timeout=40"),
+        *("--set", "device.registration.digest_password=wrong"),
+    )
+
+    assert (status, summary["signed_in"]) == (3, 0), told
+    assert "REGISTER answered 401" in next(iter(lab.device_logs().values()))
