@@ -98,7 +98,7 @@ def read_authentication(value: str, name: str) -> tuple[str, tuple[tuple[str, st
         return scheme, ()
     parameters, position = read_parameters(f",{rest}", 0, name, ",")
     if position <= len(rest):
-        raise DecodeError(f"{name} {scheme} is no list of name=value")
+        raise DecodeError(f"{name} {shown(scheme)} is no list of name=value")
     return scheme, tuple(parameters)
 
 

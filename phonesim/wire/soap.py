@@ -25,6 +25,7 @@ from phonesim.errors import DecodeError
 from phonesim.wire import soap_names as ns
 from phonesim.wire.xml_document import (
     attribute_xml,
+    label,
     local_name,
     markup_of,
     octets_of,
@@ -232,7 +233,7 @@ def decode_soap_request(data: bytes) -> SoapRequest:
     envelope, content = _open_envelope(data)
     read = _REQUESTS.get(content.tag)
     if read is None:
-        raise DecodeError(f"{local_name(content)} is no request of these services")
+        raise DecodeError(f"{label(content)} is no request of these services")
     return read(envelope, content, data)
 
 
@@ -241,7 +242,7 @@ def decode_soap_response(data: bytes) -> SoapResponse:
     _, content = _open_envelope(data)
     read = _RESPONSES.get(local_name(content))
     if read is None:
-        raise DecodeError(f"{local_name(content)} is no answer of these services")
+        raise DecodeError(f"{label(content)} is no answer of these services")
     return read(content, data)
 
 
@@ -437,7 +438,7 @@ def _open_envelope(data: bytes) -> tuple[etree._Element, etree._Element]:
     """The envelope, and the one element in its Body."""
     envelope = parse_document(data)
     if envelope.tag != f"{{{ns.SOAP}}}Envelope":
-        raise DecodeError(f"{local_name(envelope)} is no SOAP 1.1 Envelope")
+        raise DecodeError(f"{label(envelope)} is no SOAP 1.1 Envelope")
     body = only_child(envelope, f"{{{ns.SOAP}}}Body")
     if len(body) != 1:
         raise DecodeError(f"the SOAP Body holds {len(body)} elements instead of one")
@@ -617,13 +618,13 @@ _RESPONSES: dict[str, Callable[[etree._Element, bytes], SoapResponse]] = {
 
 def _expect(element: etree._Element, value: str) -> None:
     if text_of(element).strip() != value:
-        raise DecodeError(f"{local_name(element)} is not {value}")
+        raise DecodeError(f"{label(element)} is not {value}")
 
 
 def _attribute(element: etree._Element, name: str) -> str:
     value = element.get(name)
     if not value:
-        raise DecodeError(f"{local_name(element)} has no {name}")
+        raise DecodeError(f"{label(element)} has no {name}")
     return value
 
 

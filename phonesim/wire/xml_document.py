@@ -20,6 +20,7 @@ from lxml import etree
 from phonesim.errors import DecodeError
 
 DOCUMENT_LIMIT = 256 * 1024
+_SHOWN_LIMIT = 100
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _PARSER = etree.XMLParser(
     encoding="utf-8", resolve_entities=False, load_dtd=False, no_network=True, huge_tree=False
@@ -47,8 +48,9 @@ def parse_document(data: bytes) -> etree._Element:
         raise DecodeError("the XML holds a processing instruction")
     try:
         return etree.fromstring(data, _PARSER)
-    except etree.LxmlError as error:
-        raise DecodeError(f"not well-formed XML: {error}") from None
+    except etree.XMLSyntaxError as error:
+        text = " ".join(error.msg.split())[:_SHOWN_LIMIT] if error.msg else "no element"
+        raise DecodeError(f"not well-formed XML: {text}") from None
 
 
 def local_name(element: etree._Element) -> str:
@@ -56,11 +58,16 @@ def local_name(element: etree._Element) -> str:
     return element.tag.rpartition("}")[2]
 
 
+def label(element: etree._Element) -> str:
+    """The element's name for an error, shortened."""
+    return local_name(element)[:_SHOWN_LIMIT]
+
+
 def optional_child(parent: etree._Element, tag: str) -> etree._Element | None:
     """The child `tag` ("{namespace}name"; the namespace * is any); DecodeError if there are two."""
     children = list(parent.iterchildren(tag))
     if len(children) > 1:
-        raise DecodeError(f"{local_name(parent)} holds {_name(tag)} {len(children)} times")
+        raise DecodeError(f"{label(parent)} holds {_name(tag)} {len(children)} times")
     return children[0] if children else None
 
 
@@ -68,14 +75,14 @@ def only_child(parent: etree._Element, tag: str) -> etree._Element:
     """The child `tag`; DecodeError unless there is exactly one."""
     child = optional_child(parent, tag)
     if child is None:
-        raise DecodeError(f"{local_name(parent)} holds no {_name(tag)}")
+        raise DecodeError(f"{label(parent)} holds no {_name(tag)}")
     return child
 
 
 def text_of(element: etree._Element) -> str:
     """The text, as it stands; DecodeError if there are elements in it."""
     if len(element):
-        raise DecodeError(f"{local_name(element)} holds elements where text should be")
+        raise DecodeError(f"{label(element)} holds elements where text should be")
     return element.text or ""
 
 
@@ -85,9 +92,9 @@ def octets_of(element: etree._Element) -> bytes:
         text = text_of(element).encode("ascii").translate(None, b" \t\r\n")
         octets = binascii.a2b_base64(text, strict_mode=True)
     except ValueError:
-        raise DecodeError(f"{local_name(element)} is not base64") from None
+        raise DecodeError(f"{label(element)} is not base64") from None
     if binascii.b2a_base64(octets, newline=False) != text:
-        raise DecodeError(f"{local_name(element)} is not base64")
+        raise DecodeError(f"{label(element)} is not base64")
     return octets
 
 
@@ -102,7 +109,7 @@ def seconds_of(element: etree._Element) -> int:
             pass
         else:
             return (moment - _EPOCH) // _SECOND
-    raise DecodeError(f"{local_name(element)} is no xs:dateTime in UTC")
+    raise DecodeError(f"{label(element)} is no xs:dateTime in UTC")
 
 
 def markup_of(element: etree._Element, data: bytes) -> bytes:
@@ -114,7 +121,7 @@ def markup_of(element: etree._Element, data: bytes) -> bytes:
     name = f"{element.prefix}:{local_name(element)}" if element.prefix else local_name(element)
     tags = list(re.finditer(rb"</?%b(?=[ \t\r\n/>])" % re.escape(name.encode()), data))
     if len(tags) != 2:
-        raise DecodeError(f"{name} is empty or occurs more than once")
+        raise DecodeError(f"{label(element)} is empty or occurs more than once")
     markup = data[tags[0].start() : data.index(b">", tags[1].end()) + 1]
     try:
         if parse_document(markup).tag == element.tag:

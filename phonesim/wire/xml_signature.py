@@ -21,7 +21,7 @@ from lxml import etree
 from phonesim.errors import DecodeError
 from phonesim.wire import soap_names as ns
 from phonesim.wire.xml_document import (
-    local_name,
+    label,
     octets_of,
     octets_xml,
     only_child,
@@ -132,8 +132,8 @@ def _canonical(element: etree._Element) -> bytes:
     """Exclusive canonical form; its cost is quadratic in an element's attributes."""
     for each in element.iter():
         if len(each.attrib) > _ATTRIBUTES_LIMIT:
-            raise DecodeError(f"{local_name(each)} has {len(each.attrib)} attributes")
+            raise DecodeError(f"{label(each)} has {len(each.attrib)} attributes")
     try:
         return etree.tostring(element, method="c14n", exclusive=True, with_comments=False)
     except etree.LxmlError:
-        raise DecodeError(f"{local_name(element)} has no canonical form") from None
+        raise DecodeError(f"{label(element)} has no canonical form") from None
