@@ -70,9 +70,13 @@ _encoder = msgspec.json.Encoder()
 
 
 class Cache:
-    """Gives `CacheLoaded` at power-on; every change writes the file."""
+    """Gives `CacheLoaded` at power-on; every change writes the file.
 
-    def __init__(self, cert_prov_rel_path: str) -> None:
+    `cert_prov_rel_path` makes a URL of the name of a Registrar that DNS gave; None if
+    the phone does not do that.
+    """
+
+    def __init__(self, cert_prov_rel_path: str | None) -> None:
         self._cert_prov_rel_path = cert_prov_rel_path
         self.contents = Contents()
 
@@ -134,7 +138,7 @@ class Cache:
         if contents.dhcp:
             web_services = contents.dhcp[0].web_services
             registrars = contents.dhcp[0].registrars or registrars
-        if web_services is None and contents.dns:
+        if web_services is None and contents.dns and self._cert_prov_rel_path is not None:
             first = contents.dns[0]
             web_services = WebServicesAddress(
                 scheme="https",

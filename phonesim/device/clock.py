@@ -160,18 +160,21 @@ class PhoneClock:
             retransmit_at=now + self._config.attempt_timeouts[attempt - 1],
         )
         packet = ntp.NtpPacket(mode=ntp.CLIENT, transmit=transmit)
-        return [SendNtp(packet=packet, source=self._lease.address, server=server)]
+        return [
+            log.NTP_SENT(server, attempt),
+            SendNtp(packet=packet, source=self._lease.address, server=server),
+        ]
 
     def _received(self, event: NtpPacketReceived, now: float) -> list[Output]:
         state, packet = self.state, event.packet
-        if not isinstance(state, Querying) or event.server != state.server:
-            return []
         # RFC 4330 section 5: the checks that make an answer ours and usable.
+        if not isinstance(state, Querying) or event.server != state.server:
+            return [log.NTP_IGNORED(event.server, "no packet to this server is open")]
         if packet.mode != ntp.SERVER or packet.originate != state.transmit:
-            return []
-        if packet.stratum == 0 or packet.transmit == 0 or packet.leap == 3:
+            return [log.NTP_IGNORED(event.server, "it does not answer the open packet")]
+        if not 0 < packet.stratum < 16 or packet.transmit == 0 or packet.leap == 3:
             return [
-                log.CLOCK_NOT_SET(f"{event.server} is not synchronised"),
+                log.NTP_IGNORED(event.server, "the server is not synchronised"),
                 ExchangeEnded(kind="ntp", sent=state.attempt, seconds=now - state.started_at),
                 *self._next_server(now),
             ]

@@ -165,6 +165,8 @@ DNS_ANSWER = RecordKind(
     "dns_answer", qtype=TOKEN, qname=TOKEN, rcode=TOKEN, server=TOKEN, records=TEXT
 )
 DNS_IGNORED = RecordKind("dns_ignored", qname=TOKEN, server=TOKEN, detail=TEXT)
+NTP_SENT = RecordKind("ntp_sent", server=TOKEN, attempt=NUMBER)
+NTP_IGNORED = RecordKind("ntp_ignored", server=TOKEN, detail=TEXT)
 CLOCK_SET = RecordKind("clock_set", server=TOKEN, offset=SECONDS)
 CLOCK_NOT_SET = RecordKind("clock_not_set", detail=TEXT)
 

@@ -41,6 +41,8 @@ from phonesim.device.events import (
     TimerExpired,
     WebServicesAddress,
 )
+from phonesim.device.lease import server_identifier
+from phonesim.errors import DecodeError
 from phonesim.wire.dhcp import (
     BROADCAST,
     DhcpMessage,
@@ -211,7 +213,11 @@ class Discovery:
         race, message = self._race, event.message
         if race is None:
             return []
-        server = event.source
+        try:
+            server = server_identifier(message) or event.source
+        except DecodeError as error:
+            name = message.message_type.name
+            return [log.DHCP_IGNORED(name, message.xid, event.source, str(error))]
         out: list[Output] = [
             log.DHCP_RECEIVED(
                 message.message_type.name,
@@ -384,7 +390,8 @@ class Discovery:
                 path=self._config.cert_prov_rel_path,
                 source=from_dns[0].source,
             )
-        if from_dns:
+        sources = {registrar.source for registrar in from_dns}
+        if sources & {found.source for found in (web_services, *registrars) if found is not None}:
             out.append(DnsAnswerKept(registrars=from_dns))
         if web_services is None:
             out.append(log.WEB_SERVICES_NOT_LOCATED(self._why_not(race, 43)))

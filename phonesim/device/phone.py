@@ -118,7 +118,8 @@ class Phone:
         self._resolver = Resolver(profile.resolver, rng)
         self._clock = PhoneClock(profile.clock)
         self._discovery = Discovery(profile.discovery, mac, rng)
-        self._cache = Cache(profile.discovery.cert_prov_rel_path)
+        asks_dns = profile.discovery.web_services_fallback == "dns"
+        self._cache = Cache(profile.discovery.cert_prov_rel_path if asks_dns else None)
         believed = self._clock.believed
         self._sign_in = SignIn(profile.sign_in, mac, number, pin, rng, believed)
         user_agent = profile.user_agent.replace("{firmware}", profile.firmware)
@@ -358,7 +359,7 @@ class Phone:
                 ",".join(lease.ntp_servers),
             )
         )
-        if event.is_renewal:
+        if event.is_renewal or self._is_shutting_down:
             return
         if self._stage is not Stage.IP:
             self._enter(Stage.IP, now, out)
@@ -480,13 +481,16 @@ class Phone:
         out.append(BootFailed(stage=stage, reason=reason, detail=detail, retry_in=retry))
 
     def _lease_lost(self, event: LeaseLost, now: float, out: list[Output]) -> None:
+        if self._is_shutting_down:
+            return
         for machine in (self._resolver, self._clock, self._discovery, self._sign_in):
             machine.abandon()
             self._deadlines.pop(machine, None)
         self._retry_at = None
         self._run(self._registration, RegistrationAbandoned(), now, out)
         self._lease = None
-        self._cached = self._services if self._is_signed_in else None
+        if self._is_signed_in:
+            self._cached = self._services
         if self._stage is not None:
             ended = StageEnded(stage=self._stage, reason=FailureReason.LEASE_LOST)
             self._end(ended, now, out)
@@ -508,7 +512,8 @@ class Phone:
 
     def _power_off(self, now: float, out: list[Output]) -> None:
         event = ShutdownRequested()
-        self._run(self._cache, event, now, out)
+        if self._profile.dhcp.releases_on_shutdown:
+            self._run(self._cache, event, now, out)
         self._run(self._dhcp, event, now, out)
         self._resolver.abandon()
         self._deadlines.clear()

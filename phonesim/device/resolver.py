@@ -37,7 +37,7 @@ TIMEOUT = "TIMEOUT"
 
 
 class _Lookup(msgspec.Struct, kw_only=True):
-    """A lookup in flight; `qname` is the name asked for now, after CNAMEs."""
+    """A lookup in flight; `qname` is the name asked for now, after CNAMEs of at least `ttl`."""
 
     request: LookupRequested
     qname: str
@@ -47,6 +47,7 @@ class _Lookup(msgspec.Struct, kw_only=True):
     sent: int = 1
     over_tcp: bool = False
     cnames: int = 0
+    ttl: float = float("inf")
     server: str
     retry_at: float
     rcode: str = TIMEOUT
@@ -94,13 +95,18 @@ class Resolver:
         cached = self._cache.get((qname, request.qtype))
         if cached is not None and cached[0] > now:
             return [_answer(request, qname, "NOERROR", cached[1], cached[2])]
-        if not self._servers:
-            return [_answer(request, qname, TIMEOUT, (), None)]
         return self._ask(request, qname, now)
 
     def _ask(
-        self, request: LookupRequested, qname: str, now: float, cnames: int = 0
+        self,
+        request: LookupRequested,
+        qname: str,
+        now: float,
+        cnames: int = 0,
+        ttl: float = float("inf"),
     ) -> list[Output]:
+        if not self._servers:
+            return [_answer(request, qname, TIMEOUT, (), None)]
         query_id = self._rng.getrandbits(16)
         while query_id in self._open:
             query_id = self._rng.getrandbits(16)
@@ -110,6 +116,7 @@ class Resolver:
             query_id=query_id,
             started_at=now,
             cnames=cnames,
+            ttl=ttl,
             server=self._servers[0],
             retry_at=now + self._config.attempt_timeouts[0],
         )
@@ -146,6 +153,9 @@ class Resolver:
             detail = "no open query has this id, name, type and server"
             return [log.DNS_IGNORED(response.qname, event.server, detail)]
         if response.truncated and not event.over_tcp:
+            if lookup.over_tcp:
+                detail = "truncated, and asked over TCP already"
+                return [log.DNS_IGNORED(response.qname, event.server, detail)]
             lookup.over_tcp = True
             lookup.sent += 1
             lookup.retry_at = now + self._config.attempt_timeouts[lookup.attempt - 1]
@@ -163,7 +173,7 @@ class Resolver:
     def _resolve(
         self, lookup: _Lookup, response: DnsResponse, server: str, now: float
     ) -> list[Output]:
-        name, cnames, ttl = lookup.qname, lookup.cnames, float("inf")
+        name, cnames, ttl = lookup.qname, lookup.cnames, lookup.ttl
         aliases = {record.name: record for record in response.answers if record.rtype == "CNAME"}
         while name in aliases and cnames <= _MAXIMUM_CNAMES:
             alias = aliases[name]
@@ -179,7 +189,7 @@ class Resolver:
         if not records and name != lookup.qname and response.rcode == "NOERROR":
             if cnames > _MAXIMUM_CNAMES:
                 return [_answer(request, lookup.qname, "SERVFAIL", (), server)]
-            return self._ask(request, name, now, cnames)
+            return self._ask(request, name, now, cnames, ttl)
         if records and self._config.caches_answers:
             ttl = min(ttl, *(record.ttl for record in records))
             key = (request.qname.rstrip(".").lower(), request.qtype)
@@ -193,7 +203,7 @@ class Resolver:
         return out
 
     def _next_attempt(self, lookup: _Lookup, now: float) -> list[Output]:
-        if lookup.attempt >= len(self._config.attempt_timeouts):
+        if lookup.attempt >= len(self._config.attempt_timeouts) or not self._servers:
             del self._open[lookup.query_id]
             return [
                 ExchangeEnded(kind="dns", sent=lookup.sent, seconds=None),
