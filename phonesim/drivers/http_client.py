@@ -14,13 +14,14 @@ import asyncio
 import datetime
 import email.utils
 from collections.abc import Callable
+from ssl import SSLContext
 
 import aiohttp
 
 from phonesim.device.actions import SendHttp
 from phonesim.device.events import Event, HttpFailed, HttpResponseReceived
 from phonesim.device.outcome import ConnectFailure
-from phonesim.drivers.trust import PhoneTls, explain
+from phonesim.drivers.trust import PhoneTls, check_server_name, explain
 from phonesim.errors import DecodeError
 from phonesim.wire.soap import (
     HttpRequest,
@@ -108,7 +109,10 @@ class HttpClient:
         url = (
             f"{request.scheme}://{action.address}:{request.port + self._port_offset}{request.path}"
         )
-        ssl = request.scheme == "https" and self._tls.context(action.trust, action.clock)
+        ssl: SSLContext | bool = False
+        if request.scheme == "https":
+            check_server_name(request.host)
+            ssl = self._tls.context(action.trust, action.clock)
         async with self._session_for(action).post(
             url,
             data=encode_soap(request.message),

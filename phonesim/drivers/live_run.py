@@ -220,3 +220,8 @@ class _Place:
         self.boot = 0
         self.is_settled = False
         self.timers: list[asyncio.TimerHandle] = []
+
+    def cancel_timers(self) -> None:
+        for timer in self.timers:
+            timer.cancel()
+        self.timers.clear()

@@ -25,7 +25,7 @@ from phonesim.device.events import (
     SipMessageReceived,
 )
 from phonesim.device.outcome import ConnectFailure
-from phonesim.drivers.trust import PhoneTls, explain
+from phonesim.drivers.trust import PhoneTls, check_server_name, explain
 from phonesim.errors import DecodeError
 from phonesim.wire.sip import KeepAlive, SipMessage, SipStream, encode_sip
 
@@ -225,6 +225,7 @@ class PhoneConnections:
         try:
             context = None
             if action.transport == "tls":
+                check_server_name(action.server_name)
                 context = self._tls.context(
                     action.trust, action.clock, action.certificate, self._key()
                 )

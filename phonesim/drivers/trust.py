@@ -85,6 +85,18 @@ class PhoneTls:
         return context
 
 
+def check_server_name(name: str) -> None:
+    """`CertificateRefused` if no TLS handshake can ask for such a name."""
+    try:
+        if not name or name.startswith("."):
+            raise ValueError("it has an empty label")
+        name.encode("idna")
+    except ValueError as error:
+        raise CertificateRefused(
+            ConnectFailure.CERTIFICATE_NAME_MISMATCH, f"{name!r} is no host name: {error}"
+        ) from None
+
+
 def load_credentials(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
     """Give a context its own PEM certificate (chain) and key.
 

@@ -12,7 +12,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from phonesim.device.outcome import ConnectFailure
 from phonesim.drivers.authority import CertificateKind, SiteAuthority
 from phonesim.drivers.key_pool import PhoneKey
-from phonesim.drivers.trust import CertificateRefused, PhoneTls, explain, load_credentials
+from phonesim.drivers.trust import (
+    CertificateRefused,
+    PhoneTls,
+    check_server_name,
+    explain,
+    load_credentials,
+)
 
 NAME = "pool.contoso.com"
 YEAR = 365 * 86400
@@ -174,6 +180,13 @@ async def test_the_phones_certificate_is_shown_to_a_server_that_asks(
         assert (await shake_hands(context, server))[1] == certificate
     assert (await shake_hands(tls.context(chain, now), server))[1] is None
     assert before is not context
+
+
+@pytest.mark.parametrize("name", ["", ".contoso.com", "a" * 64 + ".com", "a..b", "f\ufffd"])
+def test_what_is_no_host_name_is_no_servers(site_authority: SiteAuthority, name: str) -> None:
+    with pytest.raises(CertificateRefused, match="is no host name") as caught:
+        check_server_name(name)
+    assert explain(caught.value)[0] == ConnectFailure.CERTIFICATE_NAME_MISMATCH
 
 
 def test_one_phone_keeps_its_context(site_authority: SiteAuthority, phone_key: PhoneKey) -> None:

@@ -1,0 +1,322 @@
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+
+import pytest
+from cryptography import x509
+
+from phonesim.config.device_profile import DeviceProfile
+from phonesim.device import actions as do
+from phonesim.device import events as on
+from phonesim.device.device_log import DISPLAY
+from phonesim.device.outcome import ConnectFailure
+from phonesim.device.phone import Output
+from phonesim.drivers.key_pool import KeyPool, PhoneKey
+from phonesim.drivers.phone_host import CRASH_FILE, KEY_FILE, PhoneHost
+from phonesim.wire.dhcp import DhcpMessage, MessageType
+from phonesim.world import PhoneSpec
+
+Reaction = Callable[[on.Event], list[Output]]
+SENT = do.SendDhcp(
+    message=DhcpMessage(message_type=MessageType.DISCOVER, xid=1, chaddr=bytes(6)),
+    source="0.0.0.0",
+    destination="255.255.255.255",
+)
+
+
+class Machine:
+    """A phone that does what the test says."""
+
+    def __init__(self, react: Reaction) -> None:
+        self.react = react
+        self.deadline: float | None = None
+        self.handled: list[on.Event] = []
+        self.is_handling = False
+        self.was_asked = asyncio.Event()
+
+    def handle(self, event: on.Event, now: float) -> list[Output]:
+        assert not self.is_handling
+        self.is_handling = True
+        self.handled.append(event)
+        self.was_asked.set()
+        if self.deadline is not None and now >= self.deadline:
+            self.deadline = None
+        outputs = self.react(event)
+        self.is_handling = False
+        return outputs
+
+    def next_deadline(self) -> tuple[float, str] | None:
+        return None if self.deadline is None else (self.deadline, "the test says so")
+
+
+class Link:
+    """A link on which every answer comes at once, before the action is over."""
+
+    port_offset = 24000
+
+    def __init__(self) -> None:
+        self.did: list[object] = []
+
+    def attach(self, phone: PhoneHost) -> None:
+        self.did.append("attach")
+
+    def detach(self, phone: PhoneHost) -> None:
+        self.did.append("detach")
+
+    def send_dhcp(self, phone: PhoneHost, action: do.SendDhcp) -> None:
+        self.did.append(action)
+
+    def probe_address(self, phone: PhoneHost, address: str) -> None:
+        phone.deliver(on.AddressProbed(address=address))
+
+    def configure_address(self, phone: PhoneHost, action: do.ConfigureAddress) -> None:
+        self.did.append(action)
+
+    def remove_address(self, phone: PhoneHost, address: str) -> None:
+        self.did.append(("remove", address))
+
+    def unsent(self, error: OSError) -> None:
+        self.did.append(error)
+
+
+class Disk:
+    """A disk in memory."""
+
+    def __init__(self) -> None:
+        self.contents: dict[str, bytes] = {}
+        self.lines: list[do.WriteLog] = []
+
+    def files(self) -> Mapping[str, bytes]:
+        return self.contents
+
+    def write_file(self, name: str, data: bytes) -> None:
+        self.contents[name] = data
+
+    def delete_file(self, name: str) -> None:
+        self.contents.pop(name, None)
+
+    def append_log(self, line: do.WriteLog) -> None:
+        self.lines.append(line)
+
+    def flush(self) -> None: ...
+
+
+class Owner:
+    """Notes what a phone lets be known."""
+
+    def __init__(self) -> None:
+        self.observations: list[on.Observation] = []
+        self.errors: list[Exception] = []
+
+    def observed(self, phone: PhoneHost, observation: on.Observation) -> None:
+        self.observations.append(observation)
+        if isinstance(observation, on.PoweredOff):
+            phone.power_off()
+
+    def crashed(self, phone: PhoneHost, error: Exception) -> None:
+        self.errors.append(error)
+
+
+class Place:
+    """A phone, and everything around it."""
+
+    def __init__(self, device: DeviceProfile, key: PhoneKey, react: Reaction) -> None:
+        self.machine = Machine(react)
+        self.link = Link()
+        self.disk = Disk()
+        self.owner = Owner()
+        spec = PhoneSpec(
+            phone_id="00-04-F2-00-00-01",
+            mac=bytes.fromhex("0004f2000001"),
+            profile=device,
+            number="1",
+            pin="2",
+            starts_at=0,
+            seed="s",
+        )
+        began = time.monotonic()
+        self.host = PhoneHost(
+            spec,
+            self.machine,
+            self.link,
+            self.disk,
+            KeyPool(1, given=[key]),
+            self.owner,
+            lambda: time.monotonic() - began,
+        )
+
+    async def handled(self, count: int) -> list[on.Event]:
+        while len(self.machine.handled) < count:
+            self.machine.was_asked.clear()
+            await self.machine.was_asked.wait()
+        return self.machine.handled
+
+
+MakePlace = Callable[[Reaction], Place]
+
+
+@pytest.fixture
+async def make_place(device: DeviceProfile, phone_key: PhoneKey) -> AsyncIterator[MakePlace]:
+    places: list[Place] = []
+
+    def make(react: Reaction) -> Place:
+        places.append(Place(device, phone_key, react))
+        return places[-1]
+
+    yield make
+    for place in places:
+        place.host.power_off()
+        await place.host.powered_off()
+
+
+async def test_events_are_handled_one_at_a_time_after_all_actions(make_place: MakePlace) -> None:
+    def react(event: on.Event) -> list[Output]:
+        if isinstance(event, on.PowerApplied):
+            # The probe's answer comes while these are performed, and must wait.
+            return [do.ProbeAddress(address="127.1.1.1"), SENT]
+        assert place.link.did == ["attach", SENT]
+        return []
+
+    place = make_place(react)
+    place.host.power_on()
+    assert place.machine.handled == [
+        on.PowerApplied(),
+        on.AddressProbed(address="127.1.1.1"),
+    ]
+    assert place.owner.errors == []
+
+
+async def test_every_local_action_is_performed(make_place: MakePlace) -> None:
+    line = do.WriteLog(records=(DISPLAY("hello"),), clock=0, tick=0)
+    configure = do.ConfigureAddress(address="127.1.1.1", subnet_mask="255.0.0.0")
+    outputs: list[Output] = [
+        line,
+        do.WriteFile(name="a", data=b"1"),
+        do.WriteFile(name="b", data=b"2"),
+        do.DeleteFile(name="a"),
+        configure,
+        do.RemoveAddress(address="127.1.1.1"),
+        do.SendKeepAlive(connection_id=9),
+        do.CloseConnection(connection_id=9),
+        on.DisplayShowed(text="hello"),
+    ]
+    place = make_place(lambda _: outputs)
+    place.host.power_on()
+    assert place.disk.lines == [line]
+    assert place.disk.contents == {"b": b"2"}
+    assert place.link.did == ["attach", configure, ("remove", "127.1.1.1")]
+    assert place.owner.observations == [on.DisplayShowed(text="hello")]
+
+
+async def test_a_deadline_becomes_a_timer(make_place: MakePlace) -> None:
+    def react(event: on.Event) -> list[Output]:
+        if isinstance(event, on.PowerApplied):
+            place.machine.deadline = 0.02
+        return []
+
+    place = make_place(react)
+    place.host.power_on()
+    assert await place.handled(2) == [on.PowerApplied(), on.TimerExpired()]
+
+
+async def test_a_deadline_that_moves_takes_its_timer_along(make_place: MakePlace) -> None:
+    def react(event: on.Event) -> list[Output]:
+        match event:
+            case on.PowerApplied():
+                place.machine.deadline = 30
+            case on.AddressProbed():
+                place.machine.deadline = 0.02
+            case _:
+                pass
+        return []
+
+    place = make_place(react)
+    place.host.power_on()
+    place.host.deliver(on.AddressProbed(address="127.1.1.1"))
+    assert await place.handled(3) == [
+        on.PowerApplied(),
+        on.AddressProbed(address="127.1.1.1"),
+        on.TimerExpired(),
+    ]
+
+
+async def test_a_machine_that_raises_loses_one_phone_and_leaves_its_events(
+    make_place: MakePlace,
+) -> None:
+    def react(event: on.Event) -> list[Output]:
+        if isinstance(event, on.AddressProbed):
+            raise RuntimeError("a defect")
+        return []
+
+    place = make_place(react)
+    place.host.power_on()
+    place.host.deliver(on.AddressProbed(address="127.1.1.1"))
+    place.host.deliver(on.TimerExpired())
+    assert [str(error) for error in place.owner.errors] == ["a defect"]
+    assert len(place.machine.handled) == 2
+    assert place.link.did == ["attach", "detach"]
+    crash = place.disk.contents[CRASH_FILE].decode()
+    assert "RuntimeError: a defect" in crash
+    assert "PowerApplied(files={})" in crash
+    assert "AddressProbed(address='127.1.1.1', conflict=None)" in crash
+
+
+async def test_a_phone_without_power_handles_nothing(make_place: MakePlace) -> None:
+    def react(event: on.Event) -> list[Output]:
+        place.machine.deadline = 0.01
+        return [on.PoweredOff(), SENT] if isinstance(event, on.ShutdownRequested) else []
+
+    place = make_place(react)
+    place.host.deliver(on.TimerExpired())
+    place.host.power_on()
+    place.host.deliver(on.ShutdownRequested())
+    place.host.deliver(on.TimerExpired())
+    await asyncio.sleep(0.03)
+    assert place.machine.handled == [on.PowerApplied(), on.ShutdownRequested()]
+    assert place.link.did == ["attach", "detach"]
+
+
+async def test_the_key_is_made_once_and_kept_from_the_machine(
+    make_place: MakePlace, phone_key: PhoneKey
+) -> None:
+    def react(event: on.Event) -> list[Output]:
+        if isinstance(event, on.PowerApplied):
+            return [do.MakeCertificateRequest(subject="user1@contoso.com")]
+        return []
+
+    place = make_place(react)
+    place.host.power_on()
+    made = place.machine.handled[1]
+    assert isinstance(made, on.CertificateRequestMade)
+    assert made.subject == "user1@contoso.com"
+    assert x509.load_der_x509_csr(made.csr).is_signature_valid
+    assert place.disk.contents == {KEY_FILE: phone_key.der}
+
+    place.disk.contents["cache"] = b"kept"
+    again = make_place(lambda _: [])
+    again.disk.contents = place.disk.contents
+    again.host.power_on()
+    assert again.machine.handled == [on.PowerApplied(files={"cache": b"kept"})]
+
+
+async def test_connections_and_exchanges_reach_the_network(
+    make_place: MakePlace, new_address: Callable[[], str]
+) -> None:
+    source, address = new_address(), new_address()
+    connect = do.OpenConnection(
+        connection_id=1,
+        source=source,
+        address=address,
+        port=5061,
+        transport="tcp",
+        server_name="fe01.contoso.com",
+        trust=None,
+        certificate=None,
+        clock=0,
+        timeout=5,
+    )
+    place = make_place(lambda event: [connect] if isinstance(event, on.PowerApplied) else [])
+    place.host.power_on()
+    failed = (await place.handled(2))[1]
+    assert isinstance(failed, on.ConnectionFailed)
+    assert failed.failure == ConnectFailure.REFUSED
