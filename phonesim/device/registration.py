@@ -86,6 +86,8 @@ _STATUS_REASONS = {
 _KEEP_ALIVE_TIMEOUT = re.compile(r";\s*timeout=(\d{1,6})")
 _REGISTER_ACTION = re.compile(r'register-action="([a-z]+)"')
 _DEREGISTER_TIMEOUT = 2.0
+_MINIMUM_REFRESH = 1.0  # a Registrar that grants no time is not asked without a pause
+_MAXIMUM_REQUESTS = 5  # challenged, stale and 423 at most: a Registrar cannot make it go on
 _METHODS = "INVITE, MESSAGE, INFO, OPTIONS, BYE, CANCEL, NOTIFY, ACK, REFER, BENOTIFY"
 
 
@@ -104,13 +106,18 @@ class Connecting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Registering(msgspec.Struct, frozen=True, kw_only=True):
-    """A REGISTER waits for its answer. `was_registered`: it refreshes a binding."""
+    """A REGISTER waits for its answer.
+
+    `was_registered`: it refreshes a binding. `attempt` counts the requests that it
+    took so far, `has_answered` says that one of them answered a challenge.
+    """
 
     cseq: int
     started_at: float
     timeout_at: float
     was_registered: bool
-    credentials: Credentials | None = None
+    attempt: int
+    has_answered: bool
 
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,7 +174,7 @@ class Registration:
         self._losses = 0
         self._addresses: list[str] = []
         self._connection_id = 0
-        self._is_open = False
+        self._has_connection = False
         self._keep_alive_at = 0.0
         self._keep_alive_interval = config.keep_alive_interval
         self._local = ("", 0)
@@ -187,11 +194,11 @@ class Registration:
         match event:
             case SipMessageReceived() if event.connection_id == self._connection_id:
                 return self._received(event, now)
-            case ConnectionOpened() if event.connection_id == self._connection_id:
+            case ConnectionOpened() if self._is_connecting(event.connection_id):
                 return self._opened(event, now)
-            case ConnectionFailed() if event.connection_id == self._connection_id:
+            case ConnectionFailed() if self._is_connecting(event.connection_id):
                 return self._not_connected(event, now)
-            case ConnectionClosed() if event.connection_id == self._connection_id:
+            case ConnectionClosed() if self._is_open(event.connection_id):
                 return self._closed(event.detail, now)
             case LookupAnswered():
                 return self._looked_up(event, now)
@@ -199,7 +206,7 @@ class Registration:
                 return self._timer_expired(now)
             case RegistrationWanted():
                 return self._begin(event)
-            case MalformedReceived() if self._is_open:
+            case MalformedReceived() if self._is_open(self._connection_id):
                 # Framing is lost: what follows on the connection has no meaning.
                 return [*self._close(), *self._closed(event.reason, now)]
             case RegistrationAbandoned():
@@ -225,6 +232,17 @@ class Registration:
                 return at, "give the deregistration up"
             case _:
                 assert_never(self.state)
+
+    def _is_connecting(self, connection_id: int) -> bool:
+        return isinstance(self.state, Connecting) and connection_id == self._connection_id
+
+    def _is_open(self, connection_id: int) -> bool:
+        """Whether that connection is ours and up: what closed it may have crossed our own close."""
+        return (
+            self._has_connection
+            and connection_id == self._connection_id
+            and not isinstance(self.state, Connecting)
+        )
 
     # --- finding and connecting ---
 
@@ -255,7 +273,7 @@ class Registration:
         ]
 
     def _looked_up(self, event: LookupAnswered, now: float) -> list[Output]:
-        if not isinstance(self.state, Resolving) or event.qname == "":
+        if not isinstance(self.state, Resolving):
             return []
         self._addresses = [str(record.data) for record in event.records]
         if not self._addresses:
@@ -268,6 +286,7 @@ class Registration:
         assert self._wanted is not None
         registrar, address = self._registrar, self._addresses.pop(0)
         self._connection_id += 1
+        self._has_connection = True
         self.state = Connecting(address=address)
         return [
             log.REGISTRAR_CONNECTING(self._name, address, registrar.transport, registrar.source),
@@ -286,6 +305,7 @@ class Registration:
         ]
 
     def _not_connected(self, event: ConnectionFailed, now: float) -> list[Output]:
+        self._has_connection = False
         out: list[Output] = [log.REGISTRAR_FAILED(self._name, event.failure, event.detail)]
         if self._addresses:
             return out + self._connect(now)
@@ -293,7 +313,6 @@ class Registration:
         return out + self._next(_CONNECT_REASONS[event.failure], detail, now)
 
     def _opened(self, event: ConnectionOpened, now: float) -> list[Output]:
-        self._is_open = True
         self._keep_alive_interval = self._config.keep_alive_interval
         self._local = (event.local_address, event.local_port)
         self._call_id = f"{self._rng.getrandbits(128):032x}"
@@ -319,9 +338,9 @@ class Registration:
         return [*out, RegistrationFailed(reason=reason, detail=detail)]
 
     def _close(self) -> list[Output]:
-        if not self._is_open:
+        if not self._has_connection:
             return []
-        self._is_open = False
+        self._has_connection = False
         return [CloseConnection(connection_id=self._connection_id)]
 
     # --- REGISTER ---
@@ -332,6 +351,8 @@ class Registration:
         *,
         started_at: float,
         was_registered: bool,
+        attempt: int = 1,
+        has_answered: bool = False,
         credentials: Credentials | None = None,
     ) -> list[Output]:
         if credentials is None and self._challenge is not None:
@@ -342,7 +363,8 @@ class Registration:
             started_at=started_at,
             timeout_at=now + self._config.response_timeout,
             was_registered=was_registered,
-            credentials=credentials,
+            attempt=attempt,
+            has_answered=has_answered,
         )
         return self._send_register(now, self._expires, credentials)
 
@@ -384,16 +406,19 @@ class Registration:
     def _answer_challenge(self, challenge: Challenge) -> Credentials | None:
         assert self._wanted is not None
         user, _, domain = self._wanted.sip_uri.removeprefix("sip:").partition("@")
-        self._nonce_count += 1
-        return digest_credentials(
+        nonce_count = self._nonce_count + 1 if challenge == self._challenge else 1
+        credentials = digest_credentials(
             challenge,
             method="REGISTER",
             uri=f"sip:{domain}",
             username=user,
             password=self._config.digest_password or self._pin,
             cnonce=f"{self._rng.getrandbits(64):016x}",
-            nc=self._nonce_count,
+            nc=nonce_count,
         )
+        if credentials is not None:
+            self._challenge, self._nonce_count = challenge, nonce_count
+        return credentials
 
     # --- answers ---
 
@@ -419,11 +444,12 @@ class Registration:
             return out
         if isinstance(state, Deregistering):
             return out + self._end()
-        if message.status in {401, 407}:
+        may_repeat = state.attempt < _MAXIMUM_REQUESTS
+        if message.status in {401, 407} and may_repeat:
             answered = self._challenged(state, message, now)
             if answered is not None:
                 return out + answered
-        if message.status == 423:
+        if message.status == 423 and may_repeat:
             longer = _integer(header(message, "Min-Expires"))
             if longer is not None and longer > self._expires:
                 self._expires = longer
@@ -431,7 +457,8 @@ class Registration:
                     now,
                     started_at=state.started_at,
                     was_registered=state.was_registered,
-                    credentials=state.credentials,
+                    attempt=state.attempt + 1,
+                    has_answered=state.has_answered,
                 )
         out.append(self._ended(now, state))
         reason = _STATUS_REASONS.get(message.status)
@@ -449,23 +476,20 @@ class Registration:
     def _challenged(
         self, state: Registering, response: SipResponse, now: float
     ) -> list[Output] | None:
-        """Answer a Digest challenge, once; again only if the nonce was merely stale."""
+        """Answer the first Digest challenge that can be: once, and again if it was merely stale."""
         for challenge in response.challenges:
-            if challenge.scheme.lower() != "digest":
-                continue
-            is_stale = dict(challenge.parameters).get("stale", "").lower() == "true"
-            if state.credentials is not None and not is_stale:
-                return None
-            self._challenge = challenge
-            self._nonce_count = 0
             credentials = self._answer_challenge(challenge)
             if credentials is None:
-                self._challenge = None
+                continue
+            is_stale = dict(challenge.parameters).get("stale", "").lower() == "true"
+            if state.has_answered and not is_stale:
                 return None
             return self._register(
                 now,
                 started_at=state.started_at,
                 was_registered=state.was_registered,
+                attempt=state.attempt + 1,
+                has_answered=True,
                 credentials=credentials,
             )
         return None
@@ -479,7 +503,8 @@ class Registration:
             self._keep_alive_interval = max(1.0, int(keep_alive.group(1)) * 0.8)
         self._keep_alive_at = now + self._keep_alive_interval
         margin = min(self._config.refresh_margin, expires / 2)
-        self.state = Bound(refresh_at=now + expires - margin, expires=expires)
+        refresh_delay = max(expires - margin, _MINIMUM_REFRESH)
+        self.state = Bound(refresh_at=now + refresh_delay, expires=expires)
         self._has_registered = True
         self._losses = 0
         action = _REGISTER_ACTION.search(header(response, "presence-state") or "")
@@ -509,7 +534,7 @@ class Registration:
     # --- losing and ending ---
 
     def _closed(self, detail: str, now: float) -> list[Output]:
-        self._is_open = False
+        self._has_connection = False
         out: list[Output] = [log.REGISTRATION_LOST(self._name, detail)]
         match self.state:
             case Deregistering():
@@ -567,4 +592,5 @@ class Registration:
 
 
 def _integer(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isascii() and text.isdigit() else None
+    is_number = text is not None and text.isascii() and text.isdigit() and len(text) <= 10
+    return int(text) if text is not None and is_number else None
