@@ -68,7 +68,7 @@ def _write_token(value: str) -> str:
 
 
 def _percent(character: str) -> str:
-    return "".join(f"%{octet:02X}" for octet in character.encode("utf-8", "surrogateescape"))
+    return "".join(f"%{octet:02X}" for octet in character.encode("utf-8", "surrogatepass"))
 
 
 def _read_token(text: str) -> str:
@@ -88,16 +88,16 @@ def _unpercent(text: str) -> str:
     octets = re.sub(
         rb"%([0-9A-F]{2})", lambda match: bytes([int(match.group(1), 16)]), text.encode()
     )
-    return octets.decode("utf-8", "surrogateescape")
+    return octets.decode("utf-8", "surrogatepass")
 
 
 TOKEN = FieldType("%s", r"([!#-{}~]+)", _write_token, _read_token)
 """A name, an address, a code: no blanks."""
-TEXT = FieldType('"%s"', r'"([^"]*)"', _write_text, _unpercent)
+TEXT = FieldType('"%s"', r'"([ !#-~]*)"', _write_text, _unpercent)
 """Free text, quoted."""
-NUMBER = FieldType("%d", r"(-?\d+)", None, int)
+NUMBER = FieldType("%d", r"(-?\d{1,20})", None, int)
 XID = FieldType("0x%08x", r"0x([0-9a-f]{8})", None, lambda text: int(text, 16))
-SECONDS = FieldType("%.3f", r"(-?\d+\.\d{3})", None, float)
+SECONDS = FieldType("%.3f", r"(-?\d{1,20}\.\d{3})", None, float)
 
 KINDS: dict[str, RecordKind] = {}
 
@@ -203,6 +203,7 @@ CACHE_COMMITTED = RecordKind(
 HTTP_SENT = RecordKind("http_sent", operation=TOKEN, url=TOKEN, address=TOKEN, attempt=NUMBER)
 HTTP_ANSWER = RecordKind("http_answer", operation=TOKEN, status=NUMBER, detail=TEXT)
 HTTP_FAILED = RecordKind("http_failed", operation=TOKEN, failure=TOKEN, detail=TEXT)
+HTTP_IGNORED = RecordKind("http_ignored", detail=TEXT)
 CHAIN_RECEIVED = RecordKind("chain_received", size=NUMBER)
 TICKET_RECEIVED = RecordKind("ticket_received", user=TOKEN, assertion=TOKEN, lifetime=NUMBER)
 TICKET_REFUSED = RecordKind("ticket_refused", reason=TOKEN, error=NUMBER, detail=TEXT)
@@ -234,7 +235,8 @@ BOOT_FAILED = RecordKind("boot_failed", stage=TOKEN, reason=TOKEN, detail=TEXT, 
 
 _FIELD = re.compile(r"\{(\w+)\}")
 _LINE = re.compile(
-    r"(\d\d)/(\d\d)/(\d{4}) (\d\d):(\d\d):(\d\d)\.(\d{3})\|(\d{10,})\|([A-Z]+) *\|(.*)", re.DOTALL
+    r"(\d\d)/(\d\d)/(\d{4}) (\d\d):(\d\d):(\d\d)\.(\d{3})\|(\d{10,20})\|([A-Z]+) *\|(.*)",
+    re.DOTALL | re.ASCII,
 )
 
 
@@ -283,7 +285,7 @@ class _Text:
         self.order = [names.index(field) for field in order]
         line = f"{zone:<8}|{''.join(formats)}\r\n"
         self.write = _compile(line, [(names.index(field), kind.fields[field]) for field in order])
-        self.pattern = re.compile("".join(patterns))
+        self.pattern = re.compile("".join(patterns), re.ASCII)
 
     def read(self, text: str) -> LogRecord | None:
         match = self.pattern.fullmatch(text)
@@ -291,8 +293,11 @@ class _Text:
             return None
         fields = list(self.kind.fields.values())
         values: list[Value] = [""] * len(fields)
-        for index, found in zip(self.order, match.groups(), strict=True):
-            values[index] = fields[index].read(found)
+        try:
+            for index, found in zip(self.order, match.groups(), strict=True):
+                values[index] = fields[index].read(found)
+        except UnicodeDecodeError:
+            return None
         return LogRecord(self.kind.name, tuple(values))
 
 
@@ -338,7 +343,7 @@ class Dialect:
 
         `clock` is Unix seconds, `tick` milliseconds.
         """
-        seconds = int(clock)
+        seconds = int(clock // 1)  # a clock before 1970 is negative
         stamp = f"{_second(seconds)}.{int((clock - seconds) * 1000):03d}|{tick:010d}|"
         texts = self._texts
         return stamp + stamp.join([texts[record.name].write(record.values) for record in records])

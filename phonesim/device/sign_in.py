@@ -14,6 +14,7 @@ Specifications: [MS-OCAUTHWS], WS-Trust 1.3, sign-in reference sections 1 and 4 
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 
 import msgspec
@@ -78,6 +79,13 @@ _CONNECT_REASONS = {
     ConnectFailure.MALFORMED: FailureReason.MALFORMED_ANSWER,
 }
 
+# What a fault means that gives no PinFailureReason.
+_FAULT_REASONS = {
+    Stage.CHAIN: FailureReason.CHAIN_UNUSABLE,
+    Stage.TICKET: FailureReason.WEB_SERVICES_FAULT,
+    Stage.CERTIFICATE: FailureReason.CERTIFICATE_NOT_ISSUED,
+}
+
 _TRANSIENT = {
     ConnectFailure.REFUSED,
     ConnectFailure.UNREACHABLE,
@@ -98,6 +106,9 @@ _PIN_REASONS = {
     "NonUniqueUser": FailureReason.PIN_NOT_UNIQUE,
     "UserDoesNotExist": FailureReason.USER_UNKNOWN,
 }
+
+_LONGEST_RETRY_AFTER = 3600.0
+_is_sip_uri = re.compile(r"sip:[!#-;=?A-~]+@[!#-;=?A-~]+").fullmatch
 
 
 class Idle(msgspec.Struct, frozen=True):
@@ -220,6 +231,8 @@ class SignIn:
         return self._start(Stage.CHAIN, GetRootCertChains(), now)
 
     def _chain_received(self, response: GetRootCertChainsResponse, now: float) -> list[Output]:
+        if not response.chain:
+            return self._fail(Stage.CHAIN, FailureReason.CHAIN_UNUSABLE, "the chain is empty")
         self._chain = response.chain
         message = RequestSecurityToken(
             context=self._uuid(),
@@ -238,9 +251,10 @@ class SignIn:
     def _ticket_received(
         self, request: RequestSecurityToken, ticket: RequestSecurityTokenResponse
     ) -> list[Output]:
-        if ticket.sip_uri is None or ticket.context != request.context:
+        if ticket.context != request.context or not _is_sip_uri(ticket.sip_uri or ""):
             detail = "the ticket is not for this request, or names no user"
             return self._fail(Stage.TICKET, FailureReason.MALFORMED_ANSWER, detail)
+        assert ticket.sip_uri is not None
         entity = ticket.sip_uri.removeprefix("sip:")
         self._ticket = ticket
         self.state = MakingKey(
@@ -329,14 +343,14 @@ class SignIn:
     def _answered(self, event: HttpResponseReceived, now: float) -> list[Output]:
         state, response = self.state, event.response
         if not isinstance(state, Awaiting) or state.exchange_id != event.exchange_id:
-            return []
+            return [log.HTTP_IGNORED(f"{response.status} answers no open request")]
         operation = _OPERATIONS[state.stage]
         out: list[Output] = []
         if response.status != 200:
             out.append(log.HTTP_ANSWER(operation, response.status, _describe(response.message)))
         if response.status in {408, 503} and state.attempt < self._config.attempts:
-            delay = max(self._config.retry_delay, float(response.retry_after or 0))
-            return out + self._pause(state, now, delay)
+            wanted = min(response.retry_after or 0, _LONGEST_RETRY_AFTER)
+            return out + self._pause(state, now, max(self._config.retry_delay, wanted))
         out.append(ExchangeEnded(kind="http", sent=state.attempt, seconds=now - state.started_at))
         match state.message, response.message:
             case GetRootCertChains(), GetRootCertChainsResponse() as answer:
@@ -353,7 +367,7 @@ class SignIn:
         detail = f"{_OPERATIONS[stage]}: HTTP {response.status}"
         if isinstance(fault, SoapFault):
             text = fault.error_reason or fault.reason
-            reason = _PIN_REASONS.get(fault.pin_failure or "", FailureReason.WEB_SERVICES_FAULT)
+            reason = _PIN_REASONS.get(fault.pin_failure or "", _FAULT_REASONS[stage])
             refused = log.TICKET_REFUSED(fault.pin_failure or fault.code, fault.error_id, text)
             return [refused, *self._fail(stage, reason, f"{detail}: {text}")]
         if response.status == 404:
@@ -368,7 +382,7 @@ class SignIn:
     def _not_answered(self, event: HttpFailed, now: float) -> list[Output]:
         state = self.state
         if not isinstance(state, Awaiting) or state.exchange_id != event.exchange_id:
-            return []
+            return [log.HTTP_IGNORED(f"no request is open that could fail: {event.detail}")]
         operation = _OPERATIONS[state.stage]
         out: list[Output] = [log.HTTP_FAILED(operation, event.failure, event.detail)]
         if event.failure in _TRANSIENT and state.attempt < self._config.attempts:
