@@ -128,6 +128,7 @@ class PhoneHost:
         self._loop = asyncio.get_running_loop()
         self._is_on = False
         self._is_handling = False
+        self._is_ending = False
         self._events: deque[Event] = deque()
         self._recent: deque[tuple[float, Event]] = deque(maxlen=_EVENTS_KEPT)
         self._wake_at: float | None = None
@@ -150,7 +151,16 @@ class PhoneHost:
         self.deliver(PowerApplied(files=files))
 
     def power_off(self) -> None:
-        """Cut the power: nothing more is sent, and everything held is let go."""
+        """Cut the power: nothing more is sent, and everything held is let go.
+
+        While the phone is handling an event, what it asks for is performed first.
+        """
+        if self._is_handling:
+            self._is_ending = True
+        else:
+            self._lose_power()
+
+    def _lose_power(self) -> None:
         if not self._is_on:
             return
         self._is_on = False
@@ -176,14 +186,16 @@ class PhoneHost:
             return
         self._is_handling = True
         try:
-            while self._events:
+            while self._events and not self._is_ending:
                 self._handle(self._events.popleft())
+            if not self._is_ending:
+                self._arm()
         except Exception as error:  # the contract: one phone is lost, the fleet goes on
             self._crash(error)
         finally:
             self._is_handling = False
-        if self._is_on:
-            self._arm()
+        if self._is_ending:
+            self._lose_power()
 
     def _handle(self, event: Event) -> None:
         now = self._clock()
@@ -193,8 +205,6 @@ class PhoneHost:
                 self._owner.observed(self, output)
             else:
                 self._perform(output)
-            if not self._is_on:
-                return
 
     def _arm(self) -> None:
         deadline = self._machine.next_deadline()
@@ -210,8 +220,9 @@ class PhoneHost:
 
     def _wake(self) -> None:
         self._timer = None
-        if self._wake_at is not None and self._clock() < self._wake_at:
-            self._arm()  # the loop's clock is coarser than ours
+        early = 0.0 if self._wake_at is None else self._wake_at - self._clock()
+        if early > 0:  # the loop's clock is coarser than ours
+            self._timer = self._loop.call_later(early, self._wake)
         else:
             self.deliver(TimerExpired())
 
@@ -266,10 +277,8 @@ class PhoneHost:
         return self._key.der if self._key is not None else None
 
     def _crash(self, error: Exception) -> None:
-        if not self._is_on:
-            return
         happened = "".join(f"{now:.6f} {event!r}\n" for now, event in self._recent)
         trace = "".join(traceback.format_exception(error))
         self._disk.write_file(CRASH_FILE, f"{trace}\n{happened}".encode())
-        self.power_off()
+        self._lose_power()
         self._owner.crashed(self, error)

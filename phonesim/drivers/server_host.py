@@ -94,8 +94,9 @@ class ServerHost:
 
     def _wake(self) -> None:
         self._timer = None
-        if self._wake_at is not None and self._clock() < self._wake_at:
-            self._arm()  # the loop's clock is coarser than ours
+        early = 0.0 if self._wake_at is None else self._wake_at - self._clock()
+        if early > 0:  # the loop's clock is coarser than ours
+            self._timer = self._loop.call_later(early, self._wake)
         else:
             self.deliver(on.ServerTimerExpired())
 
