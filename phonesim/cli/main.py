@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as distribution_version
 from typing import Annotated
 
@@ -26,6 +27,8 @@ from phonesim.errors import PhonesimError, UsageError
 INTERNAL_ERROR = 1
 WRONG_USAGE = 2
 INTERRUPTED = 4
+KEYBOARD_INTERRUPT = 130
+"""What typer makes of a KeyboardInterrupt."""
 
 EXIT_STATUSES = (
     "Exit status: 0 all expectations met; 1 internal error; 2 wrong usage or profile;"
@@ -55,7 +58,7 @@ def phonesim(
 ) -> None:
     """Boot a fleet of emulated Lync Phone Edition desk phones."""
     if version:
-        show_text(f"phonesim {distribution_version('phonesim')}")
+        show_text(f"phonesim {_version()}")
     elif context.invoked_subcommand is None:
         show_text(context.get_help())
 
@@ -76,8 +79,7 @@ def main(arguments: Sequence[str]) -> int:
         show_error("nothing done")
         return WRONG_USAGE
     except KeyboardInterrupt:
-        show_error("interrupted")
-        return INTERRUPTED
+        status = KEYBOARD_INTERRUPT
     except BrokenPipeError:
         drop_output(sys.stdout)
         return 0
@@ -90,6 +92,9 @@ def main(arguments: Sequence[str]) -> int:
         if is_debug:
             traceback.print_exc()
         return INTERNAL_ERROR
+    if status == KEYBOARD_INTERRUPT:
+        show_error("interrupted")
+        return INTERRUPTED
     return status if isinstance(status, int) else 0
 
 
@@ -102,3 +107,10 @@ def _show(error: Exception, is_debug: bool) -> None:
     show_error(str(error))
     if is_debug:
         traceback.print_exception(error)
+
+
+def _version() -> str:
+    try:
+        return distribution_version("phonesim")
+    except PackageNotFoundError:
+        return "(not installed)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -84,9 +85,8 @@ def validate(
     for line in found:
         show_text(line)
     if found:
-        count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
-        raise ProfileError(f"{count} in {len(chosen)} profiles")
-    show_text(f"{len(chosen)} profiles are good" if len(chosen) != 1 else "the profile is good")
+        raise ProfileError(f"{_count(found, 'problem')} in {_count(chosen, 'profile')}")
+    show_text(f"{_count(chosen, 'profile')}, no problems")
     return 0
 
 
@@ -97,6 +97,10 @@ def print_schema(
     """Print the JSON Schema of a kind of profile, with every default's source."""
     show_json(schema(_kind(kind)))
     return 0
+
+
+def _count(things: Sized, noun: str) -> str:
+    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
 
 
 def _kind(name: str) -> Kind[Any]:

@@ -122,8 +122,10 @@ def run(
 
 def progress_text(progress: Progress) -> str:
     """Return one line: when it is, and how many phones are where."""
-    where = "  ".join(f"{name} {count}" for name, count in progress.positions.items())
-    return f"{progress.now:7.1f} s  {progress.phones} phones  {where}"
+    where = dict(progress.positions)
+    ended = f"{where.pop('signed-in', 0)} of {progress.phones} signed in"
+    ended += f", {where.pop('failed', 0)} failed"
+    return "  ".join([f"{progress.now:7.1f} s", ended, *(f"{k} {v}" for k, v in where.items())])
 
 
 def _ask(plan: Plan, is_agreed: bool) -> None:

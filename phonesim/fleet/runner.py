@@ -87,12 +87,13 @@ class StopRequest:
 
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:
-        """Take SIGINT and SIGTERM for a request while entered; the third one is Python's again."""
+        """Take SIGINT and SIGTERM for a request while entered; the third one kills the process."""
 
         def asked(number: int, frame: FrameType | None) -> None:
-            if self.asked >= 2:
-                raise KeyboardInterrupt
             self.ask()
+            if self.asked >= 2:
+                for each in old:
+                    signal.signal(each, signal.SIG_DFL)
 
         old = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
         try:

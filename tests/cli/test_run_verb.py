@@ -1,0 +1,187 @@
+import os
+import pty
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+VARIES = {"run", "wall_s", "cpu_s", "peak_rss_mb"}
+
+
+def tree(run: Path) -> dict[str, bytes]:
+    """Every file of the phones of a run, by its path."""
+    return {
+        str(file.relative_to(run)): file.read_bytes()
+        for folder in run.iterdir()
+        if folder.is_dir()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+
+
+def test_two_virtual_runs_of_one_seed_are_the_same(phonesim: Callable, tmp_path: Path) -> None:
+    arguments = ["run", "power-cut", "-n", 200, "-s", 3, "--out", tmp_path, "--json"]
+    arguments += ["--boots", 2, "--set", "fleet.links.loss=0.05"]
+    first, second = phonesim(*arguments), phonesim(*arguments)
+    assert (first.status, second.status) == (0, 0)
+    one, two = first.document, second.document
+    assert one["run"] != two["run"]
+    assert {key for key in one if one[key] != two[key]} <= VARIES
+    assert one["signed_in"] == one["phones"] == 200
+    assert one["exchanges"]["dhcp_discover"]["retransmitted"] > 0
+    trees = [tree(tmp_path / document["run"]) for document in (one, two)]
+    assert len(trees[0]) >= 200
+    assert trees[0] == trees[1]
+    logs = [(tmp_path / document["run"] / "operator.log") for document in (one, two)]
+    assert logs[0].read_bytes() == logs[1].read_bytes()
+    other = phonesim(*arguments, "-s", 4).document
+    assert tree(tmp_path / other["run"]) != trees[0]
+
+
+def test_phones_sign_in_on_loopback(phonesim: Callable, tmp_path: Path) -> None:
+    came = phonesim("run", "demo", "-n", 4, "--out", tmp_path, "--json")
+    summary = came.document
+    assert summary["signed_in"] == 4
+    assert summary["attach"] == "loopback"
+    assert summary["exchanges"]["sip_register"]["answered"] >= 4
+    assert came.status == (0 if summary["valid"] else 4)
+    for folder in (tmp_path / summary["run"]).glob("*-*-*-*-*-*"):
+        log = (folder / "DSK1/logs/cpsw3g.log").read_bytes()
+        assert b"Signed in as sip:user" in log
+
+
+def test_failed_phones_are_status_3_and_the_summary_names_the_reason(
+    phonesim: Callable, tmp_path: Path
+) -> None:
+    came = phonesim("run", "power-cut", "-n", 6, "--fault", "pin-wrong", "--out", tmp_path)
+    assert came.status == 3
+    lines = came.out.splitlines()
+    assert lines[0].startswith("0 of 6 phones signed in, 6 failed (virtual, site contoso, seed 1")
+    [failure] = [line for line in lines if line.startswith("pin-incorrect")]
+    assert failure.split()[1:4] == ["6", "ticket", "00-04-F2-00-00-01"]
+    assert f"Results: {tmp_path}" in came.out
+    cat = lines[-1].removeprefix("A phone's log: phonesim ").split()
+    log = phonesim(*cat)
+    assert log.status == 0
+    assert "PIN" in log.out
+
+
+def test_fewer_expectations_are_met_sooner(phonesim: Callable, tmp_path: Path) -> None:
+    arguments = ["run", "power-cut", "-n", 4, "--fault", "pin-wrong", "--out", tmp_path]
+    assert phonesim(*arguments, "--set", "fleet.expect.signed_in=0").status == 0
+
+
+def test_with_json_stdout_is_one_document(phonesim: Callable, tmp_path: Path) -> None:
+    came = phonesim("run", "power-cut", "-n", 2, "--out", tmp_path, "--json")
+    assert list(came.document) == [
+        "run",
+        "fleet",
+        "site",
+        "attach",
+        "seed",
+        "phones",
+        "signed_in",
+        "failed",
+        "failures",
+        "stages",
+        "exchanges",
+        "wall_s",
+        "cpu_s",
+        "peak_rss_mb",
+        "valid",
+        "notes",
+    ]
+    assert (tmp_path / came.document["run"] / "summary.json").read_text() == came.out
+
+
+def test_no_pin_is_in_anything_that_a_run_leaves(phonesim: Callable, tmp_path: Path) -> None:
+    came = phonesim("run", "power-cut", "-n", 3, "--out", tmp_path)
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    for pin in ("8000014", "8000024", "8000034"):
+        assert pin not in came.out + came.err
+        assert not [file for file in files if pin.encode() in file.read_bytes()]
+
+
+def interrupted(run: subprocess.Popen[str], logs: Path) -> tuple[str, str]:
+    """Interrupt a run when its first phone has begun to write."""
+    while not list(logs.glob("*/operator.log")):
+        time.sleep(0.05)
+    time.sleep(0.5)
+    run.send_signal(signal.SIGINT)
+    return run.communicate()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["power-cut", "-n", 200, "--until", "1000d"], ["demo", "--until", "10m"]],
+    ids=["virtual", "loopback"],
+)
+def test_ctrl_c_ends_a_run_with_its_results(
+    program: Callable, tmp_path: Path, arguments: list[object]
+) -> None:
+    run = program("run", *arguments, "--out", tmp_path)
+    out, err = interrupted(run, tmp_path)
+    assert run.returncode == 4
+    assert "NOT VALID" in out
+    assert "Note: interrupted" in out
+    assert "Traceback" not in err
+    [folder] = tmp_path.iterdir()
+    assert (folder / "summary.json").exists()
+    assert (folder / "run.db").exists()
+
+
+def test_packets_for_a_real_network_need_consent(phonesim: Callable, tmp_path: Path) -> None:
+    users = tmp_path / "hq.yaml"
+    users.write_text(
+        "name: hq\nusers: [{count: 9, sip_uri: 'sip:u{n}@hq', number: '{n}', pin: '1'}]\n"
+    )
+    came = phonesim(
+        *("run", "--attach", "wire", "--site", "none", "-i", "nonexistent0", "-n", 3, "-r", 2),
+        *("--set", f"fleet.users_from={users}", "--out", tmp_path),
+    )
+    assert came.status == 2
+    assert "interface nonexistent0" in came.err
+    assert "phones    3, MACs 00-04-F2-00-00-01 to 00-04-F2-00-00-03" in came.err
+    assert "starts    2 a second" in came.err
+    assert came.err.endswith("say --yes to agree without a terminal\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hq.yaml"]
+
+
+def test_a_person_at_a_terminal_is_asked(program: Callable, tmp_path: Path) -> None:
+    terminal, theirs = pty.openpty()
+    run = program(
+        *("run", "--attach", "wire", "-i", "nonexistent0", "-n", 3, "--out", tmp_path),
+        stdin=theirs,
+    )
+    os.close(theirs)
+    os.write(terminal, b"n\n")
+    _, err = run.communicate()
+    os.close(terminal)
+    assert run.returncode == 2
+    assert "Go ahead? [y/N]" in err
+    assert err.endswith("phonesim: nothing was sent\n")
+
+
+def test_on_a_terminal_there_is_one_line_that_changes(program: Callable, tmp_path: Path) -> None:
+    terminal, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
+    run = program("run", "power-cut", "--out", tmp_path, stderr=theirs, env=environment)
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            block = os.read(terminal, 65536)
+        except OSError:  # Linux: the other end is closed
+            break
+        if not block:
+            break
+        shown += block
+    out, _ = run.communicate()
+    os.close(terminal)
+    assert run.returncode == 0
+    assert b" of 1000 signed in, 0 failed  waiting " in shown
+    assert b"\x1b[2K" in shown
+    assert out.startswith("1000 of 1000 phones signed in")
