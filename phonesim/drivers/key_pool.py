@@ -13,27 +13,23 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
+import sys
 import warnings
-from collections import deque
+from asyncio.subprocess import PIPE, Process
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_der_private_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, load_der_private_key
 from cryptography.x509.oid import NameOID
 
-KEY_SIZE = 2048
+from phonesim.drivers import key_worker
+from phonesim.errors import PhonesimError
+
 SHARED_KEYS = 8
 """Keys of a "pool", if there are that many phones."""
 
@@ -66,7 +62,7 @@ class PhoneKey:
 class KeyPool:
     """Gives keys to phones; an async context manager, at whose end the workers end.
 
-    `phones` is how many will ask. Keys `given` beforehand are handed out first.
+    `phones` is how many will ask. Keys `given` beforehand need not be made.
     """
 
     def __init__(
@@ -77,23 +73,16 @@ class KeyPool:
     ) -> None:
         self._wanted = max(1, min(phones, SHARED_KEYS) if mode == "pool" else phones)
         self._keys = list(given)
-        self._pending: deque[asyncio.Future[bytes]] = deque()
         self._taken = 0
-        self._workers: ProcessPoolExecutor | None = None
+        self._workers: list[Process] = []
 
     async def __aenter__(self) -> Self:
         """Start making keys."""
-        missing = self._wanted - len(self._keys)
-        if missing > 0:
-            # "spawn": a child must not inherit the fleet's sockets and event loop.
-            self._workers = ProcessPoolExecutor(
-                max_workers=min(missing, os.cpu_count() or 1),
-                mp_context=get_context("spawn"),
-                initializer=_ignore_interrupts,
-            )
-            self._pending.extend(
-                asyncio.wrap_future(self._workers.submit(_make_key)) for _ in range(missing)
-            )
+        missing = max(0, self._wanted - len(self._keys))
+        count = min(missing, os.cpu_count() or 1)
+        for number in range(count):
+            share = missing // count + (number < missing % count)
+            self._workers.append(await _start_worker(share))
         return self
 
     async def __aexit__(
@@ -103,17 +92,16 @@ class KeyPool:
         traceback: TracebackType | None,
     ) -> None:
         """Stop making keys and end the workers."""
-        for future in self._pending:
-            future.cancel()
-        if self._workers is not None:
-            workers, self._workers = self._workers, None
-            await asyncio.to_thread(workers.shutdown, wait=True, cancel_futures=True)
+        for worker in self._workers:
+            if worker.returncode is None:
+                worker.kill()
+            await worker.wait()
 
     async def ready(self) -> None:
-        """Wait until every key is made."""
-        while self._pending:
-            self._keys.append(PhoneKey(await self._pending[0]))
-            self._pending.popleft()
+        """Wait until every key is made; `PhonesimError` if a worker could not make its own."""
+        await asyncio.gather(*(self._collect(worker) for worker in self._workers))
+        if len(self._keys) < self._wanted:
+            raise PhonesimError("a process that makes the phones' keys ended too early")
 
     def key(self) -> PhoneKey:
         """The next phone's key; the pool must be ready."""
@@ -121,12 +109,21 @@ class KeyPool:
         self._taken += 1
         return key
 
+    async def _collect(self, worker: Process) -> None:
+        assert worker.stdout is not None
+        async for line in worker.stdout:
+            self._keys.append(PhoneKey(bytes.fromhex(line.decode())))
 
-def _ignore_interrupts() -> None:
-    # Ctrl-C reaches the whole process group; the parent ends its workers itself.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-
-def _make_key() -> bytes:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=KEY_SIZE)
-    return key.private_bytes(Encoding.DER, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+async def _start_worker(share: int) -> Process:
+    package = Path(key_worker.__file__).parents[2]
+    path = os.pathsep.join(filter(None, (str(package), os.environ.get("PYTHONPATH"))))
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        key_worker.__name__,
+        str(share),
+        stdout=PIPE,
+        env={**os.environ, "PYTHONPATH": path},
+        start_new_session=True,  # Ctrl-C is for us: we end our workers ourselves
+    )
