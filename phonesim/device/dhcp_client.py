@@ -75,12 +75,13 @@ class Init(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Transmission(msgspec.Struct, frozen=True, kw_only=True):
-    """A request in flight: since when, how often sent, when to repeat it."""
+    """A request in flight: since when, how often sent and with what secs, when to repeat it."""
 
     xid: int
     started_at: float
     attempt: int
     retransmit_at: float
+    secs: int = 0
 
 
 class Selecting(msgspec.Struct, frozen=True, kw_only=True):
@@ -222,7 +223,7 @@ class DhcpClient:
         out = self._enter(InitReboot(address=cached_address))
         sent = self._transmission(now)
         out += self._enter(Rebooting(sent=sent, address=cached_address))
-        out += self._send_request(sent, now, requested=cached_address)
+        out += self._send_request(sent, requested=cached_address)
         return out
 
     def _shut_down(self, now: float) -> list[Output]:
@@ -251,7 +252,7 @@ class DhcpClient:
         out = [] if isinstance(self.state, Init) else self._enter(Init(discover_at=now))
         sent = self._transmission(now)
         out += self._enter(Selecting(sent=sent))
-        return out + self._send_discover(sent, now)
+        return out + self._send_discover(sent)
 
     def _transmission(self, now: float) -> Transmission:
         return Transmission(
@@ -261,7 +262,7 @@ class DhcpClient:
             retransmit_at=now + self._delay(1),
         )
 
-    def _again(self, sent: Transmission, now: float) -> Transmission | None:
+    def _again(self, sent: Transmission, now: float, secs: int) -> Transmission | None:
         if sent.attempt >= len(self._config.retransmit_delays):
             return None
         return Transmission(
@@ -269,6 +270,7 @@ class DhcpClient:
             started_at=sent.started_at,
             attempt=sent.attempt + 1,
             retransmit_at=now + self._delay(sent.attempt + 1),
+            secs=secs,
         )
 
     def _delay(self, attempt: int) -> float:
@@ -290,11 +292,11 @@ class DhcpClient:
         options[Option.PARAMETER_REQUEST_LIST] = self._parameters
         return options
 
-    def _send_discover(self, sent: Transmission, now: float) -> list[Output]:
+    def _send_discover(self, sent: Transmission) -> list[Output]:
         message = DhcpMessage(
             message_type=MessageType.DISCOVER,
             xid=sent.xid,
-            secs=_secs(sent, now),
+            secs=sent.secs,
             flags=self._flags,
             chaddr=self._mac,
             options=self._asking(MessageType.DISCOVER),
@@ -304,7 +306,6 @@ class DhcpClient:
     def _send_request(
         self,
         sent: Transmission,
-        now: float,
         *,
         requested: str | None = None,
         server: str | None = None,
@@ -322,7 +323,7 @@ class DhcpClient:
         message = DhcpMessage(
             message_type=MessageType.REQUEST,
             xid=sent.xid,
-            secs=_secs(sent, now),
+            secs=sent.secs,
             flags=self._flags if lease is None else 0,
             ciaddr=ciaddr,
             chaddr=self._mac,
@@ -391,11 +392,15 @@ class DhcpClient:
         if offer.yiaddr == UNSPECIFIED:
             return [_ignored(offer, server, "OFFER without an address")]
         request = Transmission(
-            xid=sent.xid, started_at=now, attempt=1, retransmit_at=now + self._delay(1)
+            xid=sent.xid,
+            started_at=now,
+            attempt=1,
+            retransmit_at=now + self._delay(1),
+            secs=sent.secs,
         )
         out: list[Output] = [_exchange("dhcp_discover", sent, now)]
         out += self._enter(Requesting(sent=request, address=offer.yiaddr, server=server))
-        return out + self._send_request(request, now, requested=offer.yiaddr, server=server)
+        return out + self._send_request(request, requested=offer.yiaddr, server=server)
 
     def _acknowledged(
         self, state: Requesting | Rebooting, ack: DhcpMessage, server: str, now: float
@@ -479,11 +484,11 @@ class DhcpClient:
             case Init(discover_at=at) if now >= at:
                 return self._discover(now)
             case Selecting(sent=sent) if now >= sent.retransmit_at:
-                again = self._again(sent, now)
+                again = self._again(sent, now, _secs(sent, now))
                 if again is None:
                     return self._no_offer(sent, now)
                 self.state = Selecting(sent=again)
-                return self._send_discover(again, now)
+                return self._send_discover(again)
             case Requesting(sent=sent, lease=None) if now >= sent.retransmit_at:
                 return self._repeat_request(self.state, now)
             case Rebooting(sent=sent, lease=None) if now >= sent.retransmit_at:
@@ -501,7 +506,8 @@ class DhcpClient:
                 return []
 
     def _repeat_request(self, state: Requesting, now: float) -> list[Output]:
-        again = self._again(state.sent, now)
+        # RFC 2131 section 3.1 step 3: the secs of the DISCOVER, so that relays treat it alike.
+        again = self._again(state.sent, now, state.sent.secs)
         if again is None:
             out: list[Output] = [
                 log.DHCP_NO_ANSWER("REQUEST", state.sent.attempt),
@@ -509,10 +515,10 @@ class DhcpClient:
             ]
             return out + self._discover(now)
         self.state = msgspec.structs.replace(state, sent=again)
-        return self._send_request(again, now, requested=state.address, server=state.server)
+        return self._send_request(again, requested=state.address, server=state.server)
 
     def _repeat_reboot(self, state: Rebooting, now: float) -> list[Output]:
-        again = self._again(state.sent, now)
+        again = self._again(state.sent, now, _secs(state.sent, now))
         if again is None or again.attempt > self._config.reboot_attempts:
             out: list[Output] = [
                 log.DHCP_NO_ANSWER("REQUEST", state.sent.attempt),
@@ -520,20 +526,20 @@ class DhcpClient:
             ]
             return out + self._discover(now)
         self.state = msgspec.structs.replace(state, sent=again)
-        return self._send_request(again, now, requested=state.address)
+        return self._send_request(again, requested=state.address)
 
     def _renew(self, lease: Lease, now: float) -> list[Output]:
         sent = self._extension(None, now, lease.t2_at)
         destination = lease.server if self._config.direct_renewal else BROADCAST
         return self._enter(Renewing(lease=lease, sent=sent)) + self._send_request(
-            sent, now, lease=lease, destination=destination
+            sent, lease=lease, destination=destination
         )
 
     def _rebind(self, state: Renewing, now: float) -> list[Output]:
         out: list[Output] = [_exchange("dhcp_request", state.sent, None)]
         sent = self._extension(None, now, state.lease.expires_at)
         out += self._enter(Rebinding(lease=state.lease, sent=sent))
-        return out + self._send_request(sent, now, lease=state.lease)
+        return out + self._send_request(sent, lease=state.lease)
 
     def _repeat_extension(self, state: Renewing | Rebinding, now: float) -> list[Output]:
         renewing = isinstance(state, Renewing)
@@ -542,7 +548,7 @@ class DhcpClient:
         self.state = msgspec.structs.replace(state, sent=sent)
         direct = renewing and self._config.direct_renewal
         return self._send_request(
-            sent, now, lease=state.lease, destination=state.lease.server if direct else BROADCAST
+            sent, lease=state.lease, destination=state.lease.server if direct else BROADCAST
         )
 
     def _extension(self, sent: Transmission | None, now: float, end_at: float) -> Transmission:
@@ -553,6 +559,7 @@ class DhcpClient:
             started_at=now if sent is None else sent.started_at,
             attempt=1 if sent is None else sent.attempt + 1,
             retransmit_at=now + interval,
+            secs=0 if sent is None else _secs(sent, now),
         )
 
     # --- AutoIP ---
