@@ -1,0 +1,615 @@
+from __future__ import annotations
+
+import random
+import uuid as standard
+
+import pytest
+from playing import Dice, containing, like, matching, play
+
+from phonesim.config.device_profile import SignInConfig
+from phonesim.device import device_log as log
+from phonesim.device.actions import MakeCertificateRequest, SendHttp
+from phonesim.device.events import (
+    CertificateIssued,
+    CertificateRequestMade,
+    ExchangeEnded,
+    HttpFailed,
+    HttpResponseReceived,
+    LookupAnswered,
+    LookupRequested,
+    SignInFailed,
+    SignInWanted,
+    StageEnded,
+    StageEntered,
+    TimerExpired,
+    WebServicesAddress,
+)
+from phonesim.device.outcome import ConnectFailure, FailureReason, Stage
+from phonesim.device.sign_in import SignIn
+from phonesim.wire.dns import DnsRecord
+from phonesim.wire.endpoint import epid_for, sip_instance
+from phonesim.wire.soap import (
+    GetAndPublishCert,
+    GetAndPublishCertResponse,
+    GetRootCertChains,
+    GetRootCertChainsResponse,
+    HttpRequest,
+    HttpResponse,
+    KeyProof,
+    RequestSecurityToken,
+    RequestSecurityTokenResponse,
+    SoapFault,
+    proof_key,
+)
+
+MAC = bytes.fromhex("0004F2000001")
+ME, WEB, WEB2 = "10.0.0.50", "10.0.0.20", "10.0.0.21"
+HOST, PATH = "webpool.contoso.com", "/CertProv/CertProvisioningService.svc"
+TICKET_PATH = "/WebTicket/WebTicketService.svc/Pin"
+NUMBER, PIN = "+14255550001", "8000014"
+SIP_URI = "sip:user00001@contoso.com"
+CHAIN, CSR, CERTIFICATE = b"the chain", b"a request", b"a certificate"
+EPOCH = 1.7e9
+TIMER = TimerExpired()
+LOOKUP = LookupRequested(lookup_id="sign_in:web", qname=HOST, qtype="A")
+
+
+def services(scheme="https", port=443):
+    return WebServicesAddress(scheme=scheme, host=HOST, port=port, path=PATH, source="dhcp:x")
+
+
+def sign_in(**config):
+    return SignIn(SignInConfig(**config), MAC, NUMBER, PIN, Dice(), lambda now: EPOCH + now)
+
+
+def wanted(**address):
+    return SignInWanted(web_services=services(**address), source=ME)
+
+
+def found(*addresses, rcode="NOERROR"):
+    return LookupAnswered(
+        lookup_id=LOOKUP.lookup_id,
+        qname=HOST,
+        qtype="A",
+        rcode=rcode,
+        records=tuple(DnsRecord(HOST, "A", 60, address) for address in addresses),
+    )
+
+
+def uuid(number):
+    """The nth UUID that the dice give."""
+    return f"00000000-0000-4000-8000-{number:012x}"
+
+
+def posts(number, message, *, address=WEB, path=PATH, scheme="https", port=443, at=0.0):
+    return SendHttp(
+        exchange_id=number,
+        request=HttpRequest(scheme=scheme, host=HOST, port=port, path=path, message=message),
+        source=ME,
+        address=address,
+        trust=None if scheme == "http" else CHAIN,
+        clock=EPOCH + at,
+        timeout=30,
+    )
+
+
+def asks_chain(number=1, *, address=WEB, at=0.0, port=80):
+    return posts(number, GetRootCertChains(), address=address, at=at, scheme="http", port=port)
+
+
+TOKEN_REQUEST = RequestSecurityToken(
+    context=uuid(1),
+    applies_to=services().url,
+    username=NUMBER,
+    password=PIN,
+    entropy=bytes(range(32)),
+)
+
+
+def asks_ticket(number=2, *, at=0.0):
+    return posts(number, TOKEN_REQUEST, path=TICKET_PATH, at=at)
+
+
+def ticket(**fields):
+    fields = {
+        "context": uuid(1),
+        "assertion_id": "SamlSecurityToken-1",
+        "assertion": b"<saml/>",
+        "created": 1_700_000_000,
+        "expires": 1_700_028_800,
+        "entropy": b"s" * 32,
+        "sip_uri": SIP_URI,
+    } | fields
+    return RequestSecurityTokenResponse(**fields)
+
+
+class ProvedWith:
+    """Equal to a proof that was made with this key."""
+
+    def __init__(self, key):
+        self.key = key
+
+    def __eq__(self, other):
+        return isinstance(other, KeyProof) and other.verify(self.key)
+
+    __hash__ = None
+
+
+CERTIFICATE_REQUEST = GetAndPublishCert(
+    to=services().url,
+    message_id=uuid(2),
+    device_id=sip_instance(epid_for(MAC, SIP_URI)),
+    entity="user00001@contoso.com",
+    csr=CSR,
+    request_id=uuid(3),
+    assertion_id="SamlSecurityToken-1",
+    assertion=b"<saml/>",
+    created=1_700_000_000,
+    expires=1_700_028_800,
+    proof=ProvedWith(proof_key(bytes(range(32)), b"s" * 32)),
+)
+
+
+def answer(number, message=None, status=200, retry_after=None):
+    response = HttpResponse(status=status, message=message, retry_after=retry_after)
+    return HttpResponseReceived(exchange_id=number, response=response)
+
+
+def failure(number, kind, detail="it broke"):
+    return HttpFailed(exchange_id=number, failure=kind, detail=detail)
+
+
+def chain_answer(number=1):
+    return answer(number, GetRootCertChainsResponse(chain=CHAIN))
+
+
+def certificate_answer(number=3, certificate=CERTIFICATE):
+    response = GetAndPublishCertResponse(
+        certificate=certificate, device_id="x", entity="user00001@contoso.com"
+    )
+    return answer(number, response)
+
+
+def made():
+    return CertificateRequestMade(subject="user00001@contoso.com", csr=CSR)
+
+
+def ended(sent=1, seconds=0.0):
+    return ExchangeEnded(kind="http", sent=sent, seconds=seconds)
+
+
+def failed(stage, reason, detail=None):
+    fields = {} if detail is None else {"detail": detail}
+    return like(SignInFailed, stage=stage, reason=reason, **fields)
+
+
+def at_stage(stage, **config):
+    """A sign-in that waits for the answer to its exchange at that stage, and the exchange's id."""
+    machine = sign_in(**config)
+    machine.handle(wanted(), 0.0)
+    machine.handle(found(WEB, WEB2), 0.0)
+    if stage is Stage.CHAIN:
+        return machine, 1
+    machine.handle(chain_answer(), 0.0)
+    if stage is Stage.TICKET:
+        return machine, 2
+    machine.handle(answer(2, ticket()), 0.0)
+    machine.handle(made(), 0.0)
+    return machine, 3
+
+
+STAGES = [Stage.CHAIN, Stage.TICKET, Stage.CERTIFICATE]
+
+
+def test_chain_ticket_and_certificate_follow_each_other():
+    play(
+        sign_in(),
+        [
+            (0.0, wanted(), [StageEntered(stage=Stage.CHAIN), LOOKUP]),
+            (
+                1.0,
+                found(WEB),
+                [
+                    log.HTTP_SENT("GetRootCertChains", f"http://{HOST}:80{PATH}", WEB, 1),
+                    asks_chain(at=1.0),
+                ],
+            ),
+            (
+                2.0,
+                chain_answer(),
+                [
+                    log.CHAIN_RECEIVED(len(CHAIN)),
+                    ended(1, 1.0),
+                    StageEnded(stage=Stage.CHAIN),
+                    StageEntered(stage=Stage.TICKET),
+                    asks_ticket(at=2.0),
+                ],
+            ),
+            (
+                3.0,
+                answer(2, ticket()),
+                [
+                    log.TICKET_RECEIVED(SIP_URI, "SamlSecurityToken-1", 28800),
+                    ended(1, 1.0),
+                    StageEnded(stage=Stage.TICKET),
+                    StageEntered(stage=Stage.CERTIFICATE),
+                    MakeCertificateRequest(subject="user00001@contoso.com"),
+                ],
+            ),
+            (4.0, made(), [posts(3, CERTIFICATE_REQUEST, at=4.0)]),
+            (
+                5.0,
+                certificate_answer(),
+                [
+                    log.CERTIFICATE_RECEIVED(SIP_URI, len(CERTIFICATE)),
+                    ended(1, 1.0),
+                    StageEnded(stage=Stage.CERTIFICATE),
+                    CertificateIssued(sip_uri=SIP_URI, certificate=CERTIFICATE, chain=CHAIN),
+                ],
+            ),
+            (5.0, None, []),
+        ],
+    )
+
+
+def test_the_chain_is_fetched_over_http_whatever_port_the_url_has():
+    play(
+        sign_in(chain_port=8080),
+        [
+            (0.0, wanted(port=4443), [StageEntered(stage=Stage.CHAIN), LOOKUP]),
+            (0.0, found(WEB), [asks_chain(port=8080)]),
+        ],
+    )
+
+
+@pytest.mark.parametrize("rcode", ["NXDOMAIN", "NOERROR", "TIMEOUT"])
+def test_a_web_server_without_address_ends_the_sign_in(rcode):
+    play(
+        sign_in(),
+        [
+            (0.0, wanted(), [StageEntered(stage=Stage.CHAIN), LOOKUP]),
+            (
+                0.0,
+                found(rcode=rcode),
+                [
+                    failed(
+                        Stage.CHAIN,
+                        FailureReason.WEB_SERVER_NAME_UNRESOLVED,
+                        containing(HOST, rcode),
+                    )
+                ],
+            ),
+        ],
+    )
+
+
+# --- no answer ---
+
+CONNECT_REASONS = {
+    ConnectFailure.REFUSED: FailureReason.WEB_SERVICES_REFUSED,
+    ConnectFailure.UNREACHABLE: FailureReason.WEB_SERVICES_REFUSED,
+    ConnectFailure.CLOSED: FailureReason.WEB_SERVICES_REFUSED,
+    ConnectFailure.TIMEOUT: FailureReason.WEB_SERVICES_TIMEOUT,
+    ConnectFailure.CERTIFICATE_EXPIRED: FailureReason.CERTIFICATE_EXPIRED,
+    ConnectFailure.CERTIFICATE_NOT_YET_VALID: FailureReason.CERTIFICATE_NOT_YET_VALID,
+    ConnectFailure.CERTIFICATE_WILDCARD: FailureReason.CERTIFICATE_WILDCARD,
+    ConnectFailure.CERTIFICATE_NAME_MISMATCH: FailureReason.CERTIFICATE_NAME_MISMATCH,
+    ConnectFailure.CERTIFICATE_UNTRUSTED: FailureReason.CERTIFICATE_UNTRUSTED,
+    ConnectFailure.TLS_FAILED: FailureReason.TLS_FAILED,
+    ConnectFailure.MALFORMED: FailureReason.MALFORMED_ANSWER,
+}
+TRANSIENT = {
+    ConnectFailure.REFUSED,
+    ConnectFailure.UNREACHABLE,
+    ConnectFailure.CLOSED,
+    ConnectFailure.TIMEOUT,
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("kind", ConnectFailure)
+def test_every_way_to_have_no_answer_has_its_reason(stage, kind):
+    machine, number = at_stage(stage, attempts=1)
+    play(
+        machine,
+        [
+            (
+                1.0,
+                failure(number, kind),
+                [
+                    matching(log.HTTP_FAILED, failure=kind, detail="it broke"),
+                    ended(1, None),
+                    failed(stage, CONNECT_REASONS[kind], containing("it broke")),
+                ],
+            ),
+            (1.0, None, []),
+        ],
+    )
+
+
+@pytest.mark.parametrize("kind", sorted(TRANSIENT))
+def test_what_may_pass_is_tried_again_at_the_next_address(kind):
+    machine, _ = at_stage(Stage.CHAIN, attempts=3)
+    play(
+        machine,
+        [
+            (1.0, failure(1, kind), [matching(log.HTTP_FAILED)]),
+            (1.0, None, [(6.0, "repeat the request")]),
+            (5.9, TIMER, []),
+            (6.0, TIMER, [matching(log.HTTP_SENT, attempt=2), asks_chain(2, address=WEB2, at=6.0)]),
+            (7.0, failure(2, kind), []),
+            (12.0, TIMER, [asks_chain(3, address=WEB, at=12.0)]),
+            (13.0, failure(3, kind), [ended(3, None), failed(Stage.CHAIN, CONNECT_REASONS[kind])]),
+        ],
+    )
+
+
+@pytest.mark.parametrize("kind", sorted(set(ConnectFailure) - TRANSIENT))
+def test_what_will_not_pass_is_not_tried_again(kind):
+    machine, _ = at_stage(Stage.CHAIN, attempts=3)
+    play(
+        machine,
+        [(1.0, failure(1, kind), [ended(1, None), failed(Stage.CHAIN, CONNECT_REASONS[kind])])],
+    )
+
+
+def test_a_request_that_is_repeated_is_the_same_request():
+    machine, _ = at_stage(Stage.TICKET)
+    machine.handle(failure(2, ConnectFailure.CLOSED), 0.0)
+    (sent,) = [item for item in machine.handle(TIMER, 5.0) if isinstance(item, SendHttp)]
+    assert sent.request.message == TOKEN_REQUEST
+
+
+# --- answers that are none ---
+
+
+@pytest.mark.parametrize("status", [503, 408])
+@pytest.mark.parametrize(
+    ("retry_after", "pause"),
+    [(None, 5.0), (0, 5.0), (3, 5.0), (30, 30.0), (10**400, 3600.0), (-9, 5.0)],
+)
+def test_a_busy_server_is_asked_again_when_it_says(status, retry_after, pause):
+    machine, _ = at_stage(Stage.CHAIN)
+    play(
+        machine,
+        [
+            (1.0, answer(1, None, status, retry_after), [matching(log.HTTP_ANSWER, status=status)]),
+            (1.0, None, [(1.0 + pause, "repeat the request")]),
+            (1.0 + pause, TIMER, [like(SendHttp, exchange_id=2)]),
+            (
+                2.0 + pause,
+                chain_answer(2),
+                [
+                    ended(2, 2.0 + pause),
+                    StageEnded(stage=Stage.CHAIN),
+                    StageEntered(stage=Stage.TICKET),
+                    like(SendHttp),
+                ],
+            ),
+        ],
+    )
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (301, FailureReason.WEB_SERVICES_FAULT),
+        (400, FailureReason.WEB_SERVICES_FAULT),
+        (401, FailureReason.WEB_SERVICES_FAULT),
+        (403, FailureReason.WEB_SERVICES_FAULT),
+        (404, FailureReason.WEB_SERVICES_NOT_FOUND),
+        (408, FailureReason.WEB_SERVICES_FAULT),
+        (500, FailureReason.WEB_SERVICES_UNAVAILABLE),
+        (502, FailureReason.WEB_SERVICES_UNAVAILABLE),
+        (503, FailureReason.WEB_SERVICES_UNAVAILABLE),
+        (200, FailureReason.MALFORMED_ANSWER),
+    ],
+)
+def test_every_status_without_a_soap_answer_has_its_reason(stage, status, reason):
+    machine, number = at_stage(stage, attempts=1)
+    play(machine, [(1.0, answer(number, None, status), [ended(1, 1.0), failed(stage, reason)])])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_answer_to_another_operation_is_malformed(stage):
+    machine, number = at_stage(stage)
+    others = {
+        Stage.CHAIN: ticket(),
+        Stage.TICKET: GetRootCertChainsResponse(chain=CHAIN),
+        Stage.CERTIFICATE: ticket(),
+    }
+    play(
+        machine,
+        [
+            (
+                1.0,
+                answer(number, others[stage]),
+                [ended(1, 1.0), failed(stage, FailureReason.MALFORMED_ANSWER)],
+            )
+        ],
+    )
+
+
+@pytest.mark.parametrize(
+    ("stage", "reason"),
+    [
+        (Stage.CHAIN, FailureReason.CHAIN_UNUSABLE),
+        (Stage.TICKET, FailureReason.WEB_SERVICES_FAULT),
+        (Stage.CERTIFICATE, FailureReason.CERTIFICATE_NOT_ISSUED),
+    ],
+)
+def test_a_fault_has_the_reason_of_its_stage(stage, reason):
+    machine, number = at_stage(stage)
+    fault = SoapFault(code="RequestFailed", reason="no", error_id=28000, error_reason="not today")
+    play(
+        machine,
+        [
+            (
+                1.0,
+                answer(number, fault, 500),
+                [
+                    matching(log.HTTP_ANSWER, status=500, detail="fault RequestFailed: no"),
+                    log.TICKET_REFUSED("RequestFailed", 28000, "not today"),
+                    ended(1, 1.0),
+                    failed(stage, reason, containing("not today")),
+                ],
+            )
+        ],
+    )
+
+
+@pytest.mark.parametrize(
+    ("pin_failure", "reason"),
+    [
+        ("IncorrectPin", FailureReason.PIN_INCORRECT),
+        ("Unauthorized", FailureReason.PIN_INCORRECT),
+        ("UserPinAccountLocked", FailureReason.PIN_LOCKED),
+        ("UserPinAccountDisabled", FailureReason.USER_DISABLED),
+        ("PinExpired", FailureReason.PIN_EXPIRED),
+        ("PinNotSet", FailureReason.PIN_NOT_SET),
+        ("PinNotEnabledForUser", FailureReason.PIN_NOT_ENABLED),
+        ("PinNotUnique", FailureReason.PIN_NOT_UNIQUE),
+        ("NonUniqueUser", FailureReason.PIN_NOT_UNIQUE),
+        ("UserDoesNotExist", FailureReason.USER_UNKNOWN),
+        ("SomethingNew", FailureReason.WEB_SERVICES_FAULT),
+    ],
+)
+def test_every_pin_failure_has_its_reason(pin_failure, reason):
+    machine, number = at_stage(Stage.TICKET)
+    fault = SoapFault(code="FailedAuthentication", reason="refused", pin_failure=pin_failure)
+    play(
+        machine,
+        [
+            (
+                1.0,
+                answer(number, fault, 500),
+                [
+                    matching(log.TICKET_REFUSED, reason=pin_failure),
+                    ended(1, 1.0),
+                    failed(Stage.TICKET, reason),
+                ],
+            )
+        ],
+    )
+
+
+def test_an_empty_chain_is_of_no_use():
+    machine, _ = at_stage(Stage.CHAIN)
+    empty = GetRootCertChainsResponse(chain=b"")
+    play(
+        machine,
+        [
+            (
+                1.0,
+                answer(1, empty),
+                [ended(1, 1.0), failed(Stage.CHAIN, FailureReason.CHAIN_UNUSABLE)],
+            )
+        ],
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"context": uuid(9)},
+        {"sip_uri": None},
+        {"sip_uri": ""},
+        {"sip_uri": "sip:"},
+        {"sip_uri": "sip:@contoso.com"},
+        {"sip_uri": "sip:user@"},
+        {"sip_uri": "tel:+14255550001"},
+        {"sip_uri": "sip:a@contoso.com\r\nX-Evil: yes"},
+        {"sip_uri": "sip:a b@contoso.com"},
+        {"sip_uri": "sip:a@contoso.com>"},
+    ],
+    ids=str,
+)
+def test_a_ticket_for_another_request_or_for_no_user_is_malformed(fields):
+    machine, _ = at_stage(Stage.TICKET)
+    play(
+        machine,
+        [
+            (
+                1.0,
+                answer(2, ticket(**fields)),
+                [ended(1, 1.0), failed(Stage.TICKET, FailureReason.MALFORMED_ANSWER)],
+            )
+        ],
+    )
+
+
+# --- late ---
+
+
+def test_answers_to_no_open_request_are_dropped_with_a_record():
+    machine, _ = at_stage(Stage.TICKET)
+    machine.handle(failure(2, ConnectFailure.TIMEOUT), 0.0)
+    machine.handle(TIMER, 5.0)
+    play(
+        machine,
+        [
+            (5.1, answer(2, ticket()), [matching(log.HTTP_IGNORED, detail=containing("200"))]),
+            (5.1, failure(2, ConnectFailure.CLOSED), [matching(log.HTTP_IGNORED)]),
+            (
+                5.2,
+                answer(3, ticket()),
+                [
+                    ended(2, 5.2),
+                    StageEnded(stage=Stage.TICKET),
+                    StageEntered(stage=Stage.CERTIFICATE),
+                    like(MakeCertificateRequest),
+                ],
+            ),
+        ],
+    )
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_what_is_abandoned_is_over(stage):
+    machine, number = at_stage(stage)
+    machine.abandon()
+    play(
+        machine,
+        [
+            (1.0, None, []),
+            (1.0, answer(number, None, 404), [matching(log.HTTP_IGNORED)]),
+            (1.0, failure(number, ConnectFailure.TIMEOUT), [matching(log.HTTP_IGNORED)]),
+            (1.0, found(WEB), []),
+            (1.0, made(), []),
+            (9.0, TIMER, []),
+        ],
+    )
+
+
+def test_a_certificate_request_for_someone_else_is_dropped():
+    machine = sign_in()
+    machine.handle(wanted(), 0.0)
+    machine.handle(found(WEB), 0.0)
+    machine.handle(chain_answer(), 0.0)
+    machine.handle(answer(2, ticket()), 0.0)
+    other = CertificateRequestMade(subject="other@contoso.com", csr=CSR)
+    play(machine, [(0.0, other, []), (0.0, made(), [like(SendHttp)])])
+
+
+def test_signing_in_again_begins_with_the_chain():
+    machine, _ = at_stage(Stage.CERTIFICATE)
+    machine.handle(certificate_answer(), 0.0)
+    play(
+        machine,
+        [
+            (9.0, wanted(), [StageEntered(stage=Stage.CHAIN), LOOKUP]),
+            (9.0, found(WEB), [asks_chain(4, at=9.0)]),
+        ],
+    )
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_ids_of_requests_are_random_uuids(seed):
+    machine = SignIn(SignInConfig(), MAC, NUMBER, PIN, random.Random(seed), lambda now: now)
+    machine.handle(wanted(), 0.0)
+    machine.handle(found(WEB), 0.0)
+    outputs = machine.handle(chain_answer(), 0.0)
+    (sent,) = [item for item in outputs if isinstance(item, SendHttp)]
+    context = standard.UUID(sent.request.message.context)
+    assert (context.version, context.variant) == (4, standard.RFC_4122)
