@@ -18,6 +18,12 @@ SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"]
 _left_out = pytest.StashKey[dict[str, int]]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden", action="store_true", help="write the golden logs anew; then read them"
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     os.environ["PATH"] = SEARCH_PATH
     config.stash[_left_out] = {}

@@ -9,7 +9,8 @@ one event become one `WriteLog`, stamped with the clock that the phone believes.
 Where a boot can fail, and what follows:
 
     ip           no-lease                 AutoIP; goes on when a server answers later
-    time         clock-not-set            the boot goes on with a wrong clock
+    time         clock-not-set            the boot goes on with a wrong clock, and asks again
+                                          when it begins again
     discovery    web-services-not-located again after the profile's retry delay
     chain..certificate                    again after the delay, or never: a wrong PIN
                                           needs a person
@@ -133,6 +134,7 @@ class Phone:
         self._identity: CertificateIssued | None = None
         self._stage: Stage | None = None
         self._stage_began_at = 0.0
+        self._has_time = False
         self._is_signed_in = False
         self._is_shutting_down = False
         self._retry_at: float | None = None
@@ -260,7 +262,10 @@ class Phone:
     def _timer_expired(self, event: TimerExpired, now: float, out: list[Output]) -> None:
         if self._retry_at is not None and now >= self._retry_at:
             self._retry_at = None
-            self._after_time(now, out)
+            if self._has_time:
+                self._after_time(now, out)
+            else:
+                self._ask_time(now, out)
         for machine in [m for m, (at, _) in self._deadlines.items() if at <= now]:
             self._run(machine, event, now, out)
 
@@ -364,11 +369,16 @@ class Phone:
         if self._stage is not Stage.IP:
             self._enter(Stage.IP, now, out)
         self._end(StageEnded(stage=Stage.IP), now, out)
+        self._ask_time(now, out)
+
+    def _ask_time(self, now: float, out: list[Output]) -> None:
+        assert self._lease is not None
         self._enter(Stage.TIME, now, out)
-        self._run(self._clock, TimeWanted(lease=lease), now, out)
+        self._run(self._clock, TimeWanted(lease=self._lease), now, out)
 
     def _clock_set(self, event: ClockSet, now: float, out: list[Output]) -> None:
-        reason = FailureReason.CLOCK_NOT_SET if event.offset is None else None
+        self._has_time = event.offset is not None
+        reason = None if self._has_time else FailureReason.CLOCK_NOT_SET
         self._end(StageEnded(stage=Stage.TIME, reason=reason), now, out)
         self._after_time(now, out)
 

@@ -8,6 +8,7 @@ by process id; the namespaces take the interfaces with them.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -36,6 +37,7 @@ OPTION_120 = b"\0" + b"".join(
     for label in (*name.split("."), "")
 )
 _READY_SECONDS = 20.0
+_OUTPUT_LIMIT = 32 << 20
 
 
 class Lab:
@@ -64,13 +66,7 @@ class Lab:
 
     def __exit__(self, *_: object) -> None:
         for _name, process in reversed(self._processes):
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-                try:
-                    process.wait(5)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+            _end(process)
         for file in self._files:
             file.close()
         for name in (self.phones, self.servers):
@@ -83,11 +79,15 @@ class Lab:
         output = (self.folder / f"{name}.out").open("wb")
         self._files.append(output)
         process = subprocess.Popen(
-            ["ip", "netns", "exec", self.servers, *command],
+            [
+                *("prlimit", f"--fsize={_OUTPUT_LIMIT}"),
+                *("ip", "netns", "exec", self.servers, *command),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=self.folder,
+            start_new_session=True,
         )
         self._processes.append((name, process))
         give_up_at = time.monotonic() + _READY_SECONDS
@@ -153,6 +153,18 @@ def missing_programs(*names: str) -> list[str]:
     """Those of the named programs that are not installed."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     return [name for name in names if shutil.which(name, path=path) is None]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a server and all its children: some leave theirs behind, and those never stop."""
+    group = process.pid  # it leads a session of its own
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(5)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+    process.wait()
 
 
 def _ip(*arguments: str) -> None:

@@ -12,8 +12,6 @@ from real_servers import (
     start_mock_site,
 )
 
-pytestmark = pytest.mark.interop
-
 Users = tuple[str, str]
 
 
@@ -25,6 +23,7 @@ def macs_of_leases(output: str) -> set[str]:
     }
 
 
+@pytest.mark.interop("kea-dhcp4", "named")
 def test_a_fleet_boots_against_kea_and_bind(lab: Lab, users: Users) -> None:
     start_kea(lab)
     start_bind(lab)
@@ -52,6 +51,7 @@ def test_a_fleet_boots_against_kea_and_bind(lab: Lab, users: Users) -> None:
     assert lab.addresses() == []
 
 
+@pytest.mark.interop("dnsmasq")
 def test_a_fleet_boots_against_dnsmasq(lab: Lab, users: Users) -> None:
     start_dnsmasq(lab, serves_dns=True)
     start_mock_site(lab)
@@ -67,7 +67,8 @@ def test_a_fleet_boots_against_dnsmasq(lab: Lab, users: Users) -> None:
     assert lab.addresses() == []
 
 
-def test_without_option_43_the_phones_ask_bind(lab: Lab, users: Users) -> None:
+@pytest.mark.interop("dnsmasq")
+def test_without_option_43_the_phones_ask_dns(lab: Lab, users: Users) -> None:
     # The web services are at webpool only: the URL that is made from the Registrar's DNS
     # name leads to a host without them, as on a site that never had option 43.
     start_dnsmasq(lab, serves_dns=True, has_option_43=False)
@@ -83,6 +84,7 @@ def test_without_option_43_the_phones_ask_bind(lab: Lab, users: Users) -> None:
         assert 'Display "Unable to locate Lync Certificate Web service"' in log
 
 
+@pytest.mark.interop("dnsmasq", "kamailio")
 def test_phones_register_at_kamailio_with_digest_over_tls(lab: Lab, users: Users) -> None:
     start_dnsmasq(lab, serves_dns=True)
     start_mock_site(lab, registrars=False)
@@ -103,6 +105,7 @@ def test_phones_register_at_kamailio_with_digest_over_tls(lab: Lab, users: Users
         assert "s3cret" not in log
 
 
+@pytest.mark.interop("dnsmasq", "kamailio")
 def test_kamailio_refuses_a_wrong_password(lab: Lab, users: Users) -> None:
     start_dnsmasq(lab, serves_dns=True)
     start_mock_site(lab, registrars=False)

@@ -1,0 +1,211 @@
+"""Fleets in virtual time: the worlds' contract, the faults, and that a seed repeats a run."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import RunFleet
+
+from phonesim.config.fleet_profile import Links
+from phonesim.device.phone import Phone
+
+# What each shipped fault leads to: None is signed in, else stage and reason of the failure.
+OUTCOMES: dict[tuple[str, ...], str | None] = {
+    (): None,
+    ("no-option-43",): None,
+    ("no-option-120",): None,
+    ("no-sign-in-options",): None,
+    ("no-srv-records",): None,
+    ("no-registrar-records",): None,
+    ("wrong-class-answered",): None,
+    ("option-43-malformed",): None,
+    ("option-43-cut",): None,
+    ("option-43-numeric-port",): None,
+    ("option-120-malformed",): None,
+    ("option-120-raw-text",): None,
+    ("dhcp-slow",): None,
+    ("dhcp-every-other",): None,
+    ("inform-silent",): None,
+    ("first-registrar-down",): None,
+    ("address-conflict",): None,
+    ("dhcp-silent",): "ip:no-lease",
+    ("rogue-dhcp-server",): "chain:web-server-name-unresolved",
+    ("dns-silent",): "chain:web-server-name-unresolved",
+    ("dns-nxdomain",): "chain:web-server-name-unresolved",
+    ("dns-servfail",): "chain:web-server-name-unresolved",
+    ("no-option-43", "no-registrar-records"): "discovery:web-services-not-located",
+    ("no-option-43", "dns-wrong-target"): "chain:web-server-name-unresolved",
+    ("no-option-120", "no-registrar-records"): "register:registrar-not-located",
+    ("web-404",): "chain:web-services-not-found",
+    ("web-503",): "chain:web-services-unavailable",
+    ("web-refused",): "chain:web-services-refused",
+    ("web-certificate-expired",): "ticket:certificate-expired",
+    ("web-certificate-not-yet-valid",): "ticket:certificate-not-yet-valid",
+    ("web-certificate-wildcard",): "ticket:certificate-wildcard",
+    ("web-certificate-wrong-name",): "ticket:certificate-name-mismatch",
+    ("web-certificate-untrusted",): "ticket:certificate-untrusted",
+    ("ntp-silent",): "ticket:certificate-not-yet-valid",
+    ("pin-wrong",): "ticket:pin-incorrect",
+    ("pin-locked",): "ticket:pin-locked",
+    ("pin-expired",): "ticket:pin-expired",
+    ("pin-not-set",): "ticket:pin-not-set",
+    ("pin-not-enabled",): "ticket:pin-not-enabled",
+    ("registrars-down",): "register:registrar-refused",
+    ("registrar-forbids",): "register:registration-forbidden",
+}
+
+
+@pytest.mark.parametrize("faults", OUTCOMES, ids="+".join)
+def test_a_fault_leads_to_its_outcome(run_fleet: RunFleet, faults: tuple[str, ...]) -> None:
+    run = run_fleet(3, *faults)
+
+    expected = OUTCOMES[faults]
+    if expected is None:
+        assert (run.failures, len(run.signed_in)) == ({}, 3)
+    else:
+        assert set(run.failures.values()) == {expected}
+        assert len(run.failures) == 3
+    # Each log tells the end of its own story.
+    told = "Signed in as" if expected is None else f"{expected.split(':')[1]}: "
+    assert all(told in disk.log for disk in run.disks.values())
+
+
+def test_two_runs_of_one_seed_are_identical(run_fleet: RunFleet) -> None:
+    links = Links(loss=0.05)
+
+    first, second = (run_fleet(30, links=links, boots=2) for _ in range(2))
+
+    assert first.observed == second.observed
+    assert {name: disk.log for name, disk in first.disks.items()} == {
+        name: disk.log for name, disk in second.disks.items()
+    }
+    assert first.reports == second.reports
+
+
+def test_another_seed_is_another_run(run_fleet: RunFleet) -> None:
+    assert run_fleet(2, seed=1).observed != run_fleet(2, seed=2).observed
+
+
+def test_phones_get_through_a_network_that_loses_a_fifth(run_fleet: RunFleet) -> None:
+    run = run_fleet(40, links=Links(loss=0.2), duration=3600)
+
+    assert len(run.signed_in) == 40
+
+
+def test_every_phone_ends_powered_off_without_lease_or_binding(run_fleet: RunFleet) -> None:
+    run = run_fleet(10)
+
+    assert run.powered_off == set(run.disks)
+    for disk in run.disks.values():
+        assert "expires 0 auth" in disk.log
+        assert "DHCP RELEASE" in disk.log
+    assert run.site is not None
+    # All leases were given back: as many phones again find the pool as the first did.
+    assert [text for _, text in run.reports] == []
+
+
+def test_keep_leases_cuts_the_power(run_fleet: RunFleet) -> None:
+    run = run_fleet(3, keep_leases=True)
+
+    assert run.powered_off == set()
+    assert not any("RELEASE" in disk.log for disk in run.disks.values())
+
+
+def test_the_second_boot_lives_on_cache_and_lease(run_fleet: RunFleet) -> None:
+    run = run_fleet(4, boots=2)
+
+    assert set(run.boots.values()) == {2}
+    for disk in run.disks.values():
+        first, second = disk.log.split("Power applied")[1:]
+        assert "DHCP DISCOVER" in first
+        assert "DHCP INFORM" in first
+        assert "INIT-REBOOT -> REBOOTING" in second
+        assert "kept as in-use" in second
+        assert "Stage discovery ended skipped" in second
+        assert "DHCP DISCOVER" not in second
+        assert "INFORM" not in second
+        assert "DNS query SRV" not in second
+
+
+def test_a_corrupt_cache_is_reported_and_treated_as_empty(run_fleet: RunFleet) -> None:
+    import conftest
+
+    class CorruptDisk(conftest.MemoryDisk):
+        def files(self) -> dict[str, bytes]:
+            return {"cache.json": b'{"in_use": 5'}
+
+    original, conftest.MemoryDisk = conftest.MemoryDisk, CorruptDisk  # type: ignore[misc]
+    try:
+        run = run_fleet(1)
+    finally:
+        conftest.MemoryDisk = original  # type: ignore[misc]
+
+    log = next(iter(run.disks.values())).log
+    assert "Cache file cache.json unreadable, treated as empty" in log
+    assert "DHCP INFORM" in log
+    assert len(run.signed_in) == 1
+
+
+def test_a_crash_of_one_phone_leaves_the_others(
+    run_fleet: RunFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Phone._clock_set
+
+    def clock_set(phone: Phone, *arguments: object) -> None:
+        if phone._mac.endswith(b"\x02"):
+            raise RuntimeError("made to fail")
+        original(phone, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Phone, "_clock_set", clock_set)
+
+    run = run_fleet(3)
+
+    assert list(run.crashes) == ["00-04-F2-00-00-02"]
+    assert run.signed_in == {"00-04-F2-00-00-01", "00-04-F2-00-00-03"}
+    saved = run.disks["00-04-F2-00-00-02"].content["crash.txt"].decode()
+    assert "made to fail" in saved
+    assert "NtpPacketReceived" in saved
+
+
+def test_a_duration_keeps_phones_registered(run_fleet: RunFleet) -> None:
+    run = run_fleet(2, duration=3600)
+
+    assert run.seconds <= 3600
+    for disk in run.disks.values():
+        assert disk.log.count("action refreshed") >= 5
+        assert "Registration at" not in disk.log
+
+
+def test_progress_can_end_the_run_early(run_fleet: RunFleet) -> None:
+    import random
+
+    from conftest import SITE_PROFILE, VirtualRun, make_specs
+
+    from phonesim.mocksite.site import build_site
+    from phonesim.simulation import VirtualAuthority, simulate
+    from phonesim.world import RunLimits
+
+    result = VirtualRun()
+    epoch = SITE_PROFILE.epoch.timestamp()
+    site = build_site(SITE_PROFILE, [], VirtualAuthority(), random.Random(1), epoch)
+    simulate(
+        make_specs(500),
+        site,
+        result.disk,
+        result,
+        RunLimits(),
+        Links(),
+        1,
+        progress=lambda now: False,
+    )
+
+    assert 0 < len(result.boots) < 500
+    assert result.powered_off == set(result.boots)
+
+
+def test_an_address_in_use_is_declined(run_fleet: RunFleet) -> None:
+    run = run_fleet(1, "address-conflict")
+
+    log = next(iter(run.disks.values())).log
+    assert "is in use by 02-00-00-00-00-01" in log
+    assert "DHCP DECLINE" in log
+    assert len(run.signed_in) == 1
