@@ -29,7 +29,8 @@ from phonesim.drivers.key_pool import KeyPool
 from phonesim.drivers.live_run import LiveRun, first_of
 from phonesim.drivers.open_files import allow_open_files
 from phonesim.drivers.phone_host import PhoneHost
-from phonesim.drivers.site_host import LOOPBACK_BROADCAST, SiteHost
+from phonesim.drivers.site_datagrams import LOOPBACK_BROADCAST
+from phonesim.drivers.site_host import SiteHost
 from phonesim.drivers.udp_socket import Address, UdpSocket
 from phonesim.errors import DecodeError, UsageError
 from phonesim.mocksite.site import Site

@@ -38,29 +38,25 @@ from phonesim.wire.dhcp import (
 from phonesim.wire.dns import decode_query, encode_response
 from phonesim.wire.ntp import decode_ntp, encode_ntp
 
+LOOPBACK_BROADCAST = "127.255.255.255"
+
 _TCP_IDLE_SECONDS = 10.0
 _FORMERR = b"\x80\x01" + bytes(8)
 """Flags and counts of a response that says only "format error"."""
 
 
 class DhcpPorts:
-    """The site's DHCP servers, on `broadcast` and on their own addresses."""
+    """The site's DHCP servers on the loopback interface, at their own addresses and broadcasts."""
 
-    def __init__(
-        self,
-        servers: Sequence[tuple[Listener, ServerHost]],
-        port_offset: int,
-        broadcast: str,
-    ) -> None:
+    def __init__(self, servers: Sequence[tuple[Listener, ServerHost]], port_offset: int) -> None:
         """OSError if a port is taken."""
         self._servers = servers
         self._port_offset = port_offset
-        self._broadcast = broadcast
         self._sockets: list[UdpSocket] = []
         port = SERVER_PORT + port_offset
         try:
             self._sockets.append(
-                UdpSocket((broadcast, port), self._broadcast_arrived, is_busy=True)
+                UdpSocket((LOOPBACK_BROADCAST, port), self._broadcast_arrived, is_busy=True)
             )
             for listener, host in servers:
                 own = UdpSocket(
@@ -108,7 +104,7 @@ class DhcpPorts:
         has_no_address = message.ciaddr == UNSPECIFIED and message.giaddr == UNSPECIFIED
         destination = action.destination
         if destination == BROADCAST or has_no_address:
-            destination = self._broadcast
+            destination = LOOPBACK_BROADCAST
         own.send(encode_dhcp(message), (destination, action.port + self._port_offset))
 
 

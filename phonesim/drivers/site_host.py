@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import ssl
-from collections.abc import Callable, Iterable
-from typing import cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol, cast
 
 from phonesim.drivers.authority import CertificateKind, SiteAuthority
 from phonesim.drivers.server_host import ServerHost
@@ -26,14 +26,26 @@ from phonesim.mocksite.exchange import Listener
 from phonesim.mocksite.site import Site
 from phonesim.world import Observer
 
-LOOPBACK_BROADCAST = "127.255.255.255"
 OFFSETS = range(20000, 60001, 1000)
 """The port offsets that are tried in turn when none is given."""
+
+
+class Closable(Protocol):
+    """Ports that can be closed."""
+
+    def close(self) -> None:
+        """Close them."""
+        ...
+
+
+OpenDhcp = Callable[[Sequence[tuple[Listener, ServerHost]], int], Closable]
+"""Opens the ports of the DHCP servers at a port offset; OSError if they are taken."""
 
 
 class SiteHost:
     """A site being served; `clock` gives seconds since the run began.
 
+    `open_dhcp` says how DHCP reaches it: by default over the loopback interface.
     `failure` is done, with an exception, when a server's machine raised.
     """
 
@@ -43,11 +55,11 @@ class SiteHost:
         authority: SiteAuthority,
         observer: Observer,
         clock: Callable[[], float],
-        broadcast: str = LOOPBACK_BROADCAST,
+        open_dhcp: OpenDhcp = DhcpPorts,
     ) -> None:
         self.port_offset = 0
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._broadcast = broadcast
+        self._open_dhcp = open_dhcp
         self._authority = authority
         self._contexts: dict[tuple[tuple[str, ...], str, bool], ssl.SSLContext] = {}
         hosts: dict[int, ServerHost] = {}
@@ -62,7 +74,7 @@ class SiteHost:
             for listener in site.listeners
             if not listener.refuses
         ]
-        self._ports: list[DhcpPorts | DnsPort | NtpPort | WebPort | SipPort] = []
+        self._ports: list[Closable | WebPort] = []
 
     async def start(self, port_offset: int | None) -> None:
         """Bind every port at `port_offset`, or at the first of `OFFSETS` where all are free.
@@ -97,7 +109,7 @@ class SiteHost:
     async def _bind_datagrams(self, offset: int) -> None:
         dhcp = [each for each in self._listeners if each[0].protocol == "dhcp"]
         if dhcp:
-            self._ports.append(DhcpPorts(dhcp, offset, self._broadcast))
+            self._ports.append(self._open_dhcp(dhcp, offset))
 
     async def _bind(self, listener: Listener, host: ServerHost, offset: int) -> None:
         match listener.protocol:

@@ -8,7 +8,8 @@ import pytest
 
 from phonesim.drivers.authority import SiteAuthority
 from phonesim.drivers.key_pool import PhoneKey
-from phonesim.drivers.site_host import LOOPBACK_BROADCAST, OFFSETS, SiteHost
+from phonesim.drivers.site_datagrams import LOOPBACK_BROADCAST
+from phonesim.drivers.site_host import OFFSETS, SiteHost
 from phonesim.drivers.site_http import BODY_LIMIT
 from phonesim.drivers.trust import PhoneTls
 from phonesim.drivers.udp_socket import UdpSocket

@@ -1,0 +1,171 @@
+"""ARP as the phones of the wire world need it: probes, announcements and next hops.
+
+A probe asks with the phone's own MAC whether somebody has the address it was offered.
+Everything else uses the interface's MAC: what is sent to a phone's address must reach
+the kernel, whose sockets the phone uses, and the kernel drops frames to other MACs.
+For the same reason an address is announced as soon as it is configured: a DHCP server
+that has just sent to the phone's MAC must learn better.
+
+Specifications: RFC 826, RFC 5227 sections 2.1.1 (probes, here shortened) and 2.3
+(announcements).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from phonesim.errors import DecodeError
+from phonesim.wire.dhcp import UNSPECIFIED, format_mac
+from phonesim.wire.frame import (
+    ARP_REQUEST,
+    BROADCAST_MAC,
+    UNKNOWN_MAC,
+    ArpFrame,
+    decode_arp_frame,
+    encode_arp_frame,
+)
+
+PROBES = 3
+PROBE_INTERVAL = 0.1
+"""Seconds between probes, and after the last: RFC 5227 takes one to two instead."""
+
+ANNOUNCE_INTERVAL = 2.0
+REQUESTS = 3
+REQUEST_INTERVAL = 0.5
+NEIGHBOR_SECONDS = 600.0
+"""How long a next hop's MAC is believed without hearing from it."""
+
+
+class Arp:
+    """ARP on one interface, whose MAC is `own_mac`; `send` sends a frame."""
+
+    def __init__(self, own_mac: bytes, send: Callable[[bytes], object]) -> None:
+        self._own_mac = own_mac
+        self._send = send
+        self._loop = asyncio.get_running_loop()
+        self._probes: dict[str, _Probe] = {}
+        self._neighbors: dict[str, tuple[bytes, float]] = {}
+        self._waiting: dict[str, list[Callable[[bytes], None]]] = {}
+        self._timers: set[asyncio.TimerHandle] = set()
+
+    def close(self) -> None:
+        """Stop every timer; what was waited for does not come."""
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+
+    def probe(self, address: str, mac: bytes, done: Callable[[str | None], None]) -> None:
+        """Find out who else has `address`; `done` takes its MAC as text, or None."""
+        other = self._probes.get(address)
+        if other is not None:
+            done(format_mac(other.mac))
+            return
+        self._probes[address] = _Probe(mac, done)
+        self._send_probe(address, 1)
+
+    def announce(self, address: str, is_wanted: Callable[[], bool]) -> None:
+        """Say twice that `address` is here, the second time if it still is."""
+        self._send_own(address, address)
+        self._later(
+            ANNOUNCE_INTERVAL,
+            lambda: self._send_own(address, address) if is_wanted() else None,
+        )
+
+    def resolve(self, address: str, source: str, ready: Callable[[bytes], None]) -> None:
+        """Give `ready` the MAC of `address`, asked from `source`; never, if nobody answers."""
+        known = self._neighbors.get(address)
+        if known is not None and known[1] > self._loop.time():
+            ready(known[0])
+        elif address in self._waiting:
+            self._waiting[address].append(ready)
+        else:
+            self._waiting[address] = [ready]
+            self._ask(address, source, 1)
+
+    def learn(self, address: str, mac: bytes) -> None:
+        """Note that what is for `address` goes to `mac`."""
+        self._neighbors[address] = (mac, self._loop.time() + NEIGHBOR_SECONDS)
+        for ready in self._waiting.pop(address, ()):
+            ready(mac)
+
+    def heard(self, data: bytes) -> bool:
+        """Take a frame; whether it was ARP."""
+        try:
+            frame = decode_arp_frame(data)
+        except DecodeError:
+            return True
+        if frame is None:
+            return False
+        if frame.sender_ip in self._waiting:
+            self.learn(frame.sender_ip, frame.sender_mac)
+        is_probe = frame.sender_ip == UNSPECIFIED and frame.operation == ARP_REQUEST
+        address = frame.target_ip if is_probe else frame.sender_ip
+        probe = self._probes.get(address)
+        if probe is not None and frame.sender_mac != probe.mac:
+            del self._probes[address]
+            probe.done(format_mac(frame.sender_mac))
+        return True
+
+    def _send_probe(self, address: str, number: int) -> None:
+        probe = self._probes.get(address)
+        if probe is None:
+            return
+        if number > PROBES:
+            del self._probes[address]
+            probe.done(None)
+            return
+        self._send(
+            encode_arp_frame(
+                ArpFrame(
+                    operation=ARP_REQUEST,
+                    source_mac=probe.mac,
+                    destination_mac=BROADCAST_MAC,
+                    sender_mac=probe.mac,
+                    sender_ip=UNSPECIFIED,
+                    target_mac=UNKNOWN_MAC,
+                    target_ip=address,
+                )
+            )
+        )
+        self._later(PROBE_INTERVAL, lambda: self._send_probe(address, number + 1))
+
+    def _ask(self, address: str, source: str, number: int) -> None:
+        if address not in self._waiting:
+            return
+        if number > REQUESTS:
+            del self._waiting[address]
+            return
+        self._send_own(source, address)
+        self._later(REQUEST_INTERVAL, lambda: self._ask(address, source, number + 1))
+
+    def _send_own(self, source: str, target: str) -> None:
+        self._send(
+            encode_arp_frame(
+                ArpFrame(
+                    operation=ARP_REQUEST,
+                    source_mac=self._own_mac,
+                    destination_mac=BROADCAST_MAC,
+                    sender_mac=self._own_mac,
+                    sender_ip=source,
+                    target_mac=UNKNOWN_MAC,
+                    target_ip=target,
+                )
+            )
+        )
+
+    def _later(self, delay: float, perform: Callable[[], object]) -> None:
+        def expired() -> None:
+            self._timers.discard(timer)
+            perform()
+
+        timer = self._loop.call_later(delay, expired)
+        self._timers.add(timer)
+
+
+class _Probe:
+    __slots__ = ("done", "mac")
+
+    def __init__(self, mac: bytes, done: Callable[[str | None], None]) -> None:
+        self.mac = mac
+        self.done = done

@@ -1,0 +1,119 @@
+"""A network interface that phones borrow: their addresses, and routes of their own.
+
+Each address is put on the interface as a /32, so that none of them is another's
+secondary and goes with it. What phones send follows routes in a table that is theirs
+alone, one rule for each of their subnets: the machine's own routes stay as they are.
+Everything that was added is removed again at the end.
+
+pyroute2 runs an event loop of its own, which must not be ours: it lives in a thread.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import IPv4Network
+from typing import Any
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from phonesim.errors import UsageError
+
+_TABLE = 6800
+_NO_SUCH = (errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENODEV)
+
+
+class Interface:
+    """The interface `name`, opened; `UsageError` if phones cannot use it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="netlink")
+        self._netlink: IPRoute = self._call(IPRoute)
+        try:
+            self.index, self.mac = self._look_up()
+        except UsageError:
+            self._end()
+            raise
+        self._table = _TABLE + self.index
+        self._addresses: set[str] = set()
+        self._routed: set[IPv4Network] = set()
+
+    def add_address(self, address: str) -> None:
+        """Put an address on the interface; OSError if that is not permitted."""
+        if address not in self._addresses:
+            self._do("addr", "add", index=self.index, address=address, prefixlen=32)
+            self._addresses.add(address)
+
+    def remove_address(self, address: str) -> None:
+        """Take an address away again."""
+        if address in self._addresses:
+            self._addresses.remove(address)
+            self._do("addr", "del", index=self.index, address=address, prefixlen=32)
+
+    def route(self, subnet: IPv4Network, router: str | None) -> None:
+        """Let what comes from the addresses of `subnet` leave here, through `router`.
+
+        The first router of the first subnet that has one is the way to everywhere else.
+        """
+        if subnet in self._routed:
+            return
+        self._routed.add(subnet)
+        table, index = self._table, self.index
+        self._do("route", "add", dst=str(subnet), oif=index, table=table, scope="link")
+        if router is not None:
+            self._do(
+                "route",
+                "add",
+                dst="default",
+                gateway=router,
+                oif=index,
+                table=table,
+                flags=["onlink"],
+            )
+        self._do("rule", "add", src=str(subnet), table=table, priority=table)
+
+    def close(self) -> None:
+        """Remove all that was added."""
+        for address in tuple(self._addresses):
+            self.remove_address(address)
+        if self._routed:
+            for subnet in self._routed:
+                self._do("rule", "del", src=str(subnet), table=self._table, priority=self._table)
+            self._call(lambda: self._netlink.flush_routes(table=self._table))
+            self._routed.clear()
+        self._end()
+
+    def _look_up(self) -> tuple[int, bytes]:
+        found = self._call(lambda: list(self._netlink.link_lookup(ifname=self.name)))
+        if not found:
+            raise UsageError(f"interface {self.name}: there is none of that name")
+        (link,) = self._call(lambda: list(self._netlink.get_links(found[0])))
+        mac = bytes.fromhex((link.get("address") or "").replace(":", ""))
+        if len(mac) != 6 or not any(mac):
+            raise UsageError(f"interface {self.name}: it is no Ethernet interface")
+        if link["state"] != "up":
+            raise UsageError(
+                f"interface {self.name}: it is down; bring it up (ip link set {self.name} up)"
+            )
+        return found[0], mac
+
+    def _do(self, kind: str, command: str, **values: Any) -> None:
+        """One request; what is already there, or already gone, is no error."""
+        try:
+            self._call(lambda: getattr(self._netlink, kind)(command, **values))
+        except NetlinkError as error:
+            is_done = (command == "add" and error.code == errno.EEXIST) or (
+                command == "del" and error.code in _NO_SUCH
+            )
+            if not is_done:
+                raise OSError(error.code, f"{kind} {command}: {error.args[-1]}") from None
+
+    def _call(self, work: Callable[[], Any]) -> Any:
+        return self._thread.submit(work).result()
+
+    def _end(self) -> None:
+        self._call(self._netlink.close)
+        self._thread.shutdown()

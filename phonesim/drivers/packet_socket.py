@@ -1,0 +1,114 @@
+"""A raw Ethernet socket on the event loop.
+
+It sees what comes in, whomever it is for, and what other sockets of this machine send
+out, but not its own frames. A filter in the kernel lets through only DHCP of one side
+and, if wanted, ARP: a fleet's TCP must not pass through Python.
+
+Specifications: packet(7), socket(7) (SO_ATTACH_FILTER), IEEE 802.3.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import socket
+import struct
+from collections.abc import Callable
+
+_ETH_P_ALL = 0x0003
+_SOL_PACKET = 263
+_PACKET_ADD_MEMBERSHIP = 1
+_PACKET_MR_PROMISC = 1
+_SO_ATTACH_FILTER = 26
+_RECEIVE_BUFFER = 8 * 1024 * 1024
+_LARGEST_FRAME = 65535
+_BURST = 64
+
+_Instruction = tuple[int, int, int, int]
+
+
+class PacketSocket:
+    """Frames of the interface with that name and index.
+
+    `received` gets every frame that carries UDP to `udp_port`, and ARP too if `takes_arp`.
+    OSError if this process may not open it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        index: int,
+        udp_port: int,
+        received: Callable[[bytes], None],
+        *,
+        takes_arp: bool,
+    ) -> None:
+        self._received = received
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
+        try:
+            self._attach(_filter(udp_port, takes_arp=takes_arp))
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+            self._socket.bind((name, _ETH_P_ALL))
+            membership = struct.pack("iHH8s", index, _PACKET_MR_PROMISC, 0, b"")
+            self._socket.setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, membership)
+        except OSError:
+            self._socket.close()
+            raise
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._socket, self._read)
+
+    def send(self, frame: bytes) -> OSError | None:
+        """Send a frame; an error is returned that another attempt would meet again."""
+        try:
+            self._socket.send(frame)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            return error
+        return None
+
+    def close(self) -> None:
+        """Close it; closing twice is allowed."""
+        if self._socket.fileno() >= 0:
+            self._loop.remove_reader(self._socket)
+            self._socket.close()
+
+    def _attach(self, program: list[_Instruction]) -> None:
+        instructions = b"".join(struct.pack("HBBI", *each) for each in program)
+        buffer = ctypes.create_string_buffer(instructions)
+        fprog = struct.pack("HL", len(program), ctypes.addressof(buffer))
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fprog)
+
+    def _read(self) -> None:
+        for _ in range(_BURST):
+            try:
+                frame = self._socket.recv(_LARGEST_FRAME)
+            except OSError:  # nothing left, or the interface went down
+                return
+            self._received(frame)
+            if self._socket.fileno() < 0:
+                return
+
+
+def _filter(udp_port: int, *, takes_arp: bool) -> list[_Instruction]:
+    """A classic BPF program: (code, jump if true, jump if false, operand) each."""
+    load_half, load_byte, load_half_indexed, load_header_size, give = 0x28, 0x30, 0x48, 0xB1, 0x06
+    reject, accept = 10, 11
+
+    def jump(at: int, if_true: int, if_false: int, operand: int, code: int = 0x15) -> _Instruction:
+        return (code, if_true - at - 1, if_false - at - 1, operand)
+
+    return [
+        (load_half, 0, 0, 12),
+        jump(1, accept if takes_arp else reject, 2, 0x0806),
+        jump(2, 3, reject, 0x0800),
+        (load_byte, 0, 0, 23),
+        jump(4, 5, reject, 17),
+        (load_half, 0, 0, 20),
+        jump(6, reject, 7, 0x1FFF, code=0x45),  # a fragment behind the first
+        (load_header_size, 0, 0, 14),
+        (load_half_indexed, 0, 0, 16),
+        jump(9, accept, reject, udp_port),
+        (give, 0, 0, 0),
+        (give, 0, 0, _LARGEST_FRAME),
+    ]

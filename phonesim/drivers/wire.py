@@ -1,0 +1,292 @@
+"""The wire world: phones on a real interface, each with its own MAC and its own address.
+
+DHCP and ARP probes are whole Ethernet frames with the phone's MAC, read and written on
+a raw socket; a DHCP message belongs to the phone whose MAC is in `chaddr`. A leased
+address is put on the interface and announced there, and from then on the kernel's
+sockets carry DNS, NTP, HTTP and SIP from it. Everything that was put on the interface
+is removed when the run ends.
+
+Specifications: RFC 2131 section 4.1, RFC 5227, capabilities(7).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+from phonesim.device.actions import ConfigureAddress, SendDhcp
+from phonesim.device.events import AddressProbed, DhcpMessageReceived, MalformedReceived
+from phonesim.drivers.arp import Arp
+from phonesim.drivers.authority import SiteAuthority
+from phonesim.drivers.interface import Interface
+from phonesim.drivers.key_pool import KeyPool
+from phonesim.drivers.live_run import LiveRun, first_of
+from phonesim.drivers.open_files import allow_open_files
+from phonesim.drivers.packet_socket import PacketSocket
+from phonesim.drivers.phone_host import PhoneHost
+from phonesim.drivers.site_host import SiteHost
+from phonesim.drivers.site_wire import WireDhcpPorts
+from phonesim.errors import DecodeError, UsageError
+from phonesim.mocksite.site import Site
+from phonesim.wire.dhcp import BROADCAST, CLIENT_PORT, SERVER_PORT, decode_dhcp, encode_dhcp
+from phonesim.wire.frame import BROADCAST_MAC, UdpFrame, decode_udp_frame, encode_udp_frame
+from phonesim.world import Observer, PhoneDisk, PhoneSpec, RunLimits
+
+_SQUATTER = "02-00-00-00-00-01"
+_CHADDR = slice(28, 34)
+_CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}
+
+
+async def run_wire(
+    specs: Sequence[PhoneSpec],
+    site: Site | None,
+    authority: SiteAuthority,
+    disk_for: Callable[[str], PhoneDisk],
+    observer: Observer,
+    limits: RunLimits,
+    interface: str,
+    keys: KeyPool,
+    stop: asyncio.Event,
+) -> None:
+    """Boot `specs` on the interface of that name.
+
+    With a `site`, its servers get their addresses on the same interface and answer
+    anybody on that network. Returns when `limits` or `stop` end the run, the phones are
+    down and the interface is as it was. `UsageError` if this machine does not permit it.
+    """
+    check_privileges()
+    allow_open_files(len(specs), has_site=site is not None)
+    async with keys:
+        await first_of(keys.ready(), stop.wait())
+        if stop.is_set():
+            return
+        began = time.monotonic()
+
+        def clock() -> float:
+            return time.monotonic() - began
+
+        async with AsyncExitStack() as stack:
+            network = Interface(interface)
+            stack.callback(network.close)
+            failure = None
+            squatters = frozenset[str]()
+            if site is not None:
+                for listener in site.listeners:
+                    _check_address(listener.address)
+                    network.add_address(listener.address)
+                open_dhcp = partial(WireDhcpPorts, network)
+                site_host = SiteHost(site, authority, observer, clock, open_dhcp)
+                stack.push_async_callback(site_host.stop)
+                await site_host.start(0)
+                failure = site_host.failure
+                squatters = site.squatters
+            link = WireLink(network, squatters, observer, clock)
+            stack.callback(link.close)
+            run = LiveRun(specs, link, disk_for, observer, limits, keys, clock)
+            await run.run(stop, failure)
+
+
+def check_privileges() -> None:
+    """`UsageError` if this process may not open raw sockets or change interfaces."""
+    status = Path("/proc/self/status").read_text()
+    effective = int(status.partition("CapEff:")[2].split()[0], 16)
+    missing = [name for name, bit in _CAPABILITIES.items() if not effective >> bit & 1]
+    if missing:
+        raise UsageError(
+            f"the wire world needs {' and '.join(missing)}: run it as root, or use "
+            "--attach loopback, which needs no privileges"
+        )
+
+
+class WireLink:
+    """How phones reach the network on a real interface (`phone_host.PhoneLink`).
+
+    `squatters` are addresses to be taken for used, whatever ARP says.
+    """
+
+    port_offset = 0
+
+    def __init__(
+        self,
+        interface: Interface,
+        squatters: frozenset[str],
+        observer: Observer,
+        clock: Callable[[], float],
+    ) -> None:
+        self._interface = interface
+        self._squatters = squatters
+        self._observer = observer
+        self._clock = clock
+        self._phones: dict[bytes, PhoneHost] = {}
+        self._users: dict[str, tuple[PhoneHost, ConfigureAddress]] = {}
+        self._addresses: dict[PhoneHost, set[str]] = {}
+        self._reported: set[int | None] = set()
+        self._socket = PacketSocket(
+            interface.name, interface.index, CLIENT_PORT, self._arrived, takes_arp=True
+        )
+        self._arp = Arp(interface.mac, self._send)
+        self._sink = _open_sink(interface.name)
+
+    def close(self) -> None:
+        """Close every socket."""
+        self._arp.close()
+        self._socket.close()
+        if self._sink is not None:
+            self._sink.close()
+
+    def attach(self, phone: PhoneHost) -> None:
+        """Take a phone that has power."""
+        self._phones[phone.spec.mac] = phone
+
+    def detach(self, phone: PhoneHost) -> None:
+        """Let a phone go that has lost power."""
+        self._phones.pop(phone.spec.mac, None)
+        for address in self._addresses.pop(phone, ()):
+            self._forget(phone, address)
+
+    def send_dhcp(self, phone: PhoneHost, action: SendDhcp) -> None:
+        """Send a frame with the phone's MAC, to everybody or to the next hop."""
+        payload = encode_dhcp(action.message)
+
+        def send_to(mac: bytes) -> None:
+            self._send(
+                encode_udp_frame(
+                    UdpFrame(
+                        source_mac=phone.spec.mac,
+                        destination_mac=mac,
+                        source=action.source,
+                        destination=action.destination,
+                        source_port=CLIENT_PORT,
+                        destination_port=SERVER_PORT,
+                        payload=payload,
+                    )
+                )
+            )
+
+        if action.destination == BROADCAST:
+            send_to(BROADCAST_MAC)
+        else:
+            next_hop = self._next_hop(action.source, action.destination)
+            self._arp.resolve(next_hop, action.source, send_to)
+
+    def probe_address(self, phone: PhoneHost, address: str) -> None:
+        """Ask the network, after those who are known here."""
+
+        def done(conflict: str | None) -> None:
+            phone.deliver(AddressProbed(address=address, conflict=conflict))
+
+        user = self._users.get(address)
+        if address in self._squatters:
+            done(_SQUATTER)
+        elif user is not None and user[0] is not phone:
+            done(user[0].spec.phone_id)
+        else:
+            self._arp.probe(address, phone.spec.mac, done)
+
+    def configure_address(self, phone: PhoneHost, action: ConfigureAddress) -> None:
+        """Put the address on the interface, with a way out, and announce it."""
+        address = action.address
+        self._users[address] = (phone, action)
+        self._addresses.setdefault(phone, set()).add(address)
+        subnet = IPv4Network(f"{address}/{action.subnet_mask}", strict=False)
+        try:
+            self._interface.add_address(address)
+            self._interface.route(subnet, action.routers[0] if action.routers else None)
+        except OSError as error:
+            self.unsent(error)
+            return
+        self._arp.announce(address, lambda: address in self._users)
+
+    def remove_address(self, phone: PhoneHost, address: str) -> None:
+        """Take the address off the interface."""
+        self._addresses.get(phone, set()).discard(address)
+        self._forget(phone, address)
+
+    def unsent(self, error: OSError) -> None:
+        """Report each kind of refusal once."""
+        if error.errno not in self._reported:
+            self._reported.add(error.errno)
+            self._observer.report(
+                self._interface.name,
+                "the network of this machine refused what a phone asked for",
+                (("error", error.strerror or str(error)),),
+                True,
+                self._clock(),
+            )
+
+    def _send(self, frame: bytes) -> None:
+        error = self._socket.send(frame)
+        if error is not None:
+            self.unsent(error)
+
+    def _forget(self, phone: PhoneHost, address: str) -> None:
+        user = self._users.get(address)
+        if user is not None and user[0] is phone:
+            del self._users[address]
+            try:
+                self._interface.remove_address(address)
+            except OSError as error:
+                self.unsent(error)
+
+    def _next_hop(self, source: str, destination: str) -> str:
+        user = self._users.get(source)
+        if user is None or not user[1].routers:
+            return destination
+        action = user[1]
+        subnet = IPv4Network(f"{action.address}/{action.subnet_mask}", strict=False)
+        return destination if IPv4Address(destination) in subnet else action.routers[0]
+
+    def _arrived(self, data: bytes) -> None:
+        if self._arp.heard(data):
+            return
+        try:
+            frame = decode_udp_frame(data, verify_udp_checksum=False)
+        except DecodeError:
+            return
+        if frame is None:
+            return
+        phone = self._phones.get(frame.payload[_CHADDR])
+        if phone is None:
+            return
+        try:
+            message = decode_dhcp(frame.payload)
+        except DecodeError as error:
+            size = len(frame.payload)
+            phone.deliver(
+                MalformedReceived(
+                    protocol="dhcp", source=frame.source, reason=str(error), size=size
+                )
+            )
+            return
+        self._arp.learn(frame.source, frame.source_mac)
+        phone.deliver(DhcpMessageReceived(message=message, source=frame.source))
+
+
+def _open_sink(interface: str) -> socket.socket | None:
+    """A socket that keeps the kernel from answering DHCP with "port unreachable".
+
+    None if another program has the port, which serves as well.
+    """
+    sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        sink.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+        sink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        sink.bind(("", CLIENT_PORT))
+    except OSError:
+        sink.close()
+        return None
+    return sink
+
+
+def _check_address(address: str) -> None:
+    if IPv4Address(address).is_loopback:
+        raise UsageError(
+            f"the site's address {address} is a loopback address, which no other machine can "
+            "reach: use --attach loopback, or a site with addresses of this network"
+        )
