@@ -6,8 +6,7 @@ on the heap: a datagram arrives after the link's latency and jitter, or is lost;
 loses nothing but needs its handshake first. Machines are woken at their deadlines. All
 randomness comes from the seed, so a run repeats exactly.
 
-TLS is played by its rules: a server shows the certificate that its listener names, a
-phone accepts it if its trust chain, the name and the clock it believes permit it.
+TLS is played by its rules: see `virtual_authority`.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ from phonesim.device import actions as do
 from phonesim.device import events as on
 from phonesim.device.outcome import ConnectFailure
 from phonesim.device.phone import Output, Phone
-from phonesim.errors import DecodeError
 from phonesim.mocksite import exchange as site_side
 from phonesim.mocksite.site import Site
+from phonesim.virtual_authority import certificate_refusal
 from phonesim.wire.dhcp import BROADCAST
 from phonesim.world import Observer, PhoneDisk, PhoneSpec, RunLimits, new_phone
 
@@ -37,35 +36,7 @@ _EVENTS_PER_PROGRESS = 2000
 # A boot allocates a thousand objects and no cycle; looking for cycles as often as by default
 # costs a fifth of the run.
 _COLLECTOR_THRESHOLDS = (200_000, 50, 1000)
-_DAY = 86400
-_SERVER_CERTIFICATE_DAYS = 365
 _NO_LISTENER = "no server listens there"
-
-
-class VirtualAuthority:
-    """A certificate authority without cryptography: its certificates are readable text."""
-
-    def chain(self) -> bytes:
-        """The chain that phones of the virtual world come to trust."""
-        return b"virtual chain"
-
-    def request_subject(self, csr: bytes) -> str:
-        """The subject of a request made by this world."""
-        kind, _, subject = csr.decode("utf-8", "replace").partition(" ")
-        if kind != "csr" or not subject:
-            raise DecodeError("not a certificate request of the virtual world")
-        return subject
-
-    def issue(self, csr: bytes, not_before: int, not_after: int) -> bytes:
-        """A certificate for the request's subject."""
-        return f"certificate {not_before} {not_after} {self.request_subject(csr)}".encode()
-
-    def subject(self, certificate: bytes, now: int) -> str | None:
-        """The subject of a certificate made by `issue`, if valid at `now`."""
-        parts = certificate.decode("utf-8", "replace").split(" ", 3)
-        if len(parts) != 4 or parts[0] != "certificate":
-            return None
-        return parts[3] if int(parts[1]) <= now <= int(parts[2]) else None
 
 
 class _PhoneNode:
@@ -379,7 +350,9 @@ class _World:
         listener, server = found
         if request.scheme == "https":
             round_trip *= 3
-            refused = self.check_certificate(listener, request.host, action.trust, action.clock)
+            refused = certificate_refusal(
+                listener, request.host, action.trust, action.clock, self.site.epoch
+            )
             if refused is not None:
                 self.http_failed(node, action, *refused, round_trip)
                 return
@@ -416,28 +389,6 @@ class _World:
         )
         self.to_phone(exchange.node, exchange.boot, event)
 
-    def check_certificate(
-        self, listener: site_side.Listener, name: str, trust: bytes | None, clock: float
-    ) -> tuple[ConnectFailure, str] | None:
-        """What the phone's rules say of the certificate that a listener shows."""
-        if listener.certificate == "untrusted" or trust != VirtualAuthority().chain():
-            return ConnectFailure.CERTIFICATE_UNTRUSTED, "the chain does not lead to its issuer"
-        begins = self.site.epoch - _DAY
-        ends = self.site.epoch + _SERVER_CERTIFICATE_DAYS * _DAY
-        if listener.certificate == "expired":
-            begins, ends = begins - 2 * _DAY, begins - _DAY
-        elif listener.certificate == "not-yet-valid":
-            begins, ends = ends, ends + _DAY
-        if clock < begins:
-            return ConnectFailure.CERTIFICATE_NOT_YET_VALID, "not yet valid at the phone's clock"
-        if clock > ends:
-            return ConnectFailure.CERTIFICATE_EXPIRED, "expired at the phone's clock"
-        if listener.certificate == "wildcard":
-            return ConnectFailure.CERTIFICATE_WILDCARD, "the certificate has a wildcard name"
-        if listener.certificate == "wrong-name" or name not in listener.names:
-            return ConnectFailure.CERTIFICATE_NAME_MISMATCH, f"not made for {name}"
-        return None
-
     def open_connection(self, node: _PhoneNode, action: do.OpenConnection) -> None:
         protocol = "sips" if action.transport == "tls" else "sip"
         found = self.listeners.get((protocol, action.address, action.port))
@@ -447,8 +398,8 @@ class _World:
             refused = (ConnectFailure.REFUSED, _NO_LISTENER)
         elif protocol == "sips":
             round_trip *= 3
-            refused = self.check_certificate(
-                found[0], action.server_name, action.trust, action.clock
+            refused = certificate_refusal(
+                found[0], action.server_name, action.trust, action.clock, self.site.epoch
             )
         if found is None or refused is not None:
             assert refused is not None

@@ -22,7 +22,8 @@ from phonesim.fleet.plan import read_plan
 from phonesim.mocksite.site import build_site
 from phonesim.profiles import option_override
 from phonesim.results import Recorder
-from phonesim.simulation import VirtualAuthority, simulate
+from phonesim.simulation import simulate
+from phonesim.virtual_authority import VirtualAuthority
 
 BROADCAST = "127.255.255.255"
 FEWEST_OPEN_FILES = 4096

@@ -21,7 +21,8 @@ from phonesim.fleet.tester_health import LoopWatch
 from phonesim.mocksite.exchange import CertificateAuthority
 from phonesim.mocksite.site import Site, build_site
 from phonesim.results import Recorder
-from phonesim.simulation import VirtualAuthority, simulate
+from phonesim.simulation import simulate
+from phonesim.virtual_authority import VirtualAuthority
 from phonesim.world import PhoneDisk
 
 

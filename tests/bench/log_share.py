@@ -19,7 +19,8 @@ from phonesim.fleet.plan import Plan, read_plan
 from phonesim.mocksite.site import build_site
 from phonesim.profiles import option_override
 from phonesim.results import Recorder
-from phonesim.simulation import VirtualAuthority, simulate
+from phonesim.simulation import simulate
+from phonesim.virtual_authority import VirtualAuthority
 from phonesim.world import PhoneDisk
 
 PHONES = 1000

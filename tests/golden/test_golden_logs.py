@@ -16,7 +16,8 @@ from phonesim.fleet.plan import read_plan
 from phonesim.mocksite.site import build_site
 from phonesim.profiles import parse_override
 from phonesim.results import Recorder
-from phonesim.simulation import VirtualAuthority, simulate
+from phonesim.simulation import simulate
+from phonesim.virtual_authority import VirtualAuthority
 
 FOLDER = Path(__file__).with_name("logs")
 STORIES: dict[str, tuple[str, ...]] = {

@@ -12,7 +12,8 @@ from phonesim.device.device_log import Dialect
 from phonesim.device.events import BootFailed, Observation, PoweredOff, SignedIn
 from phonesim.mocksite.site import Site, build_site
 from phonesim.profiles import DEVICE, FAULT, SITE, load
-from phonesim.simulation import VirtualAuthority, simulate
+from phonesim.simulation import simulate
+from phonesim.virtual_authority import VirtualAuthority
 from phonesim.world import PhoneSpec, RunLimits
 
 DEVICE_PROFILE = load(DEVICE, "polycom-cx600")

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import random
+
+import conftest
 import pytest
-from conftest import RunFleet
+from conftest import SITE_PROFILE, RunFleet, VirtualRun, make_specs
 
 from phonesim.config.fleet_profile import Links
 from phonesim.device.phone import Phone
+from phonesim.mocksite.site import build_site
+from phonesim.simulation import simulate
+from phonesim.virtual_authority import VirtualAuthority
+from phonesim.world import RunLimits
 
 # What each shipped fault leads to: None is signed in, else stage and reason of the failure.
 OUTCOMES: dict[tuple[str, ...], str | None] = {
@@ -126,22 +133,20 @@ def test_the_second_boot_lives_on_cache_and_lease(run_fleet: RunFleet) -> None:
         assert "DNS query SRV" not in second
 
 
-def test_a_corrupt_cache_is_reported_and_treated_as_empty(run_fleet: RunFleet) -> None:
-    import conftest
-
+def test_a_corrupt_cache_is_reported_and_treated_as_empty(
+    run_fleet: RunFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class CorruptDisk(conftest.MemoryDisk):
         def files(self) -> dict[str, bytes]:
             return {"cache.json": b'{"in_use": 5'}
 
-    original, conftest.MemoryDisk = conftest.MemoryDisk, CorruptDisk  # type: ignore[misc]
-    try:
-        run = run_fleet(1)
-    finally:
-        conftest.MemoryDisk = original  # type: ignore[misc]
+    monkeypatch.setattr(conftest, "MemoryDisk", CorruptDisk)
 
-    log = next(iter(run.disks.values())).log
-    assert "Cache file cache.json unreadable, treated as empty" in log
-    assert "DHCP INFORM" in log
+    run = run_fleet(1)
+
+    (disk,) = run.disks.values()
+    assert "Cache file cache.json unreadable, treated as empty" in disk.log
+    assert "DHCP INFORM" in disk.log
     assert len(run.signed_in) == 1
 
 
@@ -176,14 +181,6 @@ def test_a_duration_keeps_phones_registered(run_fleet: RunFleet) -> None:
 
 
 def test_progress_can_end_the_run_early(run_fleet: RunFleet) -> None:
-    import random
-
-    from conftest import SITE_PROFILE, VirtualRun, make_specs
-
-    from phonesim.mocksite.site import build_site
-    from phonesim.simulation import VirtualAuthority, simulate
-    from phonesim.world import RunLimits
-
     result = VirtualRun()
     epoch = SITE_PROFILE.epoch.timestamp()
     site = build_site(SITE_PROFILE, [], VirtualAuthority(), random.Random(1), epoch)
