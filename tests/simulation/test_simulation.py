@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 
-import conftest
 import pytest
-from conftest import SITE_PROFILE, RunFleet, VirtualRun, make_specs
+import virtual_runs
+from virtual_runs import SITE_PROFILE, RunFleet, VirtualRun, make_specs
 
 from phonesim.config.fleet_profile import Links
 from phonesim.device.phone import Phone
@@ -136,11 +136,11 @@ def test_the_second_boot_lives_on_cache_and_lease(run_fleet: RunFleet) -> None:
 def test_a_corrupt_cache_is_reported_and_treated_as_empty(
     run_fleet: RunFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class CorruptDisk(conftest.MemoryDisk):
+    class CorruptDisk(virtual_runs.MemoryDisk):
         def files(self) -> dict[str, bytes]:
             return {"cache.json": b'{"in_use": 5'}
 
-    monkeypatch.setattr(conftest, "MemoryDisk", CorruptDisk)
+    monkeypatch.setattr(virtual_runs, "MemoryDisk", CorruptDisk)
 
     run = run_fleet(1)
 
