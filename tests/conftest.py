@@ -49,7 +49,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
     return [
-        f"{count} interop tests are left out: {reason}"
+        f"interop tests left out: {count} ({reason})"
         for reason, count in config.stash[_left_out].items()
     ]
 

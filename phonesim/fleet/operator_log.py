@@ -22,6 +22,8 @@ from phonesim.errors import UsageError
 from phonesim.results import Fields, OperatorLog
 
 FILE_NAME = "operator.log"
+MAXIMUM_SIZE = 100_000_000
+"""Octets after which lines are dropped: a week of failures must not fill a disk."""
 
 
 @contextlib.contextmanager
@@ -65,12 +67,18 @@ def _as_json(_logger: object, _method: str, line: dict[str, Any]) -> bytes:
 
 
 class _FileLogger:
-    """Writes lines to a file; if its disk fills up, the run goes on without its log."""
+    """Writes lines to a file, up to a size; if its disk is full, the run goes on without."""
 
     def __init__(self, file: RawIOBase) -> None:
         self._file = file
+        self._left = MAXIMUM_SIZE
 
     def info(self, line: bytes) -> None:
+        if self._left <= 0:
+            return
+        self._left -= len(line) + 1
+        if self._left <= 0:
+            line = b'{"level":"warning","event":"this log is full: later lines are dropped"}'
         with contextlib.suppress(OSError):
             self._file.write(line + b"\n")
 
