@@ -21,14 +21,15 @@ def describe_impact(plan: Plan) -> list[str]:
     fleet, specs = plan.fleet, plan.specs
     per_phone = max(expected_packets(spec.profile) for spec in specs[:1000])
     seconds = (len(specs) - 1) / fleet.rate
+    ouis = ", ".join(sorted({f"{spec.phone_id[:8]}-..." for spec in specs}))
     leases = "kept until they expire" if fleet.keep_leases else "released at the end"
     lines = [
         f"This will send packets on interface {fleet.interface}:",
-        f"  phones    {len(specs)}, MACs {specs[0].phone_id} to {specs[-1].phone_id}",
+        f"  phones    {len(specs)}, with MACs {ouis}",
         f"  starts    {fleet.rate:g} a second, the last after {seconds:.0f} s",
         f"  packets   about {per_phone} a boot when everything answers,"
         f" {per_phone * len(specs) * fleet.boots} in all,"
-        f" {per_phone * fleet.rate:.0f} a second",
+        f" up to {per_phone * min(fleet.rate, len(specs)):.0f} a second",
         f"  leases    {len(specs)} addresses, {leases}",
     ]
     if plan.site is None:

@@ -8,6 +8,7 @@ profiles give the same phones.
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
@@ -19,7 +20,9 @@ from phonesim.config.fault import FaultProfile
 from phonesim.config.fleet_profile import DeviceShare, FleetProfile
 from phonesim.config.site_profile import SiteProfile, UserRange
 from phonesim.errors import ProfileError
+from phonesim.mocksite.site import build_site
 from phonesim.profiles import DEVICE, FAULT, FLEET, SITE, Override, apply, load
+from phonesim.virtual_authority import VirtualAuthority
 from phonesim.world import PhoneSpec, RunLimits
 
 NO_SITE = "none"
@@ -41,6 +44,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 def read_plan(name: str, overrides: Sequence[Override] = (), faults: Sequence[str] = ()) -> Plan:
     """Read a fleet and everything it names; `faults` come on top of its own.
 
+    The site is built once for trial: whether its faults find something to act on shows then.
+
     Raises `ProfileError` for whatever of it cannot be used.
     """
     fleet = load(FLEET, name, overrides)
@@ -58,10 +63,13 @@ def read_plan(name: str, overrides: Sequence[Override] = (), faults: Sequence[st
         for share in fleet.devices
     }
     users = _users(fleet, site)
+    faults_of = tuple(load(FAULT, fault) for fault in fleet.faults)
+    if site is not None:
+        build_site(site, faults_of, VirtualAuthority(), random.Random(0), 0)
     return Plan(
         fleet=fleet,
         site=site,
-        faults=tuple(load(FAULT, fault) for fault in fleet.faults),
+        faults=faults_of,
         specs=tuple(phone_specs(fleet, devices, users)),
         limits=run_limits(fleet),
     )

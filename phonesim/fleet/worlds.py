@@ -10,6 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -24,6 +25,9 @@ from phonesim.results import Recorder
 from phonesim.simulation import simulate
 from phonesim.virtual_authority import VirtualAuthority
 from phonesim.world import PhoneDisk
+
+if TYPE_CHECKING:
+    from phonesim.drivers.key_pool import KeyPool
 
 
 def world_for(attach: Attach) -> World:
@@ -68,25 +72,22 @@ def run_loopback(
     """Run on 127.0.0.0/8 of this machine, with real sockets and TLS."""
     from phonesim.drivers import loopback
     from phonesim.drivers.authority import SiteAuthority
-    from phonesim.drivers.key_pool import KeyPool
 
-    authority = SiteAuthority()
-    site = _site(plan, authority, time.time())
-
-    async def run(stopped: asyncio.Event) -> None:
+    async def run(keys: KeyPool, stopped: asyncio.Event) -> None:
+        authority = SiteAuthority()
         await loopback.run_loopback(
             plan.specs,
-            site,
+            _site(plan, authority, time.time()),
             authority,
             _disks(plan, folder),
             observer,
             plan.limits,
             plan.fleet.port_offset,
-            KeyPool(len(plan.specs), plan.fleet.keys),
+            keys,
             stopped,
         )
 
-    return _in_real_time(run, stop, tick)
+    return _in_real_time(plan, run, stop, tick)
 
 
 def run_wire(
@@ -95,27 +96,26 @@ def run_wire(
     """Run on a real interface, each phone with its own MAC and its own leased address."""
     from phonesim.drivers import wire
     from phonesim.drivers.authority import SiteAuthority
-    from phonesim.drivers.key_pool import KeyPool
 
     assert plan.fleet.interface is not None
     interface = plan.fleet.interface
-    authority = SiteAuthority()
-    site = _site(plan, authority, time.time())
+    wire.check_privileges()
 
-    async def run(stopped: asyncio.Event) -> None:
+    async def run(keys: KeyPool, stopped: asyncio.Event) -> None:
+        authority = SiteAuthority()
         await wire.run_wire(
             plan.specs,
-            site,
+            _site(plan, authority, time.time()),
             authority,
             _disks(plan, folder),
             observer,
             plan.limits,
             interface,
-            KeyPool(len(plan.specs), plan.fleet.keys),
+            keys,
             stopped,
         )
 
-    return _in_real_time(run, stop, tick)
+    return _in_real_time(plan, run, stop, tick)
 
 
 def _site(plan: Plan, authority: CertificateAuthority, epoch: float) -> Site | None:
@@ -131,34 +131,59 @@ def _disks(plan: Plan, folder: RunFolder) -> Callable[[str], PhoneDisk]:
 
 
 def _in_real_time(
-    run: Callable[[asyncio.Event], Coroutine[None, None, None]], stop: StopRequest, tick: Tick
+    plan: Plan,
+    run: Callable[[KeyPool, asyncio.Event], Coroutine[None, None, None]],
+    stop: StopRequest,
+    tick: Tick,
 ) -> WorldReport:
     """Run a world of sockets in an event loop of its own, and watch whether the loop keeps up."""
 
-    async def watched() -> WorldReport:
+    async def keyed(stopped: asyncio.Event) -> WorldReport:
+        keys = await _make_keys(plan, stopped)
         loop = asyncio.get_running_loop()
         began = loop.time()
+        ticking = loop.create_task(_tick_regularly(lambda: tick(loop.time() - began)))
+        async with LoopWatch() as watch:
+            try:
+                if keys is not None:
+                    await run(keys, stopped)
+            except asyncio.CancelledError:
+                if stop.asked < 2:
+                    raise
+            finally:
+                ticking.cancel()
+        return WorldReport(seconds=loop.time() - began, notes=watch.notes(), is_valid=watch.kept_up)
+
+    async def watched() -> WorldReport:
+        loop = asyncio.get_running_loop()
         stopped = asyncio.Event()
-        running = loop.create_task(run(stopped))
+        running = loop.create_task(keyed(stopped))
 
         def asked() -> None:
             loop.call_soon_threadsafe(stopped.set if stop.asked == 1 else running.cancel)
 
         stop.on_ask(asked)
-        ticking = loop.create_task(_tick_regularly(lambda: tick(loop.time() - began)))
-        async with LoopWatch() as watch:
-            try:
-                await running
-            except asyncio.CancelledError:
-                if stop.asked < 2:
-                    raise
-            finally:
-                stop.on_ask(None)
-                ticking.cancel()
-        return WorldReport(seconds=loop.time() - began, notes=watch.notes(), is_valid=watch.kept_up)
+        try:
+            return await running
+        finally:
+            stop.on_ask(None)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(watched())
+
+
+async def _make_keys(plan: Plan, stopped: asyncio.Event) -> KeyPool | None:
+    """Make the phones' keys before the run begins, for the site's clock starts with it."""
+    from phonesim.drivers.key_pool import SHARED_KEYS, KeyPool
+    from phonesim.drivers.live_run import first_of
+
+    phones, mode = len(plan.specs), plan.fleet.keys
+    async with KeyPool(phones, mode) as making:
+        await first_of(making.ready(), stopped.wait())
+        if stopped.is_set():
+            return None
+        wanted = phones if mode == "unique" else min(phones, SHARED_KEYS)
+        return KeyPool(phones, mode, [making.key() for _ in range(wanted)])
 
 
 async def _tick_regularly(tick: Callable[[], None]) -> None:
