@@ -16,6 +16,7 @@ Specifications: none is public. The path is documented, this dialect is syntheti
 from __future__ import annotations
 
 import datetime
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -343,8 +344,9 @@ class Dialect:
 
         `clock` is Unix seconds, `tick` milliseconds.
         """
-        seconds = int(clock // 1)  # a clock before 1970 is negative
-        stamp = f"{_second(seconds)}.{int((clock - seconds) * 1000):03d}|{tick:010d}|"
+        # Floored, not cut off: a clock that NTP set before 1970 is negative.
+        seconds, millisecond = divmod(math.floor(clock * 1000), 1000)
+        stamp = f"{_second(seconds)}.{millisecond:03d}|{tick:010d}|"
         texts = self._texts
         return stamp + stamp.join([texts[record.name].write(record.values) for record in records])
 
