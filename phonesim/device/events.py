@@ -334,7 +334,10 @@ class Registered(Event, frozen=True, kw_only=True):
 
 
 class RegistrationFailed(Event, frozen=True, kw_only=True):
-    """Every Registrar was tried; `reason` is that of the last one."""
+    """Every Registrar was tried; `reason` is that of the last one that answered, or the last.
+
+    `detail` says what each of them did.
+    """
 
     reason: FailureReason
     detail: str

@@ -83,6 +83,14 @@ _STATUS_REASONS = {
     407: FailureReason.REGISTRATION_UNAUTHORIZED,
 }
 
+_ANSWERED = frozenset(
+    {
+        *_STATUS_REASONS.values(),
+        FailureReason.REGISTRAR_UNAVAILABLE,
+        FailureReason.REGISTRATION_REJECTED,
+    }
+)
+
 _KEEP_ALIVE_TIMEOUT = re.compile(r";\s*timeout=(\d{1,6})")
 _REGISTER_ACTION = re.compile(r'register-action="([a-z]+)"')
 _DEREGISTER_TIMEOUT = 2.0
@@ -170,6 +178,7 @@ class Registration:
         self._epid = ""
         self._instance = ""
         self._index = 0
+        self._failures: list[tuple[FailureReason, str]] = []
         self._has_registered = False
         self._losses = 0
         self._addresses: list[str] = []
@@ -253,6 +262,7 @@ class Registration:
         self._has_registered = False
         self._index = 0
         self._losses = 0
+        self._failures = []
         return self._try_registrar()
 
     @property
@@ -328,14 +338,19 @@ class Registration:
         """Try the next Registrar after a failure, or give up."""
         assert self._wanted is not None
         out = self._close()
+        self._failures.append((reason, detail))
         if self._index + 1 < len(self._wanted.registrars):
             self._index += 1
             return out + self._try_registrar()
         self._index = 0
+        failures, self._failures = self._failures, []
         if self._has_registered:
             return out + self._pause(now)
         self.state = Idle()
-        return [*out, RegistrationFailed(reason=reason, detail=detail)]
+        # A Registrar that answered tells more than one that could not be reached.
+        answered = [failure for failure, _ in failures if failure in _ANSWERED]
+        full = "; ".join(each for _, each in failures)
+        return [*out, RegistrationFailed(reason=(answered or [reason])[-1], detail=full)]
 
     def _close(self) -> list[Output]:
         if not self._has_connection:
@@ -389,7 +404,7 @@ class Registration:
                 Contact(
                     uri=(f"sip:{address}:{port};transport={transport};ms-opaque={self._ms_opaque}"),
                     instance=self._instance,
-                    parameters=(("methods", f'"{_METHODS}"'), ("proxy", "replace")),
+                    parameters=(("methods", _METHODS), ("proxy", "replace")),
                 ),
             ),
             expires=expires,
