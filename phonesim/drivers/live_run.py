@@ -32,6 +32,7 @@ SHUTDOWNS_PER_SECOND = 250
 
 _FLUSH_INTERVAL = 1.0
 _AT_ONCE = 20
+_CLOSING_TURNS = 4
 
 
 class LiveRun:
@@ -95,6 +96,7 @@ class LiveRun:
                 if place.disk is not None:
                     place.disk.flush()
             await asyncio.gather(*self._ended_hosts)
+            await let_transports_close()
 
     def observed(self, phone: PhoneHost, observation: Observation) -> None:
         """Take what a phone let be known."""
@@ -194,6 +196,12 @@ class LiveRun:
                     count += 1
                     if not count % _AT_ONCE:
                         await asyncio.sleep(0)
+
+
+async def let_transports_close() -> None:
+    """Wait the few turns of the loop in which transports that were closed let go of theirs."""
+    for _ in range(_CLOSING_TURNS):
+        await asyncio.sleep(0)
 
 
 async def first_of(*awaited: Awaitable[object]) -> None:

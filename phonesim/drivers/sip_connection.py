@@ -119,10 +119,15 @@ class SipConnection(asyncio.Protocol):
             self._transport.write(_KEEP_ALIVE)
 
     def close(self) -> None:
-        """Close it; the listener is not told."""
+        """Close it, which takes TLS a moment; the listener is not told."""
         self.is_open = False
         if self._transport is not None:
             self._transport.close()
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it is closed, and nothing of it is left."""
+        return self._transport is None
 
     def abort(self) -> None:
         """Drop it at once; the listener is not told."""
@@ -163,6 +168,7 @@ class PhoneConnections:
         self._key = key
         self._deliver = deliver
         self._connections: dict[int, SipConnection] = {}
+        self._closing: list[SipConnection] = []
         self._opening: dict[int, asyncio.Task[None]] = {}
 
     def open(self, action: OpenConnection) -> None:
@@ -184,14 +190,17 @@ class PhoneConnections:
         connection = self._connections.pop(connection_id, None)
         if connection is not None:
             connection.close()
+            self._closing = [each for each in self._closing if not each.is_gone]
+            self._closing.append(connection)
 
     def abort(self) -> None:
         """Drop them all; no event follows."""
         for task in self._opening.values():
             task.cancel()
-        for connection in self._connections.values():
+        for connection in (*self._connections.values(), *self._closing):
             connection.abort()
         self._connections.clear()
+        self._closing.clear()
 
     def opened(self, connection: SipConnection) -> None:
         """Tell the phone."""

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, cast
 
 from phonesim.drivers.authority import CertificateKind, SiteAuthority
+from phonesim.drivers.live_run import let_transports_close
 from phonesim.drivers.server_host import ServerHost
 from phonesim.drivers.site_datagrams import DhcpPorts, DnsPort, NtpPort
 from phonesim.drivers.site_http import WebPort
@@ -137,6 +138,7 @@ class SiteHost:
                 await port.close()
             else:
                 port.close()
+        await let_transports_close()
 
     def _context(self, listener: Listener) -> ssl.SSLContext | None:
         if listener.protocol not in ("https", "sips"):

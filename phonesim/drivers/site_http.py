@@ -60,6 +60,9 @@ class WebPort:
         """Close the port and its connections."""
         if self._port is not None:
             self._port.close()
+        for connection in self._server.connections:
+            if connection.transport is not None:
+                connection.transport.abort()
         await self._server.shutdown(_CLOSE_SECONDS)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:

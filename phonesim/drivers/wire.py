@@ -40,6 +40,7 @@ from phonesim.world import Observer, PhoneDisk, PhoneSpec, RunLimits
 
 _SQUATTER = "02-00-00-00-00-01"
 _CHADDR = slice(28, 34)
+_SHORTEST_PREFIX = 8
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}
 
 
@@ -194,13 +195,11 @@ class WireLink:
         address = action.address
         self._users[address] = (phone, action)
         self._addresses.setdefault(phone, set()).add(address)
-        subnet = IPv4Network(f"{address}/{action.subnet_mask}", strict=False)
         try:
             self._interface.add_address(address)
-            self._interface.route(subnet, action.routers[0] if action.routers else None)
+            self._interface.route(_subnet(action), action.routers[0] if action.routers else None)
         except OSError as error:
             self.unsent(error)
-            return
         self._arp.announce(address, lambda: address in self._users)
 
     def remove_address(self, phone: PhoneHost, address: str) -> None:
@@ -239,8 +238,8 @@ class WireLink:
         if user is None or not user[1].routers:
             return destination
         action = user[1]
-        subnet = IPv4Network(f"{action.address}/{action.subnet_mask}", strict=False)
-        return destination if IPv4Address(destination) in subnet else action.routers[0]
+        is_near = IPv4Address(destination) in _subnet(action)
+        return destination if is_near else action.routers[0]
 
     def _arrived(self, data: bytes) -> None:
         if self._arp.heard(data):
@@ -266,6 +265,15 @@ class WireLink:
             return
         self._arp.learn(frame.source, frame.source_mac)
         phone.deliver(DhcpMessageReceived(message=message, source=frame.source))
+
+
+def _subnet(action: ConfigureAddress) -> IPv4Network:
+    """The network that a lease is in: the address alone, if the server's mask makes no sense."""
+    try:
+        subnet = IPv4Network(f"{action.address}/{action.subnet_mask}", strict=False)
+    except ValueError:
+        return IPv4Network(action.address)
+    return subnet if subnet.prefixlen >= _SHORTEST_PREFIX else IPv4Network(action.address)
 
 
 def _open_sink(interface: str) -> socket.socket | None:

@@ -1,0 +1,138 @@
+import asyncio
+
+import pytest
+
+from phonesim.drivers.arp import PROBE_INTERVAL, PROBES, Arp
+from phonesim.wire.frame import (
+    ARP_REPLY,
+    ARP_REQUEST,
+    BROADCAST_MAC,
+    UNKNOWN_MAC,
+    ArpFrame,
+    decode_arp_frame,
+    encode_arp_frame,
+)
+
+OWN = bytes.fromhex("020000000099")
+PHONE = bytes.fromhex("0004f2000001")
+OTHER = bytes.fromhex("0004f2000002")
+
+
+class Network:
+    """What an `Arp` sent, and a way to answer it."""
+
+    def __init__(self) -> None:
+        self.sent: list[ArpFrame] = []
+        self.arp = Arp(OWN, self._send)
+
+    def _send(self, data: bytes) -> None:
+        frame = decode_arp_frame(data)
+        assert frame is not None
+        self.sent.append(frame)
+
+    def hear(self, operation: int, sender_mac: bytes, sender_ip: str, target_ip: str) -> None:
+        frame = ArpFrame(
+            operation=operation,
+            source_mac=sender_mac,
+            destination_mac=BROADCAST_MAC,
+            sender_mac=sender_mac,
+            sender_ip=sender_ip,
+            target_mac=UNKNOWN_MAC,
+            target_ip=target_ip,
+        )
+        assert self.arp.heard(encode_arp_frame(frame))
+
+
+@pytest.fixture
+async def network() -> Network:
+    return Network()
+
+
+async def probe(network: Network, address: str = "10.0.0.5") -> asyncio.Future[str | None]:
+    found: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+    network.arp.probe(address, PHONE, found.set_result)
+    return found
+
+
+async def test_an_address_that_nobody_claims_is_free(network: Network) -> None:
+    assert await (await probe(network)) is None
+    assert len(network.sent) == PROBES
+    for frame in network.sent:
+        assert (frame.operation, frame.source_mac, frame.sender_mac) == (ARP_REQUEST, PHONE, PHONE)
+        assert (frame.sender_ip, frame.target_ip) == ("0.0.0.0", "10.0.0.5")
+
+
+@pytest.mark.parametrize("operation", [ARP_REQUEST, ARP_REPLY])
+async def test_whoever_speaks_from_the_address_has_it(network: Network, operation: int) -> None:
+    found = await probe(network)
+    network.hear(operation, OTHER, "10.0.0.5", "10.0.0.1")
+    assert await found == "00-04-F2-00-00-02"
+
+
+async def test_another_who_probes_for_it_is_a_conflict(network: Network) -> None:
+    found = await probe(network)
+    network.hear(ARP_REQUEST, OTHER, "0.0.0.0", "10.0.0.5")
+    assert await found == "00-04-F2-00-00-02"
+
+
+async def test_ones_own_voice_and_other_addresses_are_no_conflict(network: Network) -> None:
+    found = await probe(network)
+    network.hear(ARP_REQUEST, PHONE, "0.0.0.0", "10.0.0.5")
+    network.hear(ARP_REPLY, OTHER, "10.0.0.6", "10.0.0.5")
+    network.hear(ARP_REQUEST, OTHER, "10.0.0.7", "10.0.0.5")
+    assert await found is None
+
+
+async def test_two_phones_of_one_fleet_cannot_probe_the_same_address(network: Network) -> None:
+    found = await probe(network)
+    second: list[str | None] = []
+    network.arp.probe("10.0.0.5", OTHER, second.append)
+    assert second == ["00-04-F2-00-00-01"]
+    assert await found is None
+
+
+async def test_a_next_hop_is_asked_for_once_and_remembered(network: Network) -> None:
+    ready: list[bytes] = []
+    network.arp.resolve("10.0.0.1", "10.0.0.5", ready.append)
+    network.arp.resolve("10.0.0.1", "10.0.0.6", ready.append)
+    assert [(f.sender_mac, f.sender_ip, f.target_ip) for f in network.sent] == [
+        (OWN, "10.0.0.5", "10.0.0.1")
+    ]
+    network.hear(ARP_REPLY, OTHER, "10.0.0.1", "10.0.0.5")
+    network.arp.resolve("10.0.0.1", "10.0.0.5", ready.append)
+    assert ready == [OTHER] * 3
+    assert len(network.sent) == 1
+    network.arp.close()
+
+
+async def test_a_next_hop_that_was_heard_of_need_not_be_asked_for(network: Network) -> None:
+    ready: list[bytes] = []
+    network.arp.learn("10.0.0.1", OTHER)
+    network.arp.resolve("10.0.0.1", "10.0.0.5", ready.append)
+    assert ready == [OTHER]
+    assert network.sent == []
+
+
+async def test_an_address_is_announced_with_the_interfaces_mac(network: Network) -> None:
+    network.arp.announce("10.0.0.5", lambda: True)
+    (frame,) = network.sent
+    assert (frame.operation, frame.sender_mac) == (ARP_REQUEST, OWN)
+    assert (frame.sender_ip, frame.target_ip) == ("10.0.0.5", "10.0.0.5")
+    network.arp.close()
+
+
+async def test_a_closed_arp_sends_nothing_more(network: Network) -> None:
+    await probe(network)
+    network.arp.close()
+    await asyncio.sleep(2 * PROBE_INTERVAL)
+    assert len(network.sent) == 1
+
+
+def test_only_arp_is_taken() -> None:
+    async def main() -> None:
+        network = Network()
+        assert not network.arp.heard(bytes(12) + b"\x08\x00" + bytes(40))
+        malformed = bytes(12) + b"\x08\x06\x00\x01\x08\x00"
+        assert network.arp.heard(malformed)
+
+    asyncio.run(main())
