@@ -276,12 +276,16 @@ class Bench:
             )
         )
 
-    def give_certificate(self):
-        """Make the key, and answer GetAndPublishCert."""
+    def make_key(self):
+        """Make the certificate request that was asked for."""
         subject = self.last(MakeCertificateRequest).subject
-        self.give(CertificateRequestMade(subject=subject, csr=b"a request"))
+        return self.give(CertificateRequestMade(subject=subject, csr=b"a request"))
+
+    def give_certificate(self):
+        """Answer GetAndPublishCert."""
+        entity = self.last(SendHttp).request.message.entity
         return self.http(
-            GetAndPublishCertResponse(certificate=b"a certificate", device_id="x", entity=subject)
+            GetAndPublishCertResponse(certificate=b"a certificate", device_id="x", entity=entity)
         )
 
     def sign_in(self, host=POOL):
@@ -289,6 +293,7 @@ class Bench:
         self.resolve(host, WEB)
         self.give_chain()
         self.give_ticket()
+        self.make_key()
         return self.give_certificate()
 
     def connect(self, host=FE01):
