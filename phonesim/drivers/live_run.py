@@ -69,29 +69,22 @@ class LiveRun:
         If `failure` gets an exception it is raised, and if this is cancelled every phone
         loses its power, both at once.
         """
-        limits = self._limits
-        for place in self._places.values():
-            place.timers.append(
-                self._loop.call_later(
-                    max(0.0, place.spec.starts_at - self._clock()), self._start, place
-                )
-            )
-        if not self._places or limits.duration is not None:
-            left = max(0.0, (limits.duration or 0.0) - self._clock())
-            self._loop.call_later(left, self._is_over.set)
-        flushing = self._loop.create_task(self._flush_regularly())
+        duration = self._limits.duration
+        if duration is not None:
+            self._loop.call_later(max(0.0, duration - self._clock()), self._is_over.set)
+        elif not self._places:
+            self._is_over.set()
+        ends: list[Awaitable[object]] = [self._is_over.wait(), stop.wait()]
+        if failure is not None:
+            ends.append(failure)
         try:
-            if failure is None:
-                await first_of(self._is_over.wait(), stop.wait())
-            else:
-                await first_of(self._is_over.wait(), stop.wait(), failure)
+            await first_of(*ends, self._start_phones(), self._flush_regularly())
             await self._shut_down()
         finally:
             self._is_ending = True
             for place in self._places.values():
                 place.cancel_timers()
                 self._power_off(place)
-            flushing.cancel()
             for place in self._places.values():
                 if place.disk is not None:
                     place.disk.flush()
@@ -106,7 +99,7 @@ class LiveRun:
         match observation:
             case SignedIn() if place.boot < self._limits.boots and not self._is_ending:
                 self._power_off(place)
-                place.timers.append(self._loop.call_later(POWER_OFF_SECONDS, self._power_on, place))
+                place.reboot = self._loop.call_later(POWER_OFF_SECONDS, self._power_on, place)
             case SignedIn() | BootFailed():
                 self._settle(place)
             case PoweredOff():
@@ -121,11 +114,18 @@ class LiveRun:
         self._power_off(place)
         self._settle(place)
 
-    def _start(self, place: _Place) -> None:
-        place.disk = self._disk_for(place.spec.phone_id)
-        if self._limits.duration is None:
-            place.timers.append(self._loop.call_later(self._limits.timeout, self._settle, place))
-        self._power_on(place)
+    async def _start_phones(self) -> None:
+        """Start every phone when its time comes; never ends by itself."""
+        in_turn = sorted(self._places.values(), key=lambda place: place.spec.starts_at)
+        for count, place in enumerate(in_turn, 1):
+            delay = place.spec.starts_at - self._clock()
+            if delay > 0 or not count % _AT_ONCE:
+                await asyncio.sleep(max(0.0, delay))
+            place.disk = self._disk_for(place.spec.phone_id)
+            if self._limits.duration is None:
+                place.timeout = self._loop.call_later(self._limits.timeout, self._settle, place)
+            self._power_on(place)
+        await self._loop.create_future()
 
     def _power_on(self, place: _Place) -> None:
         assert place.disk is not None
@@ -159,6 +159,8 @@ class LiveRun:
         if place.is_settled:
             return
         place.is_settled = True
+        if place.timeout is not None:
+            place.timeout.cancel()
         self._unsettled -= 1
         if not self._unsettled and self._limits.duration is None:
             self._is_over.set()
@@ -219,7 +221,7 @@ async def first_of(*awaited: Awaitable[object]) -> None:
 class _Place:
     """A phone of the plan, powered or not."""
 
-    __slots__ = ("boot", "disk", "host", "is_settled", "spec", "timers")
+    __slots__ = ("boot", "disk", "host", "is_settled", "reboot", "spec", "timeout")
 
     def __init__(self, spec: PhoneSpec) -> None:
         self.spec = spec
@@ -227,9 +229,10 @@ class _Place:
         self.host: PhoneHost | None = None
         self.boot = 0
         self.is_settled = False
-        self.timers: list[asyncio.TimerHandle] = []
+        self.timeout: asyncio.TimerHandle | None = None
+        self.reboot: asyncio.TimerHandle | None = None
 
     def cancel_timers(self) -> None:
-        for timer in self.timers:
-            timer.cancel()
-        self.timers.clear()
+        for timer in (self.timeout, self.reboot):
+            if timer is not None:
+                timer.cancel()

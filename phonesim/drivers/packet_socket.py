@@ -15,12 +15,13 @@ import socket
 import struct
 from collections.abc import Callable
 
+from phonesim.drivers.udp_socket import enlarge_receive_buffer
+
 _ETH_P_ALL = 0x0003
 _SOL_PACKET = 263
 _PACKET_ADD_MEMBERSHIP = 1
 _PACKET_MR_PROMISC = 1
 _SO_ATTACH_FILTER = 26
-_RECEIVE_BUFFER = 8 * 1024 * 1024
 _LARGEST_FRAME = 65535
 _BURST = 64
 
@@ -47,7 +48,7 @@ class PacketSocket:
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
         try:
             self._attach(_filter(udp_port, takes_arp=takes_arp))
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+            enlarge_receive_buffer(self._socket)
             self._socket.bind((name, _ETH_P_ALL))
             membership = struct.pack("iHH8s", index, _PACKET_MR_PROMISC, 0, b"")
             self._socket.setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, membership)

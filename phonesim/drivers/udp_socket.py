@@ -12,9 +12,18 @@ from collections.abc import Callable
 
 _LARGEST_DATAGRAM = 65535
 _RECEIVE_BUFFER = 4 * 1024 * 1024
+_SO_RCVBUFFORCE = 33
 _BURST = 64
 
 Address = tuple[str, int]
+
+
+def enlarge_receive_buffer(endpoint: socket.socket) -> None:
+    """Let a socket keep a burst from a whole fleet, as far as this process may."""
+    try:
+        endpoint.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+    except PermissionError:
+        endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
 
 
 class UdpSocket:
@@ -42,7 +51,7 @@ class UdpSocket:
             if shares_port:
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if is_busy:
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+                enlarge_receive_buffer(self._socket)
             if interface is not None:
                 name = interface.encode()
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name)

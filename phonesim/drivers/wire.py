@@ -87,7 +87,7 @@ async def run_wire(
                 await site_host.start(0)
                 failure = site_host.failure
                 squatters = site.squatters
-            link = WireLink(network, squatters, observer, clock)
+            link = _open_link(network, squatters, observer, clock)
             stack.callback(link.close)
             run = LiveRun(specs, link, disk_for, observer, limits, keys, clock)
             await run.run(stop, failure)
@@ -108,7 +108,8 @@ def check_privileges() -> None:
 class WireLink:
     """How phones reach the network on a real interface (`phone_host.PhoneLink`).
 
-    `squatters` are addresses to be taken for used, whatever ARP says.
+    `squatters` are addresses to be taken for used, whatever ARP says. OSError if the
+    interface cannot be opened.
     """
 
     port_offset = 0
@@ -265,6 +266,20 @@ class WireLink:
             return
         self._arp.learn(frame.source, frame.source_mac)
         phone.deliver(DhcpMessageReceived(message=message, source=frame.source))
+
+
+def _open_link(
+    network: Interface,
+    squatters: frozenset[str],
+    observer: Observer,
+    clock: Callable[[], float],
+) -> WireLink:
+    try:
+        return WireLink(network, squatters, observer, clock)
+    except OSError as error:
+        raise UsageError(
+            f"interface {network.name}: it gives no raw frames: {error.strerror or error}"
+        ) from None
 
 
 def _subnet(action: ConfigureAddress) -> IPv4Network:
