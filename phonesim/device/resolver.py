@@ -84,7 +84,7 @@ class Resolver:
         """When the earliest open query is repeated."""
         if not self._open:
             return None
-        return min(lookup.retry_at for lookup in self._open.values()), "repeat a DNS query"
+        return min([lookup.retry_at for lookup in self._open.values()]), "repeat a DNS query"
 
     def abandon(self) -> None:
         """Forget every open lookup: the address they were sent from is gone."""
