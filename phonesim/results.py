@@ -227,6 +227,7 @@ class Recorder:
         phone.sip_uri = signed_in.sip_uri
         phone.registrar = signed_in.registrar
         phone.settled_after = now - phone.booted_at
+        phone.entered_at.clear()
         self.boots.add(phone.settled_after)
 
     def _boot_failed(self, phone: PhoneRecord, failed: BootFailed, now: float) -> None:
@@ -255,6 +256,7 @@ class Recorder:
         phone.stage = None
         phone.failed_stage, phone.reason, phone.detail = stage, reason, detail
         phone.settled_after = now - phone.booted_at
+        phone.entered_at.clear()
         self.boots.fail()
 
 

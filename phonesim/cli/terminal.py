@@ -120,7 +120,7 @@ class StatusLine:
         """Show `text`, unless the last one is too recent."""
         now = time.monotonic()
         if self._live is not None:
-            self._live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
+            self._live.update(Text(text, no_wrap=True, overflow="crop"), refresh=True)
         elif now - self._last_at >= self._interval:
             self._last_at = now
             tell(text)

@@ -141,6 +141,9 @@ def run_fleet(
             if not any(phone.boots for phone in recorder.phones.values()):
                 shutil.rmtree(folder.path, ignore_errors=True)
             raise
+        except Exception as error:
+            log(costs.wall_s, True, "run broken", {"error": repr(error)})
+            raise
         return _finish(plan, folder.path, recorder, report, stop, costs, log)
 
 

@@ -14,11 +14,10 @@ RATES = (50, 100, 200)
 def main() -> None:
     print(f"loopback world: demo with {PHONES} phones, both sides in one process")
     for rate in RATES:
-        program = "from phonesim.cli.main import run\nif __name__ == '__main__': run()"
         arguments = ["run", "demo", "--phones", str(PHONES), "--rate", str(rate), "--json"]
-        with tempfile.TemporaryDirectory() as out:
+        with tempfile.TemporaryDirectory(dir="logs") as out:
             came = subprocess.run(
-                [sys.executable, "-c", program, *arguments, "--out", out],
+                [sys.executable, "-m", "phonesim", *arguments, "--out", out],
                 capture_output=True,
                 text=True,
                 check=False,

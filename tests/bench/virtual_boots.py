@@ -17,10 +17,9 @@ ROUNDS = 3
 
 
 def run(phones: int, out: str) -> dict[str, Any]:
-    program = "from phonesim.cli.main import run; run()"
     arguments = ["run", "power-cut", "--phones", str(phones), "--out", out, "--json"]
     came = subprocess.run(
-        [sys.executable, "-c", program, *arguments],
+        [sys.executable, "-m", "phonesim", *arguments],
         capture_output=True,
         text=True,
         check=True,
@@ -33,7 +32,7 @@ def main() -> None:
     print("virtual world: power-cut, device logs written")
     peaks = {}
     for phones in SIZES:
-        with tempfile.TemporaryDirectory() as out:
+        with tempfile.TemporaryDirectory(dir="logs") as out:
             runs = [run(phones, out) for _ in range(ROUNDS)]
         best = min(runs, key=lambda summary: summary["cpu_s"])
         peaks[phones] = best["peak_rss_mb"]

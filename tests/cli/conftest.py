@@ -10,11 +10,7 @@ import pytest
 
 from phonesim.cli.main import main
 
-PROGRAM = (
-    sys.executable,
-    "-c",
-    "from phonesim.cli.main import run\nif __name__ == '__main__': run()",
-)
+PROGRAM = (sys.executable, "-m", "phonesim")
 
 
 class Came(NamedTuple):

@@ -208,6 +208,19 @@ def test_a_world_that_cannot_begin_leaves_no_folder(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+def test_a_world_that_breaks_leaves_its_log(tmp_path: Path) -> None:
+    def broken(
+        plan: Plan, folder: RunFolder, observer: Recorder, stop: StopRequest, tick: Tick
+    ) -> WorldReport:
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        run(broken, tmp_path, plan_of())
+    [folder] = tmp_path.iterdir()
+    last = json.loads((folder / "operator.log").read_text().splitlines()[-1])
+    assert (last["event"], last["error"]) == ("run broken", "KeyError('x')")
+
+
 def test_results_that_cannot_be_written_are_the_users_error(tmp_path: Path) -> None:
     def sabotaged(
         plan: Plan, folder: RunFolder, observer: Recorder, stop: StopRequest, tick: Tick
