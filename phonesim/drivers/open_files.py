@@ -22,14 +22,13 @@ def allow_open_files(phones: int, *, has_site: bool) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return
-    highest = max(needed, hard) if hard != resource.RLIM_INFINITY else needed
-    for limits in ((highest, highest), (min(needed, hard), hard)):
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-        except (ValueError, OSError):
-            continue
-        if limits[0] >= needed:
-            return
+    highest = needed if hard == resource.RLIM_INFINITY else max(needed, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest, highest))
+    except (ValueError, OSError):  # only root may have more than `hard`
+        pass
+    else:
+        return
     raise UsageError(
         f"{phones} phones need {needed} open files and this process may have {hard}: "
         f"raise the limit (ulimit -Hn {needed}, as root), or run fewer phones"

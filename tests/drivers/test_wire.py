@@ -1,174 +1,29 @@
 """The wire world between two network namespaces that are joined by a pair of interfaces."""
 
 import asyncio
-import ctypes
-import os
 import random
 import subprocess
 import sys
 import textwrap
-import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_loopback import Observer, Run
+from fleet_runs import Observer, Run
+from namespaces import PHONES, SERVERS, Inside, Segment, Servers, ip
 
 from phonesim.config.site_profile import SiteProfile
 from phonesim.device.events import PoweredOff, SignedIn
-from phonesim.drivers.authority import SiteAuthority
-from phonesim.drivers.interface import Interface
-from phonesim.drivers.key_pool import SHARED_KEYS, KeyPool, PhoneKey
-from phonesim.drivers.packet_socket import PacketSocket
-from phonesim.drivers.site_host import SiteHost
-from phonesim.drivers.site_wire import WireDhcpPorts
+from phonesim.drivers.key_pool import SHARED_KEYS, KeyPool
 from phonesim.drivers.wire import run_wire
 from phonesim.errors import UsageError
 from phonesim.mocksite.site import Site, build_site
 from phonesim.profiles import SITE, load
-from phonesim.wire.frame import UdpFrame, decode_udp_frame, encode_udp_frame
 from phonesim.world import RunLimits
 
-CLONE_NEWNET = 0x40000000
-PHONES, SERVERS = "phones0", "servers0"
-
 pytestmark = pytest.mark.interop("nsenter")
-
-
-def ip(*arguments: str) -> str:
-    return subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True).stdout
-
-
-class Segment:
-    """Two namespaces, `phones` and `servers`, and the cable between them."""
-
-    def __init__(self) -> None:
-        name = f"wire-{os.getpid()}-{random.getrandbits(32):08x}"
-        self.phones, self.servers = f"{name}-p", f"{name}-s"
-        for namespace in (self.phones, self.servers):
-            ip("netns", "add", namespace)
-            ip("-n", namespace, "link", "set", "lo", "up")
-        ip(
-            *("link", "add", PHONES, "netns", self.phones, "type", "veth"),
-            *("peer", "name", SERVERS, "netns", self.servers),
-        )
-        ip("-n", self.phones, "link", "set", PHONES, "up")
-        ip("-n", self.servers, "link", "set", SERVERS, "up")
-
-    def remove(self) -> None:
-        for namespace in (self.phones, self.servers):
-            ip("netns", "del", namespace)
-
-    def state(self) -> str:
-        """All that phones could have left on their side."""
-        side = ("-n", self.phones)
-        return (
-            ip(*side, "-4", "addr", "show", "dev", PHONES)
-            + ip(*side, "rule", "show")
-            + ip(*side, "route", "show", "table", "all", "dev", PHONES, "scope", "link")
-        )
-
-
-@pytest.fixture
-def segment() -> Iterator[Segment]:
-    segment = Segment()
-    yield segment
-    segment.remove()
-
-
-class Inside(threading.Thread):
-    """Runs a coroutine in a namespace; `join_and_raise` waits for it."""
-
-    def __init__(self, namespace: str, main: Callable[[], Coroutine[Any, Any, Any]]) -> None:
-        super().__init__(daemon=True)
-        self._namespace = namespace
-        self._main = main
-        self._error: BaseException | None = None
-        self.result: Any = None
-        self.start()
-
-    def run(self) -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
-        with open(f"/run/netns/{self._namespace}", "rb") as namespace:
-            assert libc.setns(namespace.fileno(), CLONE_NEWNET) == 0, os.strerror(
-                ctypes.get_errno()
-            )
-        try:
-            self.result = asyncio.run(self._main())
-        except BaseException as error:
-            self._error = error
-
-    def join_and_raise(self) -> Any:
-        self.join()
-        if self._error is not None:
-            raise self._error
-        return self.result
-
-
-class Servers:
-    """A site on the servers' side, until it is told to stop."""
-
-    def __init__(self, segment: Segment, site: Site, authority: SiteAuthority) -> None:
-        self._site = site
-        self._authority = authority
-        self._is_up = threading.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._asked: asyncio.Event | None = None
-        self.macs: set[str] = set()
-        self._thread = Inside(segment.servers, self._serve)
-        if not self._is_up.wait(10):
-            self._thread.join_and_raise()
-
-    def stop(self) -> None:
-        assert self._loop is not None
-        assert self._asked is not None
-        self._loop.call_soon_threadsafe(self._asked.set)
-        self._thread.join_and_raise()
-
-    async def _serve(self) -> None:
-        self._loop, self._asked = asyncio.get_running_loop(), asyncio.Event()
-        began = time.monotonic()
-        async with AsyncExitStack() as stack:
-            interface = Interface(SERVERS)
-            stack.callback(interface.close)
-            for listener in self._site.listeners:
-                interface.add_address(listener.address)
-            ip_here("route", "add", "10.77.0.0/16", "dev", SERVERS)
-            watch = PacketSocket(SERVERS, interface.index, 67, self._seen, takes_arp=False)
-            stack.callback(watch.close)
-            host = SiteHost(
-                self._site,
-                self._authority,
-                Observer(),
-                lambda: time.monotonic() - began,
-                partial(WireDhcpPorts, interface),
-            )
-            stack.push_async_callback(host.stop)
-            await host.start(0)
-            self._is_up.set()
-            await self._asked.wait()
-
-    def _seen(self, data: bytes) -> None:
-        frame = decode_udp_frame(data, verify_udp_checksum=False)
-        if frame is not None:
-            self.macs.add(frame.source_mac.hex("-").upper())
-
-
-def ip_here(*arguments: str) -> None:
-    """`ip` in the namespace of this thread, which children do not inherit from a thread."""
-    namespace = os.open(f"/proc/self/task/{threading.get_native_id()}/ns/net", os.O_RDONLY)
-    try:
-        subprocess.run(
-            ["nsenter", f"--net=/proc/self/fd/{namespace}", "ip", *arguments],
-            check=True,
-            pass_fds=[namespace],
-        )
-    finally:
-        os.close(namespace)
 
 
 def site_of(run: Run, **changes: object) -> Site:
@@ -194,11 +49,6 @@ async def boot(run: Run, count: int, site: Site | None = None, **limits: Any) ->
         run.stop,
     )
     return run.observer
-
-
-@pytest.fixture
-def run(tmp_path: Path, site_authority: SiteAuthority, phone_key: PhoneKey) -> Run:
-    return Run(tmp_path, site_authority, phone_key)
 
 
 def test_phones_boot_under_their_own_macs_and_leave_nothing(segment: Segment, run: Run) -> None:
@@ -277,23 +127,6 @@ def test_a_loopback_site_is_not_for_the_wire(segment: Segment, run: Run) -> None
         Inside(segment.phones, main).join_and_raise()
 
 
-def test_what_is_no_usable_interface_is_the_users_error(segment: Segment) -> None:
-    async def open_each() -> list[str]:
-        ip("-n", segment.phones, "link", "set", PHONES, "down")
-        errors = []
-        for name in ("none0", "lo", PHONES):
-            try:
-                Interface(name).close()
-            except UsageError as error:
-                errors.append(str(error))
-        return errors
-
-    missing, no_ethernet, down = Inside(segment.phones, open_each).join_and_raise()
-    assert missing == "interface none0: there is none of that name"
-    assert no_ethernet == "interface lo: it is no Ethernet interface"
-    assert "it is down" in down
-
-
 def test_without_capabilities_the_user_is_told(tmp_path: Path) -> None:
     script = textwrap.dedent(
         """
@@ -314,58 +147,3 @@ def test_without_capabilities_the_user_is_told(tmp_path: Path) -> None:
     )
     assert "CAP_NET_ADMIN and CAP_NET_RAW" in ended.stdout
     assert "--attach loopback" in ended.stdout
-
-
-def test_the_filter_lets_through_what_is_wanted_and_nothing_else(segment: Segment) -> None:
-    def frame(port: int, payload: bytes) -> bytes:
-        return encode_udp_frame(
-            UdpFrame(
-                source_mac=bytes.fromhex("0004f2000001"),
-                destination_mac=b"\xff" * 6,
-                source="0.0.0.0",
-                destination="255.255.255.255",
-                source_port=68,
-                destination_port=port,
-                payload=payload,
-            )
-        )
-
-    arp = b"\xff" * 6 + bytes.fromhex("0004f2000001") + b"\x08\x06" + bytes(28)
-    tcp = bytearray(frame(67, b"tcp"))
-    tcp[23] = 6
-    fragment = bytearray(frame(67, b"fragment"))
-    fragment[20:22] = b"\x00\x05"
-    marker = frame(67, b"the end")
-
-    async def listen() -> list[bytes]:
-        interface = Interface(SERVERS)
-        frames: list[bytes] = []
-        ended = asyncio.Event()
-
-        def received(data: bytes) -> None:
-            frames.append(data)
-            if data == marker:
-                ended.set()
-
-        socket = PacketSocket(SERVERS, interface.index, 67, received, takes_arp=True)
-        is_open.set()
-        async with asyncio.timeout(10):
-            await ended.wait()
-        socket.close()
-        interface.close()
-        return frames
-
-    async def send() -> None:
-        interface = Interface(PHONES)
-        socket = PacketSocket(PHONES, interface.index, 68, lambda data: None, takes_arp=False)
-        for data in (frame(53, b"dns"), bytes(tcp), bytes(fragment), arp, frame(67, b"1"), marker):
-            socket.send(data)
-        socket.close()
-        interface.close()
-
-    is_open = threading.Event()
-    listening = Inside(segment.servers, listen)
-    assert is_open.wait(10)
-    Inside(segment.phones, send).join_and_raise()
-    frames = [each for each in listening.join_and_raise() if b"\x00\x04\xf2" in each[:12]]
-    assert frames == [arp, frame(67, b"1"), marker]
