@@ -563,6 +563,8 @@ class _World:
             steps += 1
             if steps % _EVENTS_PER_PROGRESS == 0 and progress is not None:
                 goes_on = progress(self.now)
+        if goes_on and limits.duration is not None:
+            self.now = limits.duration  # nothing more happens until then
         ended_at = self.now
         self.shut_down()
         for node in self.nodes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from phonesim.config.model import Config
 
@@ -58,7 +58,7 @@ class ResolverConfig(Config):
 class ClockConfig(Config):
     """How the phone learns the time."""
 
-    power_on: datetime.datetime = datetime.datetime(2006, 1, 1, tzinfo=datetime.UTC)
+    power_on: AwareDatetime = datetime.datetime(2006, 1, 1, tzinfo=datetime.UTC)
     """What the clock believes before NTP [unknown; a Windows CE real-time clock default]."""
     sources: tuple[Literal["ntp-servers", "srv", "time-servers", "time.windows.com"], ...] = (
         "ntp-servers",

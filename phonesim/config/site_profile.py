@@ -6,7 +6,7 @@ import datetime
 from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
 from phonesim.config.model import Config
 
@@ -176,7 +176,7 @@ class SiteProfile(Config):
 
     name: str
     description: str = ""
-    epoch: datetime.datetime = datetime.datetime(2026, 1, 5, 7, 0, tzinfo=datetime.UTC)
+    epoch: AwareDatetime = datetime.datetime(2026, 1, 5, 7, 0, tzinfo=datetime.UTC)
     """The site's wall clock when a virtual run begins; other worlds use the real clock."""
     dhcp_servers: tuple[DhcpServerConfig, ...] = ()
     dns_servers: tuple[DnsServerConfig, ...] = ()
