@@ -19,6 +19,7 @@ from phonesim.device.events import (
     MalformedReceived,
     NtpPacketReceived,
 )
+from phonesim.drivers.phone_tasks import Spawn
 from phonesim.drivers.udp_socket import Address, UdpSocket
 from phonesim.errors import DecodeError
 from phonesim.wire.dns import DNS_PORT, decode_response, encode_query
@@ -34,7 +35,7 @@ class Datagrams:
     """The exchanges of one phone.
 
     `port_offset` is added to the standard ports; `deliver` takes the events and
-    `unsent` the errors of the local network stack.
+    `unsent` the errors of the local network stack; `spawn` begins a task.
     """
 
     def __init__(
@@ -42,10 +43,12 @@ class Datagrams:
         port_offset: int,
         deliver: Callable[[Event], None],
         unsent: Callable[[OSError], None],
+        spawn: Spawn,
     ) -> None:
         self._port_offset = port_offset
         self._deliver = deliver
         self._unsent = unsent
+        self._spawn = spawn
         self._socket: UdpSocket | None = None
         self._source = ""
         self._used_at = 0.0
@@ -59,7 +62,7 @@ class Datagrams:
         except ValueError:
             return  # no DNS message can hold such a name, so no server knows it
         if action.over_tcp:
-            task = asyncio.get_running_loop().create_task(self._ask_over_tcp(action, data))
+            task = self._spawn(self._ask_over_tcp(action, data))
             self._exchanges.add(task)
             task.add_done_callback(self._exchanges.discard)
         else:

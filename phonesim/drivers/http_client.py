@@ -21,6 +21,7 @@ import aiohttp
 from phonesim.device.actions import SendHttp
 from phonesim.device.events import Event, HttpFailed, HttpResponseReceived
 from phonesim.device.outcome import ConnectFailure
+from phonesim.drivers.phone_tasks import Spawn
 from phonesim.drivers.trust import PhoneTls, check_server_name, explain
 from phonesim.errors import DecodeError
 from phonesim.wire.soap import (
@@ -42,12 +43,19 @@ _NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=None)
 
 
 class HttpClient:
-    """The exchanges of one phone; `deliver` takes one event for each."""
+    """The exchanges of one phone; `deliver` takes one event for each, `spawn` begins a task."""
 
-    def __init__(self, port_offset: int, tls: PhoneTls, deliver: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        port_offset: int,
+        tls: PhoneTls,
+        deliver: Callable[[Event], None],
+        spawn: Spawn,
+    ) -> None:
         self._port_offset = port_offset
         self._tls = tls
         self._deliver = deliver
+        self._spawn = spawn
         self._session: aiohttp.ClientSession | None = None
         self._peer: tuple[str, str, str] | None = None
         self._exchanges: set[asyncio.Task[None]] = set()
@@ -56,7 +64,7 @@ class HttpClient:
 
     def send(self, action: SendHttp) -> None:
         """Begin an exchange."""
-        task = asyncio.get_running_loop().create_task(self._exchange(action))
+        task = self._spawn(self._exchange(action))
         self._exchanges.add(task)
         task.add_done_callback(self._ended)
 

@@ -14,6 +14,7 @@ log, and the fleet goes on.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import traceback
 from collections import deque
 from collections.abc import Callable
@@ -31,6 +32,7 @@ from phonesim.device.phone import Output
 from phonesim.drivers.datagrams import Datagrams
 from phonesim.drivers.http_client import HttpClient
 from phonesim.drivers.key_pool import KeyPool, PhoneKey
+from phonesim.drivers.phone_tasks import PhoneTasks
 from phonesim.drivers.sip_connection import PhoneConnections
 from phonesim.drivers.trust import PhoneTls
 from phonesim.world import PhoneDisk, PhoneSpec
@@ -134,18 +136,19 @@ class PhoneHost:
         self._wake_at: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._key: PhoneKey | None = None
-        tls = PhoneTls()
-        offset = link.port_offset
-        self._datagrams = Datagrams(offset, self.deliver, link.unsent)
-        self._http = HttpClient(offset, tls, self.deliver)
-        self._connections = PhoneConnections(offset, tls, self._key_bytes, self.deliver)
+        self._tasks = PhoneTasks(self._crash)
+        tls, offset, spawn = PhoneTls(), link.port_offset, self._tasks.spawn
+        self._datagrams = Datagrams(offset, self.deliver, link.unsent, spawn)
+        self._http = HttpClient(offset, tls, self.deliver, spawn)
+        self._connections = PhoneConnections(offset, tls, self._key_bytes, self.deliver, spawn)
 
     def power_on(self) -> None:
         """Apply power, with what the virtual disk holds."""
         files = dict(self._disk.files())
         key = files.pop(KEY_FILE, None)
         if key is not None:
-            self._key = PhoneKey(key)
+            with contextlib.suppress(ValueError):  # somebody spoilt the file: it needs a new one
+                self._key = PhoneKey(key)
         self._is_on = True
         self._link.attach(self)
         self.deliver(PowerApplied(files=files))
@@ -168,6 +171,7 @@ class PhoneHost:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._tasks.cancel()
         self._connections.abort()
         self._http.close()
         self._datagrams.close()
@@ -277,6 +281,8 @@ class PhoneHost:
         return self._key.der if self._key is not None else None
 
     def _crash(self, error: Exception) -> None:
+        if not self._is_on:
+            return
         happened = "".join(f"{now:.6f} {event!r}\n" for now, event in self._recent)
         trace = "".join(traceback.format_exception(error))
         self._disk.write_file(CRASH_FILE, f"{trace}\n{happened}".encode())

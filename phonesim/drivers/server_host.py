@@ -52,6 +52,7 @@ class ServerHost:
         self._events: deque[on.ServerEvent] = deque()
         self._is_handling = False
         self._last_id = 0
+        self._reported: set[int | None] = set()
         self._wake_at: float | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -75,6 +76,15 @@ class ServerHost:
             self._failed(error)
         finally:
             self._is_handling = False
+
+    def unsent(self, error: OSError | None) -> None:
+        """Report each kind of refusal by the local network stack once."""
+        if error is not None and error.errno not in self._reported:
+            self._reported.add(error.errno)
+            fields = (("error", error.strerror or str(error)),)
+            self._observer.report(
+                self.name, "an answer could not be sent", fields, True, self._clock()
+            )
 
     def close(self) -> None:
         """Stop the timer."""

@@ -25,6 +25,7 @@ from phonesim.device.events import (
     SipMessageReceived,
 )
 from phonesim.device.outcome import ConnectFailure
+from phonesim.drivers.phone_tasks import Spawn
 from phonesim.drivers.trust import PhoneTls, check_server_name, explain
 from phonesim.errors import DecodeError
 from phonesim.wire.sip import KeepAlive, SipMessage, SipStream, encode_sip
@@ -153,7 +154,8 @@ class SipConnection(asyncio.Protocol):
 class PhoneConnections:
     """The connections of one phone; `deliver` takes its events.
 
-    `key` gives the DER PKCS#1 key that belongs to the phone's certificate.
+    `key` gives the DER PKCS#1 key that belongs to the phone's certificate; `spawn`
+    begins a task.
     """
 
     def __init__(
@@ -162,11 +164,13 @@ class PhoneConnections:
         tls: PhoneTls,
         key: Callable[[], bytes | None],
         deliver: Callable[[Event], None],
+        spawn: Spawn,
     ) -> None:
         self._port_offset = port_offset
         self._tls = tls
         self._key = key
         self._deliver = deliver
+        self._spawn = spawn
         self._connections: dict[int, SipConnection] = {}
         self._closing: list[SipConnection] = []
         self._opening: dict[int, asyncio.Task[None]] = {}
@@ -174,7 +178,7 @@ class PhoneConnections:
     def open(self, action: OpenConnection) -> None:
         """Begin to connect."""
         number = action.connection_id
-        task = asyncio.get_running_loop().create_task(self._open(action))
+        task = self._spawn(self._open(action))
         self._opening[number] = task
         task.add_done_callback(lambda _: self._opening.pop(number, None))
 

@@ -65,7 +65,7 @@ class DhcpPorts:
                     is_busy=True,
                 )
                 self._sockets.append(own)
-                host.ports.dhcp = partial(self._reply, own)
+                host.ports.dhcp = partial(self._reply, host, own)
         except OSError:
             self.close()
             raise
@@ -99,13 +99,14 @@ class DhcpPorts:
                 )
             return None
 
-    def _reply(self, own: UdpSocket, action: SendDhcpReply) -> None:
+    def _reply(self, host: ServerHost, own: UdpSocket, action: SendDhcpReply) -> None:
         message = action.message
         has_no_address = message.ciaddr == UNSPECIFIED and message.giaddr == UNSPECIFIED
         destination = action.destination
         if destination == BROADCAST or has_no_address:
             destination = LOOPBACK_BROADCAST
-        own.send(encode_dhcp(message), (destination, action.port + self._port_offset))
+        address = (destination, action.port + self._port_offset)
+        host.unsent(own.send(encode_dhcp(message), address))
 
 
 class DnsPort:
@@ -158,7 +159,7 @@ class DnsPort:
                 writer.write(len(data).to_bytes(2, "big") + data)
             return
         address, _, port = action.client.rpartition(":")
-        self._udp.send(data, (address, int(port)))
+        self._host.unsent(self._udp.send(data, (address, int(port))))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         address, port = writer.get_extra_info("peername")[:2]
@@ -204,7 +205,7 @@ class NtpPort:
 
     def _reply(self, action: SendNtpReply) -> None:
         address, _, port = action.client.rpartition(":")
-        self._udp.send(encode_ntp(action.packet), (address, int(port)))
+        self._host.unsent(self._udp.send(encode_ntp(action.packet), (address, int(port))))
 
 
 def _received(message: DhcpMessage, address: Address, destination: str) -> DhcpReceived:

@@ -9,6 +9,7 @@ Specifications: RFC 2131 section 4.1.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from phonesim.drivers.interface import Interface
 from phonesim.drivers.packet_socket import PacketSocket
@@ -49,7 +50,7 @@ class WireDhcpPorts:
             takes_arp=False,
         )
         for host in self._servers.values():
-            host.ports.dhcp = self._reply
+            host.ports.dhcp = partial(self._reply, host)
 
     def close(self) -> None:
         """Close the socket."""
@@ -81,7 +82,7 @@ class WireDhcpPorts:
         for host in hosts:
             host.deliver(event)
 
-    def _reply(self, action: SendDhcpReply) -> None:
+    def _reply(self, host: ServerHost, action: SendDhcpReply) -> None:
         message = action.message
         if action.destination == BROADCAST:
             mac = BROADCAST_MAC
@@ -89,16 +90,13 @@ class WireDhcpPorts:
             mac = self._relays.get(message.giaddr, BROADCAST_MAC)
         else:
             mac = message.chaddr
-        self._socket.send(
-            encode_udp_frame(
-                UdpFrame(
-                    source_mac=self._mac,
-                    destination_mac=mac,
-                    source=action.source,
-                    destination=action.destination,
-                    source_port=SERVER_PORT + self._port_offset,
-                    destination_port=action.port + self._port_offset,
-                    payload=encode_dhcp(message),
-                )
-            )
+        frame = UdpFrame(
+            source_mac=self._mac,
+            destination_mac=mac,
+            source=action.source,
+            destination=action.destination,
+            source_port=SERVER_PORT + self._port_offset,
+            destination_port=action.port + self._port_offset,
+            payload=encode_dhcp(message),
         )
+        host.unsent(self._socket.send(encode_udp_frame(frame)))

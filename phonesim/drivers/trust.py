@@ -34,6 +34,9 @@ from phonesim.device.outcome import ConnectFailure
 _NO_CHECK_TIME = ssl.VerifyFlags(0x200000)
 """X509_V_FLAG_NO_CHECK_TIME, which the ssl module has no name for."""
 
+_LEGACY_SERVER_CONNECT = ssl.Options(0x4)
+"""SSL_OP_LEGACY_SERVER_CONNECT: servers of the phone's era know no RFC 5746."""
+
 _EXPIRED, _NOT_YET_VALID = 10, 9  # X509_V_ERR_CERT_HAS_EXPIRED, ..._NOT_YET_VALID
 
 
@@ -136,7 +139,7 @@ def explain(error: BaseException) -> tuple[ConnectFailure, str]:
         case OSError():
             return _explain_os_error(error)
         case _:
-            return ConnectFailure.TLS_FAILED, str(error) or type(error).__name__
+            return ConnectFailure.MALFORMED, str(error) or type(error).__name__
 
 
 class _Anchors(msgspec.Struct, frozen=True):
@@ -189,6 +192,7 @@ def _make_context(anchors: _Anchors) -> _PhoneContext:
     # In TLS 1.3 a server refuses our certificate only after the handshake is over.
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    context.options |= _LEGACY_SERVER_CONNECT
     context.load_verify_locations(cadata=anchors.certificates)
     context.sslobject_class = _PhoneTlsObject
     context.anchors = anchors

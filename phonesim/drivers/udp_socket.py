@@ -31,7 +31,7 @@ class UdpSocket:
 
     A busy socket takes many datagrams at a time and asks for a large buffer.
     `shares_port` lets other sockets have the same address, for broadcasts.
-    `interface` limits it to one. Raises OSError if it cannot be bound.
+    Raises OSError if it cannot be bound.
     """
 
     def __init__(
@@ -41,7 +41,6 @@ class UdpSocket:
         *,
         is_busy: bool = False,
         shares_port: bool = False,
-        interface: str | None = None,
     ) -> None:
         self._received = received
         self._burst = _BURST if is_busy else 1
@@ -52,9 +51,6 @@ class UdpSocket:
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if is_busy:
                 enlarge_receive_buffer(self._socket)
-            if interface is not None:
-                name = interface.encode()
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name)
             self._socket.bind(address)
         except OSError:
             self._socket.close()
@@ -63,10 +59,10 @@ class UdpSocket:
         self._loop.add_reader(self._socket, self._read)
 
     @property
-    def port(self) -> int:
-        """The port that it is bound to."""
-        port: int = self._socket.getsockname()[1]
-        return port
+    def address(self) -> Address:
+        """What it is bound to."""
+        address, port = self._socket.getsockname()
+        return address, port
 
     def send(self, data: bytes, address: Address) -> OSError | None:
         """Send a datagram; an error is returned that another attempt would meet again."""

@@ -31,7 +31,9 @@ class Phone:
     def __init__(self) -> None:
         self.events: asyncio.Queue[Event] = asyncio.Queue()
         self.errors: list[OSError] = []
-        self.datagrams = Datagrams(OFFSET, self.events.put_nowait, self.errors.append)
+        self.datagrams = Datagrams(
+            OFFSET, self.events.put_nowait, self.errors.append, asyncio.ensure_future
+        )
 
 
 @pytest.fixture

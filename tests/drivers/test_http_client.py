@@ -34,7 +34,7 @@ class Phone:
         self.events: asyncio.Queue[Event] = asyncio.Queue()
         self.address = address
         self.source = source
-        self.client = HttpClient(OFFSET, PhoneTls(), self.events.put_nowait)
+        self.client = HttpClient(OFFSET, PhoneTls(), self.events.put_nowait, asyncio.ensure_future)
 
     def post(
         self,

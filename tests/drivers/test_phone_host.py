@@ -299,6 +299,19 @@ async def test_the_key_is_made_once_and_kept_from_the_machine(
     assert again.machine.handled == [on.PowerApplied(files={"cache": b"kept"})]
 
 
+async def test_a_spoilt_key_file_is_replaced(make_place: MakePlace, phone_key: PhoneKey) -> None:
+    def react(event: on.Event) -> list[Output]:
+        if isinstance(event, on.PowerApplied):
+            return [do.MakeCertificateRequest(subject="user1@contoso.com")]
+        return []
+
+    place = make_place(react)
+    place.disk.contents = {KEY_FILE: b"spoilt"}
+    place.host.power_on()
+    assert place.disk.contents == {KEY_FILE: phone_key.der}
+    assert place.owner.errors == []
+
+
 async def test_connections_and_exchanges_reach_the_network(
     make_place: MakePlace, new_address: Callable[[], str]
 ) -> None:

@@ -84,7 +84,7 @@ class Phone:
         self.source = source
         self.key: bytes | None = None
         self.connections = PhoneConnections(
-            OFFSET, PhoneTls(), lambda: self.key, self.events.put_nowait
+            OFFSET, PhoneTls(), lambda: self.key, self.events.put_nowait, asyncio.ensure_future
         )
 
     def open(

@@ -3,6 +3,7 @@ import re
 import socket
 import ssl
 import time
+import warnings
 from collections.abc import Callable
 
 import pytest
@@ -210,12 +211,23 @@ def test_failures_of_the_network_have_words() -> None:
         (OSError(113, "No route to host"), ConnectFailure.UNREACHABLE),
         (ssl.SSLEOFError(), ConnectFailure.CLOSED),
         (ssl.SSLError("wrong version"), ConnectFailure.TLS_FAILED),
-        (UnicodeError("label too long"), ConnectFailure.TLS_FAILED),
+        (ValueError("XML cannot hold that"), ConnectFailure.MALFORMED),
     ]
     for error, failure in cases:
         found, detail = explain(error)
         assert found == failure
         assert detail
+
+
+async def test_a_server_of_the_phones_era_is_spoken_to(site_authority: SiteAuthority) -> None:
+    server = server_context(site_authority)
+    server.set_ciphers("AES128-SHA:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        server.minimum_version = server.maximum_version = ssl.TLSVersion.TLSv1
+    context = PhoneTls().context(site_authority.chain(), time.time())
+    version, _ = await shake_hands(context, server)
+    assert version == "TLSv1"
 
 
 async def test_a_server_that_speaks_no_tls_fails_the_handshake(
