@@ -268,10 +268,26 @@ def test_each_delay_is_moved_by_up_to_a_second_either_way(seed):
     assert len({delay % 1 for delay in delays}) == 5
 
 
-def test_a_timer_that_comes_early_does_nothing():
-    play(
-        client(), [(0.0, WANTED, [discover()]), (3.9, TIMER, []), (4.0, TIMER, [discover(secs=4)])]
-    )
+@pytest.mark.parametrize(
+    "events",
+    [
+        [WANTED],
+        [WANTED, offer()],
+        [AddressWanted(cached_address=ADDRESS)],
+        [WANTED, offer(), ack(), free()],
+        [WANTED, offer(), ack(), free(), (1800.0, TIMER)],
+        [WANTED, offer(), ack(), free(), (1800.0, TIMER), (3150.0, TIMER)],
+        [WANTED, offer(), ack(), used()],
+    ],
+    ids=["SELECTING", "REQUESTING", "REBOOTING", "BOUND", "RENEWING", "REBINDING", "INIT"],
+)
+def test_a_timer_that_comes_early_does_nothing_in_any_state(events):
+    machine = client()
+    for event in events:
+        now, event = event if isinstance(event, tuple) else (0.0, event)
+        machine.handle(event, now)
+    due = machine.next_deadline()
+    play(machine, [(due[0] - 0.1, TIMER, []), (due[0] - 0.1, None, [due])])
 
 
 def test_the_first_offer_is_taken_and_the_second_ignored():
@@ -503,7 +519,7 @@ def test_a_conflict_is_declined_and_ten_seconds_later_the_client_begins_anew():
                 used(),
                 [
                     log.ADDRESS_CONFLICT(ADDRESS, "02-00-00-00-00-99"),
-                    matching(log.DHCP_SENT, type="DECLINE"),
+                    log.DHCP_SENT("DECLINE", 2, 0, "0.0.0.0", BROADCAST, "", "", 1),
                     state("REQUESTING", "INIT"),
                     # RFC 2131 table 5: ciaddr 0, the address and the server as options.
                     sends(MessageType.DECLINE, 2, requested=ADDRESS, server=SERVER),
@@ -592,6 +608,17 @@ def test_without_an_answer_to_init_reboot_the_client_begins_anew():
     )
 
 
+def test_init_reboot_is_asked_no_more_often_than_there_are_delays():
+    play(
+        client(reboot_attempts=9, retransmit_delays=(4, 8)),
+        [
+            (0.0, AddressWanted(cached_address=ADDRESS), [request(requested=ADDRESS)]),
+            (4.0, TIMER, [request(secs=4, requested=ADDRESS)]),
+            (12.0, TIMER, [ended("dhcp_request", 2, None), discover(2)]),
+        ],
+    )
+
+
 # --- T1, T2, expiry ----------------------------------------------------------
 
 
@@ -639,6 +666,7 @@ def test_with_direct_renewal_the_lease_s_server_is_asked_and_after_t2_everyone()
                     request(3, ciaddr=ADDRESS),
                 ],
             ),
+            (3375.0, TIMER, [request(3, secs=225, ciaddr=ADDRESS)]),
         ],
     )
 
@@ -934,6 +962,29 @@ def test_ten_link_local_addresses_are_tried():
     )
 
 
+def test_the_next_search_tries_ten_more():
+    machine = client(random.Random(1))
+    now, outputs = fail(machine)
+    for _ in range(10):
+        (probe,) = [item for item in outputs if isinstance(item, ProbeAddress)]
+        outputs = machine.handle(used(probe.address), now)
+    machine.handle(TIMER, now + 300)
+    while isinstance(machine.state, Selecting):
+        now = machine.next_deadline()[0]
+        outputs = machine.handle(TIMER, now)
+    for _ in range(9):
+        (probe,) = [item for item in outputs if isinstance(item, ProbeAddress)]
+        outputs = machine.handle(used(probe.address), now)
+    (probe,) = [item for item in outputs if isinstance(item, ProbeAddress)]
+    assert machine.handle(free(probe.address), now)[-1] == LeaseFailed(auto_ip=probe.address)
+
+
+def test_the_probe_of_another_address_does_not_bring_auto_ip():
+    machine = client()
+    now, _ = fail(machine)
+    play(machine, [(now, free("169.254.9.9"), []), (now, used("169.254.9.9"), [])])
+
+
 def test_without_auto_ip_the_client_only_waits():
     machine = client(auto_ip=False)
     now, outputs = fail(machine)
@@ -997,7 +1048,7 @@ def test_shutdown_releases_the_lease_to_its_server(at):
                 3200.0,
                 ShutdownRequested(),
                 [
-                    matching(log.DHCP_SENT, type="RELEASE", vendor_class="", parameters=""),
+                    log.DHCP_SENT("RELEASE", 2 + len(at), 0, ADDRESS, SERVER, "", "", 1),
                     matching(log.DHCP_STATE, new="STOPPED"),
                     release(2 + len(at)),
                     RemoveAddress(address=ADDRESS),
@@ -1062,6 +1113,26 @@ def test_a_phone_with_an_address_does_not_ask_for_broadcast():
     bind(machine)
     (sent,) = [item for item in machine.handle(TIMER, 1800.0) if isinstance(item, SendDhcp)]
     assert sent.message.flags == 0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_xids_are_random_and_fit_their_field(seed):
+    machine = client(random.Random(seed))
+    bind_with(machine)
+    sent = [machine.handle(TIMER, at) for at in (1800.0, 3150.0)]
+    sent.append(machine.handle(ShutdownRequested(), 3151.0))
+    xids = [item.message.xid for items in sent for item in items if isinstance(item, SendDhcp)]
+    assert len(set(xids)) == 3
+    assert all(0 <= xid < 1 << 32 for xid in xids)
+    assert max(xids) > 1 << 16
+
+
+def bind_with(machine):
+    """Take a machine to BOUND whose xids are not known beforehand."""
+    machine.handle(WANTED, 0.0)
+    machine.handle(offer(machine.state.sent.xid), 0.0)
+    machine.handle(ack(machine.state.sent.xid), 0.0)
+    machine.handle(free(), 0.0)
 
 
 def test_every_message_is_logged_as_it_is_sent():

@@ -599,10 +599,12 @@ def test_shutdown_ends_though_the_lease_is_lost_meanwhile():
         if bench.wants(SendSip):
             bench.accept()
     bench.give(ShutdownRequested())
+    before = len(bench.all)
     bench.dhcp(MessageType.NAK)
     bench.bind()
     bench.wait_for(PoweredOff)
-    assert not of(bench.step, StageEntered)
+    assert not of(bench.all[before:], StageEntered)
+    assert not of(bench.all[before:], SendNtp)
     assert bench.phone.next_deadline() is None
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import random
+
 import pytest
 from playing import Dice, containing, like, matching, play
 
@@ -440,6 +442,32 @@ def test_without_an_answer_over_tcp_the_next_server_is_asked_over_udp():
             (1.6, response(1, truncated=True, server=SECOND), [query(1, SECOND, over_tcp=True)]),
         ],
     )
+
+
+def test_a_truncated_answer_over_tcp_is_all_there_is():
+    play(
+        resolver(),
+        [
+            (0.0, look_up(), [query(1)]),
+            (0.1, response(1, truncated=True), [query(1, over_tcp=True)]),
+            (
+                0.2,
+                response(1, a("10.0.0.21"), truncated=True, over_tcp=True),
+                [ended(2, 0.2), answered(a("10.0.0.21"))],
+            ),
+        ],
+    )
+
+
+def test_ids_fit_their_field():
+    machine = Resolver(ResolverConfig(), random.Random(1))
+    machine.handle(leased(FIRST), 0.0)
+    ids = set()
+    for number in range(300):
+        outputs = machine.handle(look_up(f"n{number}.contoso.com"), 0.0)
+        ids |= {item.query.id for item in outputs if isinstance(item, SendDns)}
+    assert len(ids) == 300
+    assert 1 << 12 < max(ids) < 1 << 16
 
 
 # --- the cache ---

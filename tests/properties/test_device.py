@@ -1,0 +1,513 @@
+"""A phone stands whatever its world does to it.
+
+The world of these tests answers what the phone asks for, or does not; answers wrongly, twice,
+late, or what was never asked. Whatever it does, no event makes the phone raise, every message
+it sends can be written, every log line read back, time never stands still for it, and when it
+is asked to shut down it comes to its end.
+"""
+
+from __future__ import annotations
+
+import enum
+import random
+import re
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from phonesim.device import actions as do
+from phonesim.device import events as on
+from phonesim.device.device_log import Dialect
+from phonesim.device.outcome import ConnectFailure
+from phonesim.device.phone import Phone
+from phonesim.profiles import DEVICE, load
+from phonesim.wire.dhcp import (
+    BOOTREPLY,
+    DhcpMessage,
+    MessageType,
+    encode_addresses,
+    encode_dhcp,
+    encode_u32,
+)
+from phonesim.wire.dns import DnsRecord, DnsResponse, SrvData, encode_query
+from phonesim.wire.ntp import SERVER, NtpPacket, encode_ntp, from_unix
+from phonesim.wire.provisioning import UcOptions, encode_sip_servers, encode_uc_options
+from phonesim.wire.sip import Challenge, encode_sip, response_to
+from phonesim.wire.soap import (
+    GetAndPublishCert,
+    GetAndPublishCertResponse,
+    GetRootCertChains,
+    GetRootCertChainsResponse,
+    HttpResponse,
+    RequestSecurityToken,
+    RequestSecurityTokenResponse,
+    SoapFault,
+    encode_soap,
+)
+
+PROFILE = load(DEVICE, "polycom-cx600")
+DIALECT = Dialect(PROFILE.log.records)
+MAC = bytes.fromhex("0004F2000001")
+DHCP, DNS, NTP, WEB = "10.0.0.1", "10.0.0.3", "10.0.0.5", "10.0.0.20"
+EPOCH = 1767596400.0
+
+SIGN_IN_OPTIONS = {
+    43: encode_uc_options(
+        UcOptions(
+            uc_identifier="MS-UC-Client",
+            url_scheme="https",
+            web_server_fqdn="webpool.contoso.com",
+            web_server_port=443,
+            cert_prov_rel_path="/CertProv/CertProvisioningService.svc",
+        )
+    ),
+    120: encode_sip_servers(["fe01.contoso.com", "fe02.contoso.com"]),
+}
+LEASE_OPTIONS = {
+    1: encode_addresses(("255.255.0.0",)),
+    3: encode_addresses(("10.0.0.254",)),
+    6: encode_addresses((DNS,)),
+    15: b"contoso.com",
+    42: encode_addresses((NTP,)),
+    51: encode_u32(3600),
+}
+
+
+# --- right answers ---
+
+
+def answer(request: do.PhoneAction, now: float) -> on.Event | None:
+    """What a healthy site says to an action; None where nothing is said."""
+    match request:
+        case do.SendDhcp(message=message):
+            return answer_dhcp(message)
+        case do.ProbeAddress(address=address):
+            return on.AddressProbed(address=address)
+        case do.SendDns():
+            return answer_dns(request)
+        case do.SendNtp(packet=packet, server=server):
+            time = from_unix(EPOCH + now)
+            told = NtpPacket(
+                mode=SERVER, stratum=2, originate=packet.transmit, receive=time, transmit=time
+            )
+            return on.NtpPacketReceived(packet=told, server=server)
+        case do.SendHttp(exchange_id=number, request=asked):
+            response = HttpResponse(status=200, message=answer_soap(asked.message))
+            return on.HttpResponseReceived(exchange_id=number, response=response)
+        case do.MakeCertificateRequest(subject=subject):
+            return on.CertificateRequestMade(subject=subject, csr=b"a request")
+        case do.OpenConnection(connection_id=number, source=source):
+            return on.ConnectionOpened(
+                connection_id=number, local_address=source, local_port=50000 + number % 1000
+            )
+        case do.SendSip(connection_id=number, message=register):
+            contacts = tuple(
+                msgspec.structs.replace(contact, expires=600) for contact in register.contacts
+            )
+            headers = (("ms-keep-alive", "UAS; tcp=no; hop-hop=yes; timeout=300"),)
+            accepted = response_to(register, 200, "OK", contacts=contacts, headers=headers)
+            return on.SipMessageReceived(connection_id=number, message=accepted)
+        case _:
+            return None
+
+
+def answer_dhcp(message: DhcpMessage) -> on.Event | None:
+    kinds = {
+        MessageType.DISCOVER: (MessageType.OFFER, "10.0.0.50", LEASE_OPTIONS),
+        MessageType.REQUEST: (MessageType.ACK, "10.0.0.50", LEASE_OPTIONS),
+        MessageType.INFORM: (MessageType.ACK, "0.0.0.0", SIGN_IN_OPTIONS),
+    }
+    if message.message_type not in kinds:
+        return None
+    kind, yiaddr, options = kinds[message.message_type]
+    reply = DhcpMessage(
+        message_type=kind,
+        op=BOOTREPLY,
+        xid=message.xid,
+        chaddr=MAC,
+        yiaddr=yiaddr,
+        options={53: bytes((kind,)), 54: encode_addresses((DHCP,))} | options,
+    )
+    return on.DhcpMessageReceived(message=reply, source=DHCP)
+
+
+def answer_dns(request: do.SendDns) -> on.Event:
+    query = request.query
+    data: str | SrvData = WEB
+    if query.qtype == "SRV":
+        data = SrvData(10, 0, 5061, "fe01.contoso.com")
+    response = DnsResponse(
+        id=query.id,
+        qname=query.qname,
+        qtype=query.qtype,
+        answers=(DnsRecord(query.qname, query.qtype, 30, data),),
+    )
+    return on.DnsResponseReceived(
+        response=response, server=request.server, over_tcp=request.over_tcp
+    )
+
+
+def answer_soap(message: Any) -> Any:
+    match message:
+        case GetRootCertChains():
+            return GetRootCertChainsResponse(chain=b"the chain")
+        case RequestSecurityToken(context=context):
+            return RequestSecurityTokenResponse(
+                context=context,
+                assertion_id="SamlSecurityToken-1",
+                assertion=b"<saml/>",
+                created=int(EPOCH),
+                expires=int(EPOCH) + 28800,
+                entropy=b"s" * 32,
+                sip_uri="sip:user00001@contoso.com",
+            )
+        case GetAndPublishCert(entity=entity, device_id=device_id):
+            return GetAndPublishCertResponse(
+                certificate=b"a certificate", device_id=device_id, entity=entity
+            )
+
+
+# --- wrong answers ---
+
+ADDRESSES = ["0.0.0.0", "10.0.0.50", "10.0.0.51", "255.255.255.255", DHCP, "10.0.0.2", DNS]
+NAMES = ["", "contoso.com", "fe01.contoso.com", "x" * 63, "a\\.b.c", ".".join(["x" * 60] * 4)]
+TEXTS = [
+    *("", " ", "x" * 300, "%", '"', "a b", "-1", "0", "9" * 400, "\u20ac", "sip:", "sip:@"),
+    *("sip:a@b", "sip:a@contoso.com", "IncorrectPin", "PinExpired", "Digest", "timeout=1"),
+    *("UAS; timeout=0", "UAS;timeout=99999999999"),
+]
+NUMBERS = [0, 1, 2, 60, 255, 65535, 2**31 - 1, 2**32 - 1]
+OCTETS = [b"", b"\0", b"\xff" * 4, b"\0" * 4, b"\x0a\0\0\x03", b"text", b"\x01" * 300]
+OPTION_CODES = [1, 3, 4, 6, 15, 42, 43, 51, 53, 54, 58, 59, 120]
+TIMESTAMPS = [0, 1, 2**63, 2**64 - 1]
+POOLS: dict[str, list[Any]] = {
+    **dict.fromkeys(("yiaddr", "ciaddr", "source", "server", "address"), ADDRESSES),
+    **dict.fromkeys(("siaddr", "giaddr", "local_address"), ADDRESSES),
+    **dict.fromkeys(("qname", "name", "target"), NAMES),
+    "rcode": ["NOERROR", "NXDOMAIN", "SERVFAIL", "REFUSED"],
+    "qtype": ["A", "SRV", "CNAME"],
+    "ttl": [0, 1, 2**31 - 1],
+    "expires": [None, 0, 1, 61, 2**32 - 1],
+    "status": [100, 200, 200, 301, 401, 403, 404, 407, 408, 423, 500, 503, 603],
+    "op": [1, 2],
+    "retry_after": [None, 0, 5, 10**12],
+    "conflict": [None, "02-00-00-00-00-99"],
+    "stratum": [0, 1, 16],
+    "leap": [0, 3],
+    "mode": [3, 4],
+    **dict.fromkeys(("receive", "transmit", "originate"), TIMESTAMPS),
+    "headers": [
+        (),
+        (("Min-Expires", "900"),),
+        (("Min-Expires", "9" * 5000),),
+        (("ms-keep-alive", "UAS; timeout=1"),),
+        (("presence-state", 'register-action="added"'),),
+    ],
+    "challenges": [
+        (),
+        (Challenge(scheme="NTLM"),),
+        (Challenge(scheme="Digest"),),
+        (Challenge(scheme="Digest", parameters=(("realm", "r"), ("nonce", "n"))),),
+        (
+            Challenge(
+                scheme="Digest",
+                parameters=(("realm", "r"), ("nonce", "m"), ("qop", "auth"), ("stale", "true")),
+            ),
+        ),
+    ],
+}
+SOAP_ANSWERS = [
+    None,
+    GetRootCertChainsResponse(chain=b""),
+    SoapFault(code="c", reason="r"),
+    SoapFault(code="c", reason="r\r\n", error_reason='"%', pin_failure="IncorrectPin"),
+    SoapFault(code="c", reason="r", pin_failure="UserPinAccountLocked"),
+]
+# What a decoder makes sure of, and what the world and not a peer says.
+FIXED = {"chaddr", "connection_id", "exchange_id", "cseq_method", "vias", "rtype", "data"}
+
+
+def corrupt(message: Any, rng: random.Random) -> Any:
+    """The message with one field changed to something else that a decoder could have read."""
+    fields = [name for name in message.__struct_fields__ if name not in FIXED]
+    if isinstance(message, DnsResponse) and message.answers and rng.random() < 0.5:
+        return corrupt_answers(message, rng)
+    name = rng.choice(fields)
+    value = getattr(message, name)
+    if isinstance(message, HttpResponse) and name == "message" and rng.random() < 0.5:
+        changed: Any = rng.choice(SOAP_ANSWERS)
+    elif isinstance(value, msgspec.Struct):
+        changed = corrupt(value, rng)
+    elif name == "options":
+        changed = dict(value)
+        for _ in range(rng.randint(1, 3)):
+            code = rng.choice(OPTION_CODES)
+            if rng.random() < 0.5:
+                changed.pop(code, None)
+            else:
+                changed[code] = rng.choice([*OCTETS, encode_u32(1), *SIGN_IN_OPTIONS.values()])
+    elif name in POOLS:
+        changed = rng.choice(POOLS[name])
+    elif isinstance(value, enum.Enum):
+        changed = rng.choice(list(type(value)))
+    elif isinstance(value, bool):
+        changed = not value
+    elif isinstance(value, int):
+        changed = rng.choice(NUMBERS)
+    elif isinstance(value, bytes):
+        changed = rng.choice(OCTETS)
+    elif isinstance(value, str):
+        changed = rng.choice(TEXTS)
+    elif isinstance(value, tuple):
+        changed = rng.choice([(), value[:-1], value[::-1], value * 2])
+    else:
+        changed = value
+    return msgspec.structs.replace(message, **{name: changed})
+
+
+def corrupt_answers(response: DnsResponse, rng: random.Random) -> DnsResponse:
+    """The response with other records: none, aliases that may loop, odd SRV targets."""
+    names = [response.qname, "a.contoso.com", "b.contoso.com"]
+    records = []
+    for _ in range(rng.randint(0, 4)):
+        match rng.choice(["CNAME", "A", "SRV"]):
+            case "CNAME":
+                records.append(DnsRecord(rng.choice(names), "CNAME", 5, rng.choice(names)))
+            case "A":
+                records.append(DnsRecord(rng.choice(names), "A", 0, rng.choice(ADDRESSES)))
+            case _:
+                data = SrvData(*(rng.choice([0, 1, 65535]) for _ in range(3)), rng.choice(NAMES))
+                records.append(DnsRecord(rng.choice(names), "SRV", 60, data))
+    return msgspec.structs.replace(response, answers=tuple(records))
+
+
+def noise(number: int, rng: random.Random) -> on.Event:
+    """An event that nobody asked for, or that the connection of that number brings."""
+    failure = rng.choice(list(ConnectFailure))
+    detail = rng.choice(["closed", 'odd "%\u20ac\r\n'])
+    return rng.choice(
+        [
+            on.MalformedReceived(
+                protocol=rng.choice(["dhcp", "dns", "ntp", "http", "sip"]),
+                source=DHCP,
+                reason=detail,
+                size=rng.choice([0, 65536]),
+            ),
+            on.HttpFailed(exchange_id=number, failure=failure, detail=detail),
+            on.ConnectionFailed(connection_id=number, failure=failure, detail=detail),
+            on.ConnectionClosed(connection_id=number, detail=detail),
+            on.ConnectionOpened(connection_id=number, local_address="10.0.0.50", local_port=1),
+            on.AddressProbed(address=rng.choice(ADDRESSES), conflict=rng.choice([None, "02"])),
+            on.CertificateRequestMade(subject=rng.choice(TEXTS), csr=b""),
+        ]
+    )
+
+
+# --- the world ---
+
+
+class World:
+    """A phone and what it has asked for; checks everything that the phone does."""
+
+    def __init__(self, files: dict[str, bytes], seed: object) -> None:
+        self.phone = Phone(PROFILE, MAC, "+14255550001", "8000014", random.Random(repr(seed)))
+        self.now = 0.0
+        self.files = dict(files)
+        self.open: list[do.PhoneAction] = []
+        self.past: list[on.Event] = []
+        self.number = 0
+        self.observed: list[on.Observation] = []
+        self.trace: list[str] = []
+        self.give(on.PowerApplied(files=files))
+
+    @property
+    def is_off(self) -> bool:
+        return any(isinstance(seen, on.PoweredOff) for seen in self.observed)
+
+    def give(self, event: on.Event) -> list[Any]:
+        if self.is_off:
+            return []
+        self.past.append(event)
+        outputs = self.phone.handle(event, self.now)
+        for output in outputs:
+            self.trace.append(re.sub(r" object at 0x[0-9a-f]+", "", repr(output)))
+            if isinstance(output, on.Observation):
+                self.observed.append(output)
+            else:
+                self.perform(output)
+        deadline = self.phone.next_deadline()
+        assert deadline is None or (deadline[0] == deadline[0] and deadline[1])
+        return outputs
+
+    def perform(self, action: Any) -> None:
+        match action:
+            case do.WriteLog():
+                text = DIALECT.format(action.records, action.clock, action.tick)
+                lines = text.split("\r\n")[:-1]
+                assert [DIALECT.parse(line).record.name for line in lines] == [
+                    record.name for record in action.records
+                ]
+                assert "8000014" not in text
+            case do.WriteFile(name=name, data=data):
+                self.files[name] = data
+            case do.SendDhcp(message=message):
+                encode_dhcp(message)
+            case do.SendDns(query=query):
+                try:
+                    encode_query(query)
+                except ValueError:
+                    return  # the world knows no such name: nobody answers
+            case do.SendNtp(packet=packet):
+                encode_ntp(packet)
+            case do.SendHttp(request=request):
+                encode_soap(request.message)
+                self.number = action.exchange_id
+            case do.SendSip(message=message):
+                encode_sip(message)
+            case do.OpenConnection(connection_id=number):
+                self.number = number
+            case _:
+                pass
+        self.open.append(action)
+
+    def step(self, move: tuple[str, int]) -> None:
+        what, number = move
+        rng = random.Random(number)
+        self.now += rng.choice([0.0, 0.001, 0.5])
+        match what:
+            case "answer" | "corrupt" | "late":
+                if not self.open:
+                    return
+                # Mostly what was asked last, as a site does.
+                index = -1 if rng.random() < 0.7 else rng.randrange(len(self.open))
+                event = answer(self.open[index], self.now)
+                if what != "late":
+                    self.open.pop(index)
+                if event is not None and what == "corrupt":
+                    event = corrupt(event, rng)
+                if event is not None:
+                    self.give(event)
+            case "again":
+                self.give(rng.choice(self.past[1:] or [on.TimerExpired()]))
+            case "noise":
+                self.give(noise(self.number - rng.randrange(2), rng))
+            case "early":
+                self.now += rng.choice([0.0, 1.0, 40.0])
+                self.give(on.TimerExpired())
+            case "wait":
+                self.wait()
+
+    def wait(self) -> None:
+        """Let time pass until the next deadline, and see that it lies behind then."""
+        deadline = self.phone.next_deadline()
+        if deadline is None or deadline[0] == float("inf"):
+            return
+        self.now = max(self.now, deadline[0])
+        for _ in range(20):
+            self.give(on.TimerExpired())
+            deadline = self.phone.next_deadline()
+            if deadline is None or deadline[0] > self.now:
+                return
+        raise AssertionError(f"time stands still at {self.now}: {deadline}")
+
+
+def stories(*others: str, size: int = 60) -> st.SearchStrategy[list[tuple[str, int]]]:
+    """What the world does, step by step: right answers, and other things in between."""
+    what = [*["answer"] * 12, *["wait"] * 2, "late", "again", "noise", "early", *others]
+    return st.lists(st.tuples(st.sampled_from(what), st.integers(0, 2**20)), max_size=size)
+
+
+anything = stories(*["corrupt"] * 4, size=80)
+disks = st.sampled_from([{}, {"cache.json": b"\xff"}]) | st.binary(max_size=40).map(
+    lambda data: {"cache.json": data}
+)
+
+
+def boot(files: dict[str, bytes], seed: int = 1) -> World:
+    """A world that answers everything rightly until the phone has signed in."""
+    world = World(files, seed)
+    for _ in range(200):
+        if any(isinstance(seen, on.SignedIn) for seen in world.observed):
+            return world
+        world.step(("answer", 0)) if world.open else world.wait()
+    raise AssertionError("a healthy site, and the phone did not sign in")
+
+
+def signed_in_disk() -> dict[str, bytes]:
+    return boot({}).files
+
+
+def test_right_answers_lead_to_a_phone_that_is_signed_in() -> None:
+    first = boot({})
+    second = boot(first.files)
+    assert any(isinstance(seen, on.StageEnded) and seen.skipped for seen in second.observed)
+
+
+@settings(deadline=None, max_examples=200)
+@given(disks | st.builds(signed_in_disk), anything)
+def test_no_world_makes_a_phone_raise_or_stand_still(
+    files: dict[str, bytes], story: list[tuple[str, int]]
+) -> None:
+    world = World(files, 1)
+    for move in story:
+        world.step(move)
+    began = world.now
+    for _ in range(30):
+        world.wait()
+    assert world.now > began or world.phone.next_deadline() in (None, (float("inf"), "T1"))
+
+
+@settings(deadline=None, max_examples=100)
+@given(anything, stories("corrupt", size=6))
+def test_a_phone_that_is_shut_down_comes_to_its_end(
+    before: list[tuple[str, int]], after: list[tuple[str, int]]
+) -> None:
+    world = World({}, 1)
+    for move in before:
+        world.step(move)
+    world.give(on.ShutdownRequested())
+    for move in after:
+        world.step(move)
+    for _ in range(10):
+        world.wait()
+    assert world.is_off
+    assert world.phone.next_deadline() is None
+
+
+@settings(deadline=None, max_examples=50)
+@given(anything, st.integers(0, 3))
+def test_the_same_seed_and_events_give_the_same_trace(
+    story: list[tuple[str, int]], seed: int
+) -> None:
+    traces = []
+    for _ in range(2):
+        world = World({}, seed)
+        for move in story:
+            world.step(move)
+        traces.append(world.trace)
+    assert traces[0] == traces[1]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_another_seed_gives_another_trace(seed: int) -> None:
+    assert boot({}, seed).trace != boot({}, seed + 1).trace
+
+
+@settings(deadline=None, max_examples=100)
+@given(stories())
+def test_a_site_that_is_healthy_again_brings_the_phone_back(story: list[tuple[str, int]]) -> None:
+    world = boot({})
+    for move in story:
+        world.step(move)
+    before = len(world.observed)
+    for _ in range(400):
+        world.step(("answer", 0)) if world.open else world.wait()
+        if any(
+            isinstance(seen, on.ExchangeEnded) and seen.kind == "sip_register" and seen.sent
+            for seen in world.observed[before:]
+        ):
+            return
+    raise AssertionError(world.phone.next_deadline())
