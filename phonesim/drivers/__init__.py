@@ -1,1 +1,15 @@
-"""The only package that touches sockets, TLS, files, processes or the clock."""
+"""The only package that touches sockets, TLS, files, processes or the clock.
+
+Two worlds of real sockets, `loopback` and `wire`, run the same parts:
+
+    live_run      starts, reboots and ends the phones of a run
+    phone_host    one powered phone: events in, actions out, one timer
+    datagrams, http_client, sip_connection, trust    what a phone says, and to whom
+    site_host     the mock site's servers, each behind a `server_host`
+    site_datagrams, site_wire, site_http, site_sip   their ports
+    authority, key_pool                              certificates and keys
+    run_folder    each phone's virtual disk, for every world
+
+They differ in how DHCP travels and what it takes to have an address: `LoopbackLink` and
+`WireLink`. Below them are `udp_socket`, `packet_socket`, `arp` and `interface`.
+"""

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from ssl import SSLContext
 
 import aiohttp
+from yarl import URL
 
 from phonesim.device.actions import SendHttp
 from phonesim.device.events import Event, HttpFailed, HttpResponseReceived
@@ -114,8 +115,11 @@ class HttpClient:
 
     async def _post(self, action: SendHttp) -> Event:
         request = action.request
-        url = (
-            f"{request.scheme}://{action.address}:{request.port + self._port_offset}{request.path}"
+        url = URL.build(
+            scheme=request.scheme,
+            host=action.address,
+            port=request.port + self._port_offset,
+            path=request.path,
         )
         ssl: SSLContext | bool = False
         if request.scheme == "https":

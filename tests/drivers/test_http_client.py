@@ -43,15 +43,17 @@ class Phone:
         port: int = 80,
         trust: bytes | None = None,
         timeout: float = 10,
+        path: str = "/CertProv/CertProvisioningService.svc",
+        host: str = NAME,
     ) -> None:
         self.client.send(
             SendHttp(
                 exchange_id=exchange_id,
                 request=HttpRequest(
                     scheme=scheme,
-                    host=NAME,
+                    host=host,
                     port=port,
-                    path="/CertProv/CertProvisioningService.svc",
+                    path=path,
                     message=GetRootCertChains(),
                 ),
                 source=self.source,
@@ -128,6 +130,28 @@ async def test_an_exchange_looks_like_the_phones(phone: Phone, serve: Serve) -> 
         "SOAPAction": '"http://schemas.microsoft.com/OCS/AuthWebServices/GetRootCertChains"',
         "Content-Length": str(len(body)),
     }
+
+
+@pytest.mark.parametrize(
+    ("host", "path"),
+    [
+        (NAME, "@127.0.0.1/elsewhere"),
+        (NAME, "no slash"),
+        ("web.contoso.com\r\nX-Injected: 1", "/"),
+    ],
+)
+async def test_what_cannot_be_asked_for_is_not_sent(
+    phone: Phone, serve: Serve, host: str, path: str
+) -> None:
+    async def answer(request: web.BaseRequest) -> web.Response:
+        return web.Response()
+
+    server = await serve(answer)
+    phone.post(path=path, host=host)
+    failure, detail = await phone.failure()
+    assert failure == ConnectFailure.MALFORMED
+    assert detail
+    assert server.requests_count == 0
 
 
 async def test_another_port_is_named_in_host(phone: Phone, serve: Serve) -> None:
