@@ -130,4 +130,13 @@ class Run:
         return self.observer
 
     def log(self, spec: PhoneSpec) -> str:
-        return (self.folder.path / spec.phone_id / "DSK1/logs/cpsw3g.log").read_text()
+        path = self.folder.path / spec.phone_id / "DSK1/logs/cpsw3g.log"
+        return path.read_text() if path.exists() else ""
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds; what is in a log holds a second late."""
+        for _ in range(1000):
+            if holds():
+                return
+            await asyncio.sleep(0.03)
+        raise AssertionError("it never held")

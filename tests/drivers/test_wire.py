@@ -77,13 +77,18 @@ def test_a_site_can_share_the_phones_interface(segment: Segment, run: Run) -> No
 def test_an_address_that_answers_arp_is_declined(segment: Segment, run: Run) -> None:
     servers = Servers(segment, site_of(run), run.authority)
     ip("-n", segment.servers, "addr", "add", "10.77.16.1/32", "dev", SERVERS)
-    limits = {"timeout": 1.5}
-    Inside(segment.phones, lambda: boot(run, 1, **limits)).join_and_raise()
-    servers.stop()
     (spec,) = run.specs(1)
+
+    async def until_declined() -> None:
+        running = asyncio.ensure_future(boot(run, 1))
+        await run.until(lambda: "DHCP DECLINE" in run.log(spec))
+        run.stop.set()
+        await running
+
+    Inside(segment.phones, until_declined).join_and_raise()
+    servers.stop()
     log = run.log(spec)
     mac = ip("-n", segment.servers, "-br", "link", "show", SERVERS).split()[2]
-    assert "DHCP DECLINE" in log
     assert mac.replace(":", "-").upper() in log
 
 
