@@ -119,6 +119,13 @@ def test_every_dhcp_answer_is_kept_and_one_a_server():
     ] == [("10.0.0.1", "webpool.contoso.com"), ("10.0.0.2", None)]
 
 
+def test_what_is_kept_is_logged():
+    cache = Cache(PATH)
+    assert log.CACHE_KEPT_DHCP("10.0.0.1") in cache.handle(kept("10.0.0.1", web()), 0.0)
+    event = DnsAnswerKept(registrars=(registrar("fe01.x"), registrar("fe02.x")))
+    assert log.CACHE_KEPT_DNS("fe01.x+fe02.x") in cache.handle(event, 0.0)
+
+
 def test_the_first_kept_dhcp_answer_is_used():
     disk = Disk()
     disk.give(
@@ -248,8 +255,9 @@ def test_what_proves_unusable_is_forgotten_but_not_the_address():
         b'{"in_use": {"web_services": null, "registrars": [], "sip_uri": ""}}',
         b'{"dhcp": [{"server": "x"}]}',
         b"[" * 100_000,
+        b'{"address": "\xff"}',
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_a_corrupt_file_is_reported_and_treated_as_empty(data):
     play(

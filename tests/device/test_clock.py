@@ -301,6 +301,24 @@ def test_what_is_abandoned_is_over():
     )
 
 
+def test_asking_again_forgets_the_servers_of_the_last_lease():
+    machine = clock()
+    machine.handle(wanted(ntp=(FIRST, SECOND)), 0.0)
+    machine.abandon()
+    play(machine, [(9.0, wanted(ntp=()), [SRV])])
+
+
+def test_an_answer_to_another_lookup_than_the_open_one_is_dropped():
+    play(
+        clock(),
+        [
+            (0.0, wanted(ntp=()), [SRV]),
+            (0.0, found(WINDOWS, a("time.windows.com", "192.0.2.1")), []),
+            (0.0, found(SRV, rcode="NXDOMAIN"), [WINDOWS]),
+        ],
+    )
+
+
 def test_the_time_can_be_asked_for_again():
     machine = clock()
     machine.handle(wanted(), 0.0)

@@ -155,7 +155,7 @@ def kept(web_services, *registrars, server=SERVER):
 
 
 def located(web_services, *registrars):
-    return ServicesLocated(web_services=web_services, registrars=registrars)
+    return like(ServicesLocated, web_services=web_services, registrars=registrars)
 
 
 def asked(seconds, sent=1):
@@ -589,6 +589,11 @@ def test_raw_text_in_option_120_is_used_with_a_warning_unless_the_profile_forbid
     answer, warnings = read(event, accepts_raw_names=False)
     assert answer is None
     assert warnings[-1] == (SERVER, 120, containing("not used"))
+
+
+def test_a_profile_that_forbids_raw_text_takes_labels():
+    answer, warnings = read(full_ack(), accepts_raw_names=False)
+    assert ([entry.host for entry in answer.registrars], warnings) == (["fe01.contoso.com"], [])
 
 
 def test_addresses_in_option_120_are_of_no_use():

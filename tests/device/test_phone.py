@@ -8,6 +8,7 @@ import pytest
 from rig import (
     ADDRESS,
     DHCP,
+    EXTERNAL,
     FE01,
     FE02,
     INTERNAL,
@@ -106,6 +107,43 @@ def test_the_display_shows_what_is_going_on():
         "Connecting to Lync Server",
     ]
     assert [text for (text,) in bench.records(log.DISPLAY)] == shown
+
+
+def test_the_display_begins_with_the_address():
+    bench = Bench()
+    assert bench.wants(DisplayShowed, text="Acquiring IP Address")
+    assert bench.wants(StageEntered, stage=Stage.IP)
+
+
+def test_a_profile_s_home_screen_is_shown():
+    config = PROFILE.display.model_copy(update={"signed_in": "Contoso"})
+    bench = Bench(profile=PROFILE.model_copy(update={"display": config}))
+    bench.boot()
+    assert bench.last(DisplayShowed).text == "Contoso"
+
+
+def test_the_log_tells_the_stages_with_their_results_and_durations():
+    bench = Bench()
+    bench.boot()
+    told = bench.records(log.STAGE_ENDED)
+    assert [(stage, result) for stage, result, _ in told] == [
+        (name, "ok") for name, what in stages(bench) if what == "ok"
+    ]
+    assert [seconds for _, _, seconds in told] == [0.2, 0, 0, 0, 0, 0, 0, 0]
+    assert bench.records(log.SIGNED_IN) == [(SIP_URI, f"{FE01}:5061", 0.2)]
+    again = bench.reboot()
+    again.boot()
+    assert ("discovery", "skipped", 0) in again.records(log.STAGE_ENDED)
+
+
+@pytest.mark.parametrize(
+    ("lease", "times"), [(3600, (1800, 3150, 3600)), (0xFFFFFFFF, (-1, -1, -1))]
+)
+def test_the_log_tells_the_lease_in_seconds_from_now(lease, times):
+    bench = Bench()
+    bench.bind(lease=lease)
+    (told,) = bench.records(log.DHCP_LEASE)
+    assert told == (ADDRESS, "255.255.0.0", DHCP, *times, "", "10.0.0.3", "contoso.com", "10.0.0.5")
 
 
 def test_the_exchanges_of_a_boot_are_observed():
@@ -262,6 +300,22 @@ def test_the_retries_of_a_fleet_are_spread():
     assert all(60 <= pause <= 72 for pause in pauses)
 
 
+def test_a_timer_before_its_time_begins_nothing_again():
+    bench = at_ticket()
+    (failed,) = of(bench.http(None, 404), BootFailed)
+    assert bench.give(TimerExpired(), failed.retry_in - 1) == []
+    assert bench.wait()
+    assert len(bench.informs()) == 2
+
+
+def test_a_phone_tries_again_once_for_every_failure():
+    bench = at_ticket()
+    bench.http(None, 404)
+    bench.wait()
+    # The second attempt waits for its answers; there is no third beside it.
+    assert bench.phone.next_deadline()[1] == "repeat a DNS query"
+
+
 def test_a_failure_shows_its_text_on_the_display():
     bench = at_ticket()
     bench.http(None, 404)
@@ -336,6 +390,29 @@ def test_a_cache_that_misleads_is_given_up_and_discovery_begins_at_once(stage):
     assert bench.records(log.CACHE_UNUSABLE, bench.step)
     assert json.loads(bench.files["cache.json"])["in_use"] is None
     assert not of(bench.all, BootFailed)
+
+
+def test_a_second_failure_is_the_boot_s_own():
+    first = Bench()
+    first.boot()
+    bench = at_ticket(first.reboot())
+    bench.http(None, 404)
+    bench.inform_ack(host=POOL, registrars=(FE01,))
+    bench.resolve(POOL, WEB)
+    assert of(bench.http(None, 404), BootFailed, reason=FailureReason.WEB_SERVICES_NOT_FOUND)
+
+
+@pytest.mark.parametrize(("policy", "is_used"), [("dns", True), ("none", False)])
+def test_a_kept_dns_name_gives_the_url_only_where_the_profile_permits_it(policy, is_used):
+    config = PROFILE.discovery.model_copy(update={"web_services_fallback": policy})
+    first = Bench()
+    first.bind()
+    first.tell_time()
+    first.resolve(INTERNAL, (0, 5061, FE01))
+    first.resolve(EXTERNAL, rcode="NXDOMAIN")
+    first.wait_for(StageEnded, stage=Stage.DISCOVERY)
+    second = first.reboot(PROFILE.model_copy(update={"discovery": config}))
+    assert bool(second.records(log.CACHE_USED)) == is_used
 
 
 # --- the lease ---
@@ -414,11 +491,17 @@ def test_a_lease_lost_while_signing_in_ends_the_stage_and_the_boot_begins_anew(f
 
 
 def test_a_lease_lost_between_two_attempts_takes_the_place_of_the_second():
-    bench = at_ticket()
-    bench.http(None, 404)
-    bench.now = 1800.0
-    bench.give(TimerExpired())
+    bench = Bench()
+    bench.bind(lease=100)
+    bench.tell_time()
+    bench.inform_ack(host=POOL, registrars=(FE01,))
+    bench.resolve(POOL, WEB)
+    assert of(bench.http(None, 404), BootFailed)
+    bench.wait_for(SendDhcp)
+    assert 50 <= bench.now < 60
     bench.dhcp(MessageType.NAK)
+    bench.now = 75.0
+    assert len(bench.informs()) == 1
     assert bench.phone.next_deadline()[1] == "retransmit DISCOVER"
 
 
@@ -575,6 +658,7 @@ def test_shutdown_before_registration_is_the_end_at_once(there):
 def test_shutdown_after_registration_deregisters_releases_and_ends():
     bench = signed_in()
     outputs = bench.give(ShutdownRequested())
+    assert bench.records(log.SHUTDOWN, outputs) == [()]
     assert not of(outputs, PoweredOff)
     assert bench.last(SendSip).message.expires == 0
     outputs = bench.sip(200)

@@ -359,6 +359,12 @@ def test_an_odd_timeout_makes_no_endless_loop(timeout):
     assert line.deadline()[0] >= 1.0
 
 
+def test_the_shortest_keep_alive_interval_is_a_second():
+    line = Line()
+    line.bind(expires=3600, timeout=1)
+    assert line.deadline() == (1.0, "keep-alive")
+
+
 def test_a_register_counts_as_a_keep_alive():
     line = Line()
     line.bind(expires=600, timeout=500)
@@ -492,6 +498,18 @@ def test_every_status_has_its_reason(status, reason):
             (1.0, None, []),
         ],
     )
+
+
+def test_public_diagnostics_are_told_too():
+    line = Line(registrars=(FIRST,))
+    line.connect()
+    headers = (("ms-diagnostics-public", "4004;x"),)
+    told = log.REGISTER_ANSWER(403, "No", 1, "4004;x")
+    play(line.machine, [(0.0, line.answer(403, "No", headers=headers), [told, *refusal()])])
+
+
+def refusal():
+    return [ended(), closes(), failed(FailureReason.REGISTRATION_FORBIDDEN, containing("4004"))]
 
 
 def test_a_registrar_that_refuses_gives_way_to_the_next_which_may_accept():
@@ -689,6 +707,22 @@ def test_a_nonce_that_ended_between_two_refreshes_is_replaced_whatever_the_serve
     assert line.give(line.ok(), 572.0)[-1] == registered(is_refresh=True)
 
 
+@pytest.mark.parametrize("status", [403, 423, 503])
+def test_a_challenge_in_any_other_answer_is_none(status):
+    line = Line(registrars=(FIRST,))
+    line.connect()
+    outputs = line.give(line.challenge(status))
+    assert outputs[-1] == like(RegistrationFailed)
+
+
+@pytest.mark.parametrize("status", [401, 403, 503])
+def test_a_longer_interval_in_any_other_answer_is_none(status):
+    line = Line(registrars=(FIRST,))
+    line.connect()
+    outputs = line.give(line.answer(status, headers=(("Min-Expires", "900"),)))
+    assert outputs[-1] == like(RegistrationFailed)
+
+
 def test_a_new_connection_begins_without_credentials():
     line = Line()
     line.connect()
@@ -817,6 +851,17 @@ def test_after_a_loss_every_registrar_is_tried_and_none_is_the_end():
             (20.5, TIMER, [lookup()]),
         ],
     )
+
+
+def test_after_a_loss_the_first_registrar_is_tried_first_again():
+    line = Line()
+    line.connect()
+    line.give(line.answer(503, "Busy"))
+    line.give(found("10.0.0.22", registrar=SECOND))
+    line.give(opened(2))
+    line.give(line.ok())
+    line.give(closed(2), 10.0)
+    assert line.give(TIMER, 16.25) == [lookup(FIRST)]
 
 
 def test_a_refused_refresh_leads_to_the_next_registrar():
@@ -1000,11 +1045,21 @@ def test_an_abandoned_binding_can_be_made_again_from_another_address():
     line = Line()
     line.bind()
     line.give(RegistrationAbandoned(), 10.0)
-    moved = msgspec.structs.replace(wanted(), source="10.0.0.77")
+    moved = msgspec.structs.replace(wanted(FIRST), source="10.0.0.77")
     play(
         line.machine,
         [
             (20.0, moved, [lookup()]),
             (20.0, found("10.0.0.21"), [like(OpenConnection, source="10.0.0.77", connection_id=2)]),
+            # It is a new registration: a failure is one, and not a loss.
+            (21.0, refused(2), [failed(FailureReason.REGISTRAR_REFUSED)]),
         ],
     )
+
+
+def test_an_abandoned_registration_begins_anew_at_the_first_registrar():
+    line = Line()
+    line.connect()
+    line.give(line.answer(503, "Busy"))
+    line.give(RegistrationAbandoned())
+    assert line.give(wanted()) == [lookup(FIRST)]

@@ -353,6 +353,19 @@ def test_what_will_not_pass_is_not_tried_again(kind):
     )
 
 
+def test_every_address_has_its_turn():
+    machine = sign_in(attempts=9, retry_delay=1)
+    machine.handle(wanted(), 0.0)
+    outputs = machine.handle(found("10.0.0.21", "10.0.0.22", "10.0.0.23"), 0.0)
+    asked = []
+    for at in range(1, 5):
+        (sent,) = [item for item in outputs if isinstance(item, SendHttp)]
+        asked.append(sent.address)
+        machine.handle(failure(sent.exchange_id, ConnectFailure.REFUSED), at)
+        outputs = machine.handle(TIMER, at + 1)
+    assert asked == ["10.0.0.21", "10.0.0.22", "10.0.0.23", "10.0.0.21"]
+
+
 def test_a_request_that_is_repeated_is_the_same_request():
     machine, _ = at_stage(Stage.TICKET)
     machine.handle(failure(2, ConnectFailure.CLOSED), 0.0)
@@ -425,7 +438,14 @@ def test_the_answer_to_another_operation_is_malformed(stage):
             (
                 1.0,
                 answer(number, others[stage]),
-                [ended(1, 1.0), failed(stage, FailureReason.MALFORMED_ANSWER)],
+                [
+                    ended(1, 1.0),
+                    failed(
+                        stage,
+                        FailureReason.MALFORMED_ANSWER,
+                        containing("HTTP 200", type(others[stage]).__name__),
+                    ),
+                ],
             )
         ],
     )
@@ -457,6 +477,13 @@ def test_a_fault_has_the_reason_of_its_stage(stage, reason):
             )
         ],
     )
+
+
+def test_a_fault_without_diagnostics_is_told_by_its_reason():
+    machine, number = at_stage(Stage.TICKET)
+    fault = SoapFault(code="FailedAuthentication", reason="try later")
+    told = log.TICKET_REFUSED("FailedAuthentication", 0, "try later")
+    play(machine, [(1.0, answer(number, fault, 500), [told, ended(1, 1.0), like(SignInFailed)])])
 
 
 @pytest.mark.parametrize(
@@ -540,6 +567,15 @@ def test_a_ticket_for_another_request_or_for_no_user_is_malformed(fields):
 
 
 # --- late ---
+
+
+def test_the_last_answer_counts_once():
+    machine, number = at_stage(Stage.CERTIFICATE)
+    machine.handle(certificate_answer(), 0.0)
+    play(machine, [(1.0, certificate_answer(), [matching(log.HTTP_IGNORED)])])
+    machine, number = at_stage(Stage.CHAIN)
+    machine.handle(answer(number, None, 404), 0.0)
+    play(machine, [(1.0, answer(number, None, 404), [matching(log.HTTP_IGNORED)])])
 
 
 def test_answers_to_no_open_request_are_dropped_with_a_record():
