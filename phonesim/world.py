@@ -34,9 +34,13 @@ class PhoneSpec(msgspec.Struct, frozen=True, kw_only=True):
     seed: str
 
 
-def new_phone(spec: PhoneSpec, boot: int) -> Phone:
-    """The phone of `spec` before its `boot`-th boot, with random numbers of its own."""
-    rng = random.Random(f"{spec.seed}/{boot}")
+def new_phone(spec: PhoneSpec, boot: int, salt: str = "") -> Phone:
+    """The phone of `spec` before its `boot`-th boot, with random numbers of its own.
+
+    A live world gives another `salt` for every run: servers outlive a run, and a Call-ID or
+    an xid that they have seen before is a repetition to them.
+    """
+    rng = random.Random(f"{spec.seed}/{boot}{salt}")
     return Phone(spec.profile, spec.mac, spec.number, spec.pin, rng)
 
 

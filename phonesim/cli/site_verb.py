@@ -41,15 +41,21 @@ def serve(
         bool, typer.Option("--json", help="Print where it listens as one JSON document.")
     ] = False,
 ) -> int:
-    """Serve a mock site on loopback addresses until Ctrl-C."""
+    """Serve a mock site at its profile's addresses, which this host must have, until Ctrl-C."""
     from phonesim.fleet.site_server import ServedSite, serve_site
 
     profile = load(SITE, site, map(parse_override, set_ or ()))
     faults = [load(FAULT, name) for name in fault or ()]
 
     def ready(served: ServedSite) -> None:
+        is_loopback = all(port.address.startswith("127.") for port in served.ports)
+        where = (
+            f"--port-offset {served.port_offset}"
+            if is_loopback
+            else "--attach wire --interface INTERFACE"
+        )
         command = (
-            f"phonesim run --site none --port-offset {served.port_offset}"
+            f"phonesim run --site none {where}"
             f" --set fleet.users_from={site if is_path(site) else profile.name}"
         )
         if as_json:

@@ -54,9 +54,9 @@ class FleetProfile(Config):
     attach: Attach = "loopback"
     interface: str | None = None
     """For `wire`: the interface to use."""
-    rate: Annotated[float, Field(gt=0)] = 20
+    rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 20
     """Phones started a second."""
-    seed: int = 1
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 1
     boots: Annotated[int, Field(ge=1)] = 1
     """Times each phone boots; its virtual disk lasts from one boot to the next."""
     until: str = "signed-in"

@@ -19,6 +19,8 @@ class SignInOptions(Config):
 
     web_server_fqdn: str | None = None
     """Sub-option 3; None leaves option 43 out."""
+    uc_identifier: str = "MS-UC-Client"
+    """Sub-option 1; phones take option 43 for theirs if it is their INFORM class [inferred]."""
     url_scheme: str = "https"
     web_server_port: int = 443
     cert_prov_rel_path: str = "/CertProv/CertProvisioningService.svc"

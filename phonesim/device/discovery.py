@@ -393,12 +393,16 @@ class Discovery:
         sources = {registrar.source for registrar in from_dns}
         if sources & {found.source for found in (web_services, *registrars) if found is not None}:
             out.append(DnsAnswerKept(registrars=from_dns))
+        why_not = ""
         if web_services is None:
-            out.append(log.WEB_SERVICES_NOT_LOCATED(self._why_not(race, 43)))
+            why_not = self._why_not(race, 43)
+            out.append(log.WEB_SERVICES_NOT_LOCATED(why_not))
         else:
             out.append(log.WEB_SERVICES_LOCATED(web_services.url, web_services.source))
         if not registrars:
-            out.append(log.REGISTRAR_NOT_LOCATED(self._why_not(race, 120)))
+            missing = self._why_not(race, 120)
+            why_not = why_not or missing
+            out.append(log.REGISTRAR_NOT_LOCATED(missing))
         for order, registrar in enumerate(registrars, 1):
             out.append(
                 log.REGISTRAR_LOCATED(
@@ -408,7 +412,8 @@ class Discovery:
                     registrar.source,
                 )
             )
-        out.append(ServicesLocated(web_services=web_services, registrars=registrars))
+        located = ServicesLocated(web_services=web_services, registrars=registrars, why_not=why_not)
+        out.append(located)
         return out
 
     def _ask_fallback(self, race: _Race) -> list[Output]:

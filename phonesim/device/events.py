@@ -232,10 +232,11 @@ class RegistrarAddress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServicesLocated(Event, frozen=True, kw_only=True):
-    """Discovery ended with what it found; either part may be missing."""
+    """Discovery ended with what it found; either part may be missing, `why_not` says why."""
 
     web_services: WebServicesAddress | None
     registrars: tuple[RegistrarAddress, ...]
+    why_not: str = ""
 
 
 class DhcpAnswerKept(Event, frozen=True, kw_only=True):

@@ -397,9 +397,8 @@ class Phone:
 
     def _located(self, event: ServicesLocated, now: float, out: list[Output]) -> None:
         if event.web_services is None:
-            detail = "neither DHCP nor DNS gave the Web Services URL"
             reason = FailureReason.WEB_SERVICES_NOT_LOCATED
-            self._failed(Stage.DISCOVERY, reason, detail, now, out)
+            self._failed(Stage.DISCOVERY, reason, event.why_not, now, out)
             return
         self._services = event
         self._end(StageEnded(stage=Stage.DISCOVERY), now, out)
@@ -418,7 +417,7 @@ class Phone:
         assert self._identity is not None
         self._enter(Stage.REGISTER, now, out)
         if not self._services.registrars:
-            detail = "authenticated, but neither DHCP nor DNS gave a Registrar"
+            detail = f"authenticated, but {self._services.why_not}"
             reason = FailureReason.REGISTRAR_NOT_LOCATED
             self._failed(Stage.REGISTER, reason, detail, now, out)
             return

@@ -8,6 +8,7 @@ the disk nor the flush stops the network.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 
 from phonesim.device.events import (
@@ -54,6 +55,7 @@ class LiveRun:
         self._limits = limits
         self._keys = keys
         self._clock = clock
+        self._salt = secrets.token_hex(8)
         self._loop = asyncio.get_running_loop()
         self._places = {spec.phone_id: _Place(spec) for spec in specs}
         self._unsettled = len(specs)
@@ -133,7 +135,7 @@ class LiveRun:
         self._powered += 1
         place.host = PhoneHost(
             place.spec,
-            new_phone(place.spec, place.boot),
+            new_phone(place.spec, place.boot, self._salt),
             self._link,
             place.disk,
             self._keys,

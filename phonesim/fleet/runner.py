@@ -87,7 +87,7 @@ class StopRequest:
 
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:
-        """Take SIGINT and SIGTERM for a request while entered; the third one kills the process."""
+        """Take SIGINT, SIGTERM and SIGHUP for a request while entered; the third one kills."""
 
         def asked(number: int, frame: FrameType | None) -> None:
             self.ask()
@@ -95,7 +95,8 @@ class StopRequest:
                 for each in old:
                     signal.signal(each, signal.SIG_DFL)
 
-        old = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
+        taken = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        old = {number: signal.signal(number, asked) for number in taken}
         try:
             yield
         finally:
@@ -187,7 +188,11 @@ def _finish(
         "run ended",
         {key: summary[key] for key in ("signed_in", "failed", "failures", "valid", "notes")},
     )
-    save_run(folder, recorder, summary, report.seconds)
+    try:
+        save_run(folder, recorder, summary, report.seconds)
+    except UsageError as error:
+        # What came of the run is worth more than its files: it is told, and not valid.
+        summary = summary | {"valid": False, "notes": [*summary["notes"], str(error)]}
     return Finished(
         folder=folder,
         summary=summary,

@@ -434,7 +434,7 @@ def _uc_options(sign_in: SignInOptions) -> bytes | None:
         return None
     return encode_uc_options(
         UcOptions(
-            uc_identifier="MS-UC-Client",
+            uc_identifier=sign_in.uc_identifier,
             url_scheme=sign_in.url_scheme,
             web_server_fqdn=sign_in.web_server_fqdn,
             web_server_port=sign_in.web_server_port,

@@ -221,12 +221,15 @@ def test_a_world_that_breaks_leaves_its_log(tmp_path: Path) -> None:
     assert (last["event"], last["error"]) == ("run broken", "KeyError('x')")
 
 
-def test_results_that_cannot_be_written_are_the_users_error(tmp_path: Path) -> None:
+def test_results_that_cannot_be_written_are_told_and_not_valid(tmp_path: Path) -> None:
     def sabotaged(
         plan: Plan, folder: RunFolder, observer: Recorder, stop: StopRequest, tick: Tick
     ) -> WorldReport:
         (folder.path / "run.db").mkdir()
         return WorldReport(seconds=1)
 
-    with pytest.raises(UsageError, match="results cannot be written"):
-        run(sabotaged, tmp_path, plan_of())
+    finished, _ = run(sabotaged, tmp_path, plan_of())
+
+    assert finished.status == 4
+    assert finished.summary["valid"] is False
+    assert "results cannot be written" in finished.summary["notes"][-1]

@@ -11,6 +11,7 @@ from virtual_runs import SITE_PROFILE, RunFleet, VirtualRun, make_specs
 from phonesim.config.fleet_profile import Links
 from phonesim.device.phone import Phone
 from phonesim.mocksite.site import build_site
+from phonesim.profiles import FAULT, names
 from phonesim.simulation import simulate
 from phonesim.virtual_authority import VirtualAuthority
 from phonesim.world import RunLimits
@@ -58,6 +59,8 @@ OUTCOMES: dict[tuple[str, ...], str | None] = {
     ("pin-not-enabled",): "ticket:pin-not-enabled",
     ("registrars-down",): "register:registrar-refused",
     ("registrar-forbids",): "register:registration-forbidden",
+    ("user-disabled",): "ticket:user-disabled",
+    ("web-slow",): None,
 }
 
 
@@ -74,6 +77,10 @@ def test_a_fault_leads_to_its_outcome(run_fleet: RunFleet, faults: tuple[str, ..
     # Each log tells the end of its own story.
     told = "Signed in as" if expected is None else f"{expected.split(':')[1]}: "
     assert all(told in disk.log for disk in run.disks.values())
+
+
+def test_every_shipped_fault_has_its_outcome() -> None:
+    assert set(names(FAULT)) == {fault for faults in OUTCOMES for fault in faults}
 
 
 def test_two_runs_of_one_seed_are_identical(run_fleet: RunFleet) -> None:
@@ -105,9 +112,31 @@ def test_every_phone_ends_powered_off_without_lease_or_binding(run_fleet: RunFle
     for disk in run.disks.values():
         assert "expires 0 auth" in disk.log
         assert "DHCP RELEASE" in disk.log
-    assert run.site is not None
-    # All leases were given back: as many phones again find the pool as the first did.
     assert [text for _, text in run.reports] == []
+
+
+@pytest.mark.parametrize(("keep_leases", "signed_in"), [(False, 8), (True, 4)])
+def test_released_addresses_are_there_for_the_next_phones(
+    keep_leases: bool, signed_in: int
+) -> None:
+    (dhcp,) = SITE_PROFILE.dhcp_servers
+    assert dhcp.scope is not None
+    scope = dhcp.scope.model_copy(update={"last": dhcp.scope.first + 3})
+    profile = SITE_PROFILE.model_copy(
+        update={"dhcp_servers": (dhcp.model_copy(update={"scope": scope}),)}
+    )
+    epoch = SITE_PROFILE.epoch.timestamp()
+    site = build_site(profile, [], VirtualAuthority(), random.Random(1), epoch)
+    specs = make_specs(8, rate=1000)
+
+    runs = []
+    for phones in (specs[:4], specs[4:]):
+        runs.append(VirtualRun())
+        limits = RunLimits(keep_leases=keep_leases)
+        simulate(phones, site, runs[-1].disk, runs[-1], limits, Links(), 1)
+
+    assert len(runs[0].signed_in) == 4
+    assert sum(len(run.signed_in) for run in runs) == signed_in
 
 
 def test_keep_leases_cuts_the_power(run_fleet: RunFleet) -> None:
