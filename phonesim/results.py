@@ -101,7 +101,7 @@ class AnswerWatch:
         self.share = share
         self.window = window
         self.is_exceeded = False
-        self._most = share * window + 1e-6  # a hair more, because 0.07 * 100 is one more than 7
+        self._most = share * window + 1e-6  # a hair more: 0.29 * 100 is less than 29
         self._answered: deque[bool] = deque(maxlen=window)
         self._unanswered = 0
 

@@ -269,11 +269,11 @@ def test_too_few_answers_among_the_last_are_noticed(ended: str, is_exceeded: boo
 
 
 def test_a_share_is_not_exceeded_by_rounding() -> None:
-    answers = AnswerWatch(0.07, 100)
+    answers = AnswerWatch(0.29, 100)
     for number in range(100):
-        answers.add(is_answered=number >= 7)
+        answers.add(is_answered=number >= 29)
     assert not answers.is_exceeded
-    answers.add(is_answered=False)  # the first of the seven leaves
+    answers.add(is_answered=False)  # the first of the 29 leaves
     assert not answers.is_exceeded
 
 
