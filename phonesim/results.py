@@ -7,17 +7,21 @@ a `Tally` for each stage and each kind of exchange holds the whole run.
 Durations go into a DDSketch with 1 % relative accuracy. It costs 0.4 us a value where a plain
 list costs 0.1, but it does not grow, and sketches of several machines can be merged.
 
-A phone's outcome is what its last boot came to: a boot that failed and was retried with
-success counts as signed in, one that is being retried has failed for the reason it had, and a
-phone that never settled has failed as `unsettled`. A stage's durations are those of the stages
-that ended well; stages that the cache made unnecessary are not counted at all.
+A phone's outcome is what its last boot came to: it is signed in, or done when it was to do only
+the first stages. A boot that failed and was retried with success counts as signed in, one that
+is being retried has failed for the reason it had, and a phone that never settled has failed as
+`unsettled`. A stage's durations are those of the stages that ended well; stages that the cache
+made unnecessary are not counted at all.
+
+How late a phone started is what lies between the plan's time for it and its first power-on: a
+limit kept it waiting, or the tester was slow.
 
 Specifications: DDSketch (Masson, Rim and Lee, PVLDB 12, 2019).
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -32,6 +36,7 @@ from phonesim.device.events import (
     SignedIn,
     StageEnded,
     StageEntered,
+    StagesDone,
 )
 from phonesim.device.outcome import FailureReason, Stage
 from phonesim.world import PhoneSpec
@@ -87,10 +92,35 @@ class Tally:
         return "max_ms", self._maximum
 
 
+class AnswerWatch:
+    """Notices when more than `share` of the last `window` exchanges had no answer."""
+
+    __slots__ = ("_answered", "_most", "_unanswered", "is_exceeded", "share", "window")
+
+    def __init__(self, share: float, window: int) -> None:
+        self.share = share
+        self.window = window
+        self.is_exceeded = False
+        self._most = share * window + 1e-6  # a hair more: 0.29 * 100 is less than 29
+        self._answered: deque[bool] = deque(maxlen=window)
+        self._unanswered = 0
+
+    def add(self, *, is_answered: bool) -> None:
+        """Count an exchange that has ended."""
+        answered = self._answered
+        if len(answered) == self.window:
+            self._unanswered -= not answered[0]
+        answered.append(is_answered)
+        self._unanswered += not is_answered
+        if len(answered) == self.window and self._unanswered > self._most:
+            self.is_exceeded = True
+
+
 class PhoneRecord(msgspec.Struct):
     """What became of one phone. `durations` are the seconds of its last boot's stages.
 
-    `reason` is None when it signed in. `settled_after` is how long the last boot took.
+    `reason` is None when it signed in or is done. `settled_after` is how long the last
+    boot took; `late` how long after its time the first one began, None if it never did.
     """
 
     phone_id: str
@@ -98,7 +128,10 @@ class PhoneRecord(msgspec.Struct):
     device: str
     boots: int = 0
     stage: Stage | None = None
+    starts_at: float = 0
+    late: float | None = None
     is_signed_in: bool = False
+    is_done: bool = False
     reason: FailureReason | None = None
     failed_stage: Stage | None = None
     detail: str = ""
@@ -112,28 +145,43 @@ class PhoneRecord(msgspec.Struct):
 
     @property
     def outcome(self) -> str:
-        """`signed-in`, or `failed:` and the reason."""
+        """`signed-in`, `done`, or `failed:` and the reason."""
         if self.is_signed_in:
             return "signed-in"
+        if self.is_done:
+            return "done"
         return f"failed:{self.reason or FailureReason.UNSETTLED}"
 
 
 class Recorder:
     """The observer of a run: folds what the phones let be known.
 
-    `operator_log` takes what an operator wants to read while it happens.
+    `operator_log` takes what an operator wants to read while it happens. `answers`
+    watches the exchanges.
     """
 
-    def __init__(self, specs: Iterable[PhoneSpec], operator_log: OperatorLog) -> None:
+    def __init__(
+        self,
+        specs: Iterable[PhoneSpec],
+        operator_log: OperatorLog,
+        answers: AnswerWatch | None = None,
+    ) -> None:
         self.phones = {
             spec.phone_id: PhoneRecord(
-                phone_id=spec.phone_id, number=spec.number, device=spec.profile.name
+                phone_id=spec.phone_id,
+                number=spec.number,
+                device=spec.profile.name,
+                starts_at=spec.starts_at,
             )
             for spec in specs
         }
         self.stages: dict[Stage, Tally] = {}
         self.exchanges: dict[str, Tally] = {}
         self.boots = Tally()
+        self.lateness = Tally()
+        self.answers = answers
+        self._began_at: float | None = None
+        self._last_answer_at: dict[str, float] = {}
         self._operator_log = operator_log
 
     # --- what a world tells ---
@@ -141,8 +189,13 @@ class Recorder:
     def boot_started(self, phone_id: str, boot: int, now: float) -> None:
         """Begin a boot: what the phone's last one came to is no longer its outcome."""
         phone = self.phones[phone_id]
+        if boot == 1:
+            phone.late = max(0.0, now - phone.starts_at)
+            self.lateness.add(phone.late)
+            if self._began_at is None:
+                self._began_at = now
         phone.boots = boot
-        phone.is_signed_in = False
+        phone.is_signed_in = phone.is_done = False
         phone.stage = phone.failed_stage = phone.reason = None
         phone.detail = ""
         _start_over(phone, now)
@@ -152,14 +205,14 @@ class Recorder:
         kind = type(observation)
         if kind is ExchangeEnded:
             assert isinstance(observation, ExchangeEnded)
-            self._exchange_ended(observation)
+            self._exchange_ended(observation, now)
             return
         phone = self.phones[phone_id]
         if kind is StageEntered:
             assert isinstance(observation, StageEntered)
             if phone.settled_after is not None:
                 # Again by itself: after a failure, or because it lost its lease.
-                phone.is_signed_in = False
+                phone.is_signed_in = phone.is_done = False
                 _start_over(phone, now)
             phone.stage = observation.stage
             phone.entered_at[observation.stage] = now
@@ -171,7 +224,13 @@ class Recorder:
             phone.display = observation.text
         elif kind is SignedIn:
             assert isinstance(observation, SignedIn)
-            self._signed_in(phone, observation, now)
+            phone.is_signed_in = True
+            phone.sip_uri = observation.sip_uri
+            phone.registrar = observation.registrar
+            self._settle_well(phone, now)
+        elif kind is StagesDone:
+            phone.is_done = True
+            self._settle_well(phone, now)
         elif kind is BootFailed:
             assert isinstance(observation, BootFailed)
             self._boot_failed(phone, observation, now)
@@ -197,7 +256,15 @@ class Recorder:
 
     # --- how each is folded ---
 
-    def _exchange_ended(self, exchange: ExchangeEnded) -> None:
+    def per_second(self, kind: str) -> float | None:
+        """Exchanges of a kind that were answered a second, from the first start to the last one."""
+        ended_at = self._last_answer_at.get(kind)
+        if ended_at is None or self._began_at is None or ended_at <= self._began_at:
+            return None
+        tally = self.exchanges[kind]
+        return (tally.count - tally.failed) / (ended_at - self._began_at)
+
+    def _exchange_ended(self, exchange: ExchangeEnded, now: float) -> None:
         tally = self.exchanges.get(exchange.kind)
         if tally is None:
             tally = self.exchanges[exchange.kind] = Tally()
@@ -206,6 +273,9 @@ class Recorder:
             tally.fail()
         else:
             tally.add(exchange.seconds)
+            self._last_answer_at[exchange.kind] = now
+        if self.answers is not None:
+            self.answers.add(is_answered=exchange.seconds is not None)
 
     def _stage_ended(self, phone: PhoneRecord, ended: StageEnded, now: float) -> None:
         if ended.skipped:
@@ -220,12 +290,9 @@ class Recorder:
         tally.add(seconds)
         phone.durations[ended.stage] = seconds
 
-    def _signed_in(self, phone: PhoneRecord, signed_in: SignedIn, now: float) -> None:
-        phone.is_signed_in = True
+    def _settle_well(self, phone: PhoneRecord, now: float) -> None:
         phone.reason = phone.failed_stage = phone.stage = None
         phone.detail = ""
-        phone.sip_uri = signed_in.sip_uri
-        phone.registrar = signed_in.registrar
         phone.settled_after = now - phone.booted_at
         phone.entered_at.clear()
         self.boots.add(phone.settled_after)
@@ -252,7 +319,7 @@ class Recorder:
         detail: str,
         now: float,
     ) -> None:
-        phone.is_signed_in = False
+        phone.is_signed_in = phone.is_done = False
         phone.stage = None
         phone.failed_stage, phone.reason, phone.detail = stage, reason, detail
         phone.settled_after = now - phone.booted_at
@@ -290,6 +357,7 @@ def summarize(recorder: Recorder, facts: RunFacts) -> dict[str, Any]:
     """Return the summary: what `run --json` prints and `summary.json` holds."""
     phones = recorder.phones.values()
     signed_in = sum(phone.is_signed_in for phone in phones)
+    completed = sum(phone.is_done for phone in phones)
     return {
         "run": facts.run,
         "fleet": facts.fleet,
@@ -298,7 +366,8 @@ def summarize(recorder: Recorder, facts: RunFacts) -> dict[str, Any]:
         "seed": facts.seed,
         "phones": len(phones),
         "signed_in": signed_in,
-        "failed": len(phones) - signed_in,
+        "completed": completed,
+        "failed": len(phones) - signed_in - completed,
         "failures": failures(recorder),
         "stages": {
             stage.value: {"count": tally.count, "failed": tally.failed, **tally.durations()}
@@ -311,8 +380,12 @@ def summarize(recorder: Recorder, facts: RunFacts) -> dict[str, Any]:
                 "retransmitted": tally.sent - tally.count,
                 "answered": tally.count - tally.failed,
                 **tally.durations(),
+                "per_second": _rounded(recorder.per_second(kind)),
             }
             for kind, tally in sorted(recorder.exchanges.items())
+        },
+        "lateness_ms": {
+            key.removesuffix("_ms"): value for key, value in recorder.lateness.durations().items()
         },
         "wall_s": round(facts.wall_s, 3),
         "cpu_s": round(facts.cpu_s, 3),
@@ -322,27 +395,33 @@ def summarize(recorder: Recorder, facts: RunFacts) -> dict[str, Any]:
     }
 
 
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
+
+
 def failures(recorder: Recorder) -> dict[str, int]:
     """How many phones ended with each failure reason, the commonest first."""
     counts = Counter(
         (phone.reason or FailureReason.UNSETTLED).value
         for phone in recorder.phones.values()
-        if not phone.is_signed_in
+        if not phone.is_signed_in and not phone.is_done
     )
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def positions(recorder: Recorder) -> dict[str, int]:
-    """Where the phones are now: `waiting`, a stage, `signed-in` or `failed`, in that order."""
+    """Where the phones are now: `waiting`, a stage, `signed-in`, `done` or `failed`, in order."""
     counts: Counter[str] = Counter()
     for phone in recorder.phones.values():
         if phone.is_signed_in:
             counts["signed-in"] += 1
+        elif phone.is_done:
+            counts["done"] += 1
         elif phone.stage is not None:
             counts[phone.stage.value] += 1
         elif phone.reason is not None:
             counts["failed"] += 1
         else:
             counts["waiting"] += 1
-    order = ("waiting", *Stage, "signed-in", "failed")
+    order = ("waiting", *Stage, "signed-in", "done", "failed")
     return {str(name): counts[name] for name in order if counts[name]}

@@ -133,6 +133,9 @@ class _World:
         self.by_id = {node.spec.phone_id: node for node in self.nodes}
         self.by_address: dict[str, _PhoneNode] = {}
         self.unsettled = len(self.nodes)
+        self.outstanding = 0
+        self.waiting: deque[_PhoneNode] = deque()
+        self.is_ending = False
         self.powered = 0
         self.last_id = 0
         self.streams: dict[int, _Stream] = {}
@@ -170,7 +173,22 @@ class _World:
 
     # --- phones ---
 
+    def arrive(self, node: _PhoneNode) -> None:
+        """Start a phone, or let it wait until another one has settled."""
+        limit = self.limits.outstanding
+        if limit is not None and self.outstanding >= limit:
+            self.waiting.append(node)
+        else:
+            self.outstanding += 1
+            self.start(node)
+
+    def start(self, node: _PhoneNode) -> None:
+        self.at(self.now + self.limits.timeout, self.settle, node)
+        self.power_on(node)
+
     def power_on(self, node: _PhoneNode) -> None:
+        if self.is_ending:
+            return
         node.boot += 1
         node.phone = new_phone(node.spec, node.boot)
         node.wake_at = None
@@ -236,6 +254,10 @@ class _World:
             node.is_settled = True
             self.unsettled -= 1
             self.at(self.now, node.disk.flush)  # what waits in memory is most of a phone's size
+            if self.waiting:
+                self.at(self.now, self.start, self.waiting.popleft())
+            else:
+                self.outstanding -= 1
 
     def booted(self, node: _PhoneNode) -> None:
         """A boot is complete: cut the power for the next one, or leave the phone be."""
@@ -255,7 +277,7 @@ class _World:
                 case on.Observation():
                     self.observer.observe(node.spec.phone_id, output, self.now)
                     match output:
-                        case on.SignedIn():
+                        case on.SignedIn() | on.StagesDone():
                             self.booted(node)
                         case on.BootFailed():
                             self.settle(node)
@@ -549,9 +571,7 @@ class _World:
     def run(self, progress: Callable[[float], bool] | None) -> float:
         limits = self.limits
         for node in self.nodes:
-            self.at(node.spec.starts_at, self.power_on, node)
-            if limits.duration is None:
-                self.at(node.spec.starts_at + limits.timeout, self.settle, node)
+            self.at(node.spec.starts_at, self.arrive, node)
         end_at = float("inf") if limits.duration is None else limits.duration
         steps = 0
         goes_on = True
@@ -572,6 +592,8 @@ class _World:
         return ended_at
 
     def shut_down(self) -> None:
+        self.is_ending = True
+        self.waiting.clear()
         if self.limits.keep_leases:
             for node in self.nodes:
                 self.power_off(node)
@@ -583,6 +605,9 @@ class _World:
             self.step()
         for node in self.nodes:
             self.power_off(node)
+        arrived_at = self.now + self.latency + self.jitter
+        while self.heap and self.heap[0][0] <= arrived_at:
+            self.step()  # the last RELEASEs are still on their way
 
 
 def simulate(

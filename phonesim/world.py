@@ -14,7 +14,8 @@ import msgspec
 
 from phonesim.config.device_profile import DeviceProfile
 from phonesim.device.actions import WriteLog
-from phonesim.device.events import Observation
+from phonesim.device.events import Lease, Observation
+from phonesim.device.outcome import Stage
 from phonesim.device.phone import Phone
 
 
@@ -22,7 +23,8 @@ class PhoneSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One phone of a fleet. `phone_id` is its MAC as 00-04-F2-00-00-01.
 
     `number` and `pin` are what its user types; `starts_at` is seconds after the
-    run's begin; `seed` feeds its random numbers.
+    run's begin; `seed` feeds its random numbers. `last_stage` and `fixed_lease` are
+    those of `Phone`.
     """
 
     phone_id: str
@@ -32,6 +34,8 @@ class PhoneSpec(msgspec.Struct, frozen=True, kw_only=True):
     pin: str
     starts_at: float
     seed: str
+    last_stage: Stage = Stage.COMMIT
+    fixed_lease: Lease | None = None
 
 
 def new_phone(spec: PhoneSpec, boot: int, salt: str = "") -> Phone:
@@ -41,7 +45,9 @@ def new_phone(spec: PhoneSpec, boot: int, salt: str = "") -> Phone:
     an xid that they have seen before is a repetition to them.
     """
     rng = random.Random(f"{spec.seed}/{boot}{salt}")
-    return Phone(spec.profile, spec.mac, spec.number, spec.pin, rng)
+    return Phone(
+        spec.profile, spec.mac, spec.number, spec.pin, rng, spec.last_stage, spec.fixed_lease
+    )
 
 
 class PhoneDisk(Protocol):
@@ -96,17 +102,21 @@ class Observer(Protocol):
 
 
 class RunLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """When a run ends.
+    """When a run ends, and how many phones may boot at once.
 
     With `duration` None it ends when every phone has settled: a phone settles when
-    it signs in for the `boots`-th time, fails (`BootFailed`), crashes, or has not
-    done so `timeout` seconds after its start. Otherwise it ends after `duration`
-    seconds. Before its last boot a phone that signed in loses power (no RELEASE)
-    and boots again from its virtual disk. At the end every phone is asked to shut
-    down; `keep_leases` cuts the power instead.
+    it signs in (or does its last stage) for the `boots`-th time, fails (`BootFailed`),
+    crashes, or has not done so `timeout` seconds after its start. Otherwise it ends
+    after `duration` seconds. Before its last boot a phone that signed in loses power
+    (no RELEASE) and boots again from its virtual disk. At the end every phone is asked
+    to shut down; `keep_leases` cuts the power instead.
+
+    While `outstanding` phones have started and not settled, the next ones wait; they
+    start in the order of their `starts_at`.
     """
 
     duration: float | None = None
     timeout: float = 600
     boots: int = 1
     keep_leases: bool = False
+    outstanding: int | None = None

@@ -12,10 +12,19 @@ from phonesim.device.events import (
     SignedIn,
     StageEnded,
     StageEntered,
+    StagesDone,
 )
 from phonesim.device.outcome import FailureReason, Stage
 from phonesim.profiles import DEVICE, load
-from phonesim.results import Recorder, RunFacts, Tally, failures, positions, summarize
+from phonesim.results import (
+    AnswerWatch,
+    Recorder,
+    RunFacts,
+    Tally,
+    failures,
+    positions,
+    summarize,
+)
 from phonesim.world import PhoneSpec
 
 FACTS = RunFacts(
@@ -94,6 +103,7 @@ def test_a_boot_becomes_a_record_and_totals() -> None:
         "seed": 7,
         "phones": 1,
         "signed_in": 1,
+        "completed": 0,
         "failed": 0,
         "failures": {},
         "stages": {
@@ -116,6 +126,7 @@ def test_a_boot_becomes_a_record_and_totals() -> None:
                 "p90_ms": 125.0,
                 "p99_ms": 125.0,
                 "max_ms": 125.0,
+                "per_second": 10.0,
             },
             "dns": {
                 "sent": 2,
@@ -125,8 +136,10 @@ def test_a_boot_becomes_a_record_and_totals() -> None:
                 "p90_ms": None,
                 "p99_ms": None,
                 "max_ms": None,
+                "per_second": None,
             },
         },
+        "lateness_ms": {"p50": 10000.0, "p90": 10000.0, "p99": 10000.0, "max": 10000.0},
         "wall_s": 1.235,
         "cpu_s": 1.0,
         "peak_rss_mb": 55.5,
@@ -182,6 +195,86 @@ def test_a_phone_that_loses_its_lease_is_not_signed_in_until_it_is_again() -> No
     assert positions(run.recorder) == {"ip": 1}
     run.tell("1", (101, SIGNED_IN))
     assert run.recorder.phones["1"].outcome == "signed-in"
+
+
+def test_a_phone_that_did_its_stages_is_done_neither_signed_in_nor_failed() -> None:
+    run = Watched(3)
+    for phone_id in "12":
+        run.recorder.boot_started(phone_id, 1, 0)
+        run.stage(phone_id, Stage.IP, 0, 2)
+    run.tell("1", (2, StagesDone()))
+    phone = run.recorder.phones["1"]
+    assert (phone.outcome, phone.settled_after, phone.stage) == ("done", 2, None)
+    summary = summarize(run.recorder, FACTS)
+    counts = [summary[key] for key in ("phones", "signed_in", "completed", "failed")]
+    assert counts == [3, 0, 1, 2]
+    assert summary["failures"] == {"unsettled": 2}
+    assert run.recorder.boots.count == 1
+    assert positions(run.recorder) == {"waiting": 1, "ip": 1, "done": 1}
+
+
+def test_a_phone_that_was_done_is_not_while_it_begins_again_or_after_it_failed() -> None:
+    run = Watched(1)
+    phone = run.recorder.phones["1"]
+    run.recorder.boot_started("1", 1, 0)
+    run.tell("1", (1, StagesDone()), (100, StageEntered(stage=Stage.IP)))
+    assert phone.outcome == "failed:unsettled"
+    run.tell("1", (101, StagesDone()))
+    assert (phone.outcome, phone.settled_after) == ("done", 1)
+    run.tell("1", (200, failed(FailureReason.NO_LEASE)))
+    assert phone.outcome == "failed:no-lease"
+    run.tell("1", (300, StagesDone()))
+    run.recorder.boot_started("1", 2, 400)
+    assert phone.outcome == "failed:unsettled"
+
+
+def test_how_late_phones_started_is_counted_once_a_phone() -> None:
+    run = Watched(3)
+    run.recorder.boot_started("1", 1, 0)
+    run.recorder.boot_started("2", 1, 4)
+    run.recorder.boot_started("1", 2, 90)
+    assert run.recorder.lateness.count == 2
+    assert summarize(run.recorder, FACTS)["lateness_ms"]["max"] == 4000
+    assert [phone.late for phone in run.recorder.phones.values()] == [0, 4, None]
+
+
+def test_answered_exchanges_a_second_count_from_the_first_start_to_the_last_answer() -> None:
+    run = Watched(2)
+    run.recorder.boot_started("1", 1, 10)
+    run.recorder.boot_started("2", 1, 12)
+    answered = ExchangeEnded(kind="dns", sent=2, seconds=0.1)
+    lost = ExchangeEnded(kind="dns", sent=4, seconds=None)
+    run.tell("1", (11, answered), (12, answered), (14, answered), (30, lost))
+    assert run.recorder.per_second("dns") == 0.75
+    assert run.recorder.per_second("ntp") is None
+
+
+@pytest.mark.parametrize(
+    ("ended", "is_exceeded"),
+    [
+        ("", False),
+        ("...", False),  # fewer than the window
+        ("!!!!!!...", False),
+        ("!!!!!!!...", False),  # as many as allowed
+        ("!!!!!!....", True),
+        ("...!!!!!!!!....!!!!!!!!!", True),
+        (".!!!!!!!!!" * 5, False),
+    ],
+)
+def test_too_few_answers_among_the_last_are_noticed(ended: str, is_exceeded: bool) -> None:
+    answers = AnswerWatch(0.3, 10)
+    for each in ended:
+        answers.add(is_answered=each == "!")
+    assert answers.is_exceeded is is_exceeded
+
+
+def test_a_share_is_not_exceeded_by_rounding() -> None:
+    answers = AnswerWatch(0.29, 100)
+    for number in range(100):
+        answers.add(is_answered=number >= 29)
+    assert not answers.is_exceeded
+    answers.add(is_answered=False)  # the first of the 29 leaves
+    assert not answers.is_exceeded
 
 
 def test_a_new_boot_forgets_what_the_last_one_came_to() -> None:

@@ -103,7 +103,7 @@ def _until_interrupted(work: Callable[[], None]) -> None:
 
 def _run_row(run: Run) -> dict[str, object]:
     summary = run.summary or {}
-    keys = ("fleet", "site", "attach", "phones", "signed_in", "failed", "valid")
+    keys = ("fleet", "site", "attach", "phones", "signed_in", "completed", "failed", "valid")
     return {"run": run.name, **{key: summary.get(key) for key in keys}}
 
 

@@ -11,23 +11,31 @@ from phonesim.fleet.runner import Finished
 from phonesim.results import PhoneRecord
 
 _DURATIONS = ("p50_ms", "p90_ms", "p99_ms", "max_ms")
+_LATE_MS = 100
 
 
 def summary_tables(finished: Finished) -> list[RenderableType]:
     """Return what is printed when a run is over."""
     summary = finished.summary
+    stages = finished.stages
+    if stages is None:
+        ended = f"{summary['signed_in']} of {summary['phones']} phones signed in"
+    else:
+        ended = f"{summary['completed']} of {summary['phones']} phones done: {', '.join(stages)}"
     parts: list[RenderableType] = [
-        f"{summary['signed_in']} of {summary['phones']} phones signed in,"
-        f" {summary['failed']} failed ({summary['attach']}, site {summary['site']},"
+        f"{ended}, {summary['failed']} failed ({summary['attach']}, site {summary['site']},"
         f" seed {summary['seed']}, {_world_time(finished)})",
         "",
         _stages(finished),
     ]
     if summary["exchanges"]:
-        parts += ["", _exchanges(summary)]
+        parts += ["", _exchanges(summary, shows_rate=stages is not None)]
     if summary["failures"]:
         parts += ["", _failures(finished)]
     parts.append("")
+    if (finished.recorder.lateness.durations()["max_ms"] or 0) >= _LATE_MS:
+        late = _durations(finished.recorder.lateness.durations())
+        parts.append("Phones started late: p50 {}, p90 {}, p99 {}, max {}".format(*late))
     parts += [f"Note: {note}" for note in summary["notes"]]
     if not summary["valid"]:
         parts.append("This run is NOT VALID: its figures say nothing about the site.")
@@ -64,14 +72,19 @@ def _stages(finished: Finished) -> Table:
     for stage, totals in finished.summary["stages"].items():
         table.add_row(stage, str(totals["count"]), str(totals["failed"]), *_durations(totals))
     boots = finished.recorder.boots
-    table.add_row("whole boot", str(boots.count), str(boots.failed), *_durations(boots.durations()))
+    total = "whole boot" if finished.stages is None else "all of it"
+    table.add_row(total, str(boots.count), str(boots.failed), *_durations(boots.durations()))
     return table
 
 
-def _exchanges(summary: dict[str, Any]) -> Table:
-    table = _table("exchange", "sent", "again", "answered", "p50", "p90", "p99", "max")
+def _exchanges(summary: dict[str, Any], *, shows_rate: bool) -> Table:
+    rate = ("a second",) if shows_rate else ()
+    table = _table("exchange", "sent", "again", "answered", *rate, "p50", "p90", "p99", "max")
     for kind, totals in summary["exchanges"].items():
-        counts = (str(totals[key]) for key in ("sent", "retransmitted", "answered"))
+        counts = [str(totals[key]) for key in ("sent", "retransmitted", "answered")]
+        if shows_rate:
+            answered = totals["per_second"]
+            counts.append("-" if answered is None else f"{answered:.1f}")
         table.add_row(kind, *counts, *_durations(totals))
     return table
 
@@ -103,7 +116,9 @@ def _where_next(finished: Finished) -> list[str]:
     phones = finished.recorder.phones.values()
     if not any(phone.boots for phone in phones):
         return [f"Results: {finished.folder}"]
-    shown = next((phone for phone in phones if not phone.is_signed_in and phone.boots), None)
+    shown = next(
+        (phone for phone in phones if phone.outcome.startswith("failed") and phone.boots), None
+    )
     phone = shown or next(iter(phones))
     base = "" if finished.folder.parent.name == "logs" else f" --out {finished.folder.parent}"
     return [

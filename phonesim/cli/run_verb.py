@@ -106,12 +106,13 @@ def run(
     plan = read_plan(fleet, overrides, fault or ())
     if needs_consent(plan):
         _ask(plan, yes)
+    success = "signed-in" if plan.fleet.stages is None else "done"
     with StatusLine() as line:
         finished = run_fleet(
             plan,
             world_for(plan.fleet.attach),
             out,
-            lambda progress: line.update(progress_text(progress)),
+            lambda progress: line.update(progress_text(progress, success)),
         )
     if as_json:
         show_json(finished.summary)
@@ -120,10 +121,10 @@ def run(
     return finished.status
 
 
-def progress_text(progress: Progress) -> str:
-    """Return one line: when it is, and how many phones are where."""
+def progress_text(progress: Progress, success: str = "signed-in") -> str:
+    """Return one line: when it is, and how many phones are where; `success` is a position."""
     where = dict(progress.positions)
-    ended = f"{where.pop('signed-in', 0)} of {progress.phones} signed in"
+    ended = f"{where.pop(success, 0)} of {progress.phones} {success.replace('-', ' ')}"
     ended += f", {where.pop('failed', 0)} failed"
     return "  ".join([f"{progress.now:7.1f} s", ended, *(f"{k} {v}" for k, v in where.items())])
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from phonesim.config.model import Config
 
 Attach = Literal["loopback", "wire", "virtual"]
+PartialStage = Literal["ip", "discovery"]
+
+_PARTS: tuple[tuple[PartialStage, ...], ...] = (("ip",), ("ip", "discovery"), ("discovery",))
 
 
 class DeviceShare(Config):
@@ -29,11 +32,27 @@ class Links(Config):
     """Probability that a datagram is lost; streams do not lose."""
 
 
+class LoadLimits(Config):
+    """What the load may not exceed, whatever `rate` says. None is no limit."""
+
+    outstanding: Annotated[int, Field(ge=1)] | None = None
+    """Phones that have started and not yet signed in, done their stages or failed. The next
+    ones wait; `lateness_ms` of the summary says how long."""
+    packets_per_second: Annotated[float, Field(gt=0)] | None = None
+    """Datagrams (DHCP, DNS, NTP) that the whole fleet sends; more of them wait. Not for the
+    virtual world."""
+    unanswered_share: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """The run stops, not valid, when more than this share of the last exchanges of phones and
+    servers had no answer. An exchange ends when it is answered or no longer repeated."""
+    unanswered_window: Annotated[int, Field(ge=1, le=100_000)] = 100
+    """How many the last exchanges are."""
+
+
 class Expectations(Config):
     """What makes the run a success; unmet means exit status 3."""
 
     signed_in: Annotated[float, Field(ge=0, le=1)] = 1
-    """Share of phones that must be signed in."""
+    """Share of phones that must be signed in or, with `stages`, done."""
 
 
 class FleetProfile(Config):
@@ -57,10 +76,15 @@ class FleetProfile(Config):
     rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 20
     """Phones started a second."""
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 1
+    stages: tuple[PartialStage, ...] | None = None
+    """What each phone does of its boot: [ip], [ip, discovery], or [discovery] from a fixed
+    address; None is all of it. A phone that ends early is done, not signed in."""
+    limits: LoadLimits = LoadLimits()
     boots: Annotated[int, Field(ge=1)] = 1
     """Times each phone boots; its virtual disk lasts from one boot to the next."""
     until: str = "signed-in"
-    """"signed-in": until every phone has signed in or failed; or a duration such as "10m"."""
+    """"signed-in": until every phone has signed in, is done or has failed; or a duration such
+    as "10m"."""
     timeout: Annotated[float, Field(gt=0)] = 600
     """Seconds after the last start at which a phone that has not settled counts as failed."""
     port_offset: Annotated[int, Field(ge=0, le=60000)] | None = None
@@ -70,3 +94,12 @@ class FleetProfile(Config):
     keep_leases: bool = False
     links: Links = Links()
     expect: Expectations = Expectations()
+
+    @field_validator("stages")
+    @classmethod
+    def _can_be_done_alone(
+        cls, stages: tuple[PartialStage, ...] | None
+    ) -> tuple[PartialStage, ...] | None:
+        if stages is not None and stages not in _PARTS:
+            raise ValueError("should be [ip], [ip, discovery] or [discovery]")
+        return stages

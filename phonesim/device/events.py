@@ -389,6 +389,10 @@ class SignedIn(Observation, frozen=True, kw_only=True):
     registrar: str
 
 
+class StagesDone(Observation, frozen=True, kw_only=True):
+    """The phone did the stages that it was made for, which end before a sign-in."""
+
+
 class BootFailed(Observation, frozen=True, kw_only=True):
     """The boot failed for now; `retry_in` seconds, or None when only a person can help."""
 

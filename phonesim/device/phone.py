@@ -18,6 +18,10 @@ Where a boot can fail, and what follows:
 
 A failure with addresses from the cache makes the cache unusable: discovery runs at once.
 
+A phone that is to load DHCP or DNS alone stops early: its last stage is ip or discovery, and
+reaching its end is all it does. It does without the time, which only certificates need. With
+a fixed address it does without DHCP's four messages, too.
+
 Specifications: device reference sections 1 and 3.5.
 """
 
@@ -27,7 +31,7 @@ import random
 
 from phonesim.config.device_profile import DeviceProfile
 from phonesim.device import device_log as log
-from phonesim.device.actions import PhoneAction, WriteLog
+from phonesim.device.actions import ConfigureAddress, PhoneAction, WriteLog
 from phonesim.device.cache import Cache
 from phonesim.device.clock import PhoneClock
 from phonesim.device.device_log import LogRecord
@@ -79,6 +83,7 @@ from phonesim.device.events import (
     SipMessageReceived,
     StageEnded,
     StageEntered,
+    StagesDone,
     TimerExpired,
     TimeWanted,
 )
@@ -107,14 +112,27 @@ _NEEDS_A_PERSON = frozenset(
 
 
 class Phone:
-    """One phone, from power-on to power-off."""
+    """One phone, from power-on to power-off.
+
+    `last_stage` is IP, DISCOVERY or, for a whole boot, COMMIT. A `fixed_lease` is an address
+    that somebody typed in: the phone begins with it, and never asks for another.
+    """
 
     def __init__(
-        self, profile: DeviceProfile, mac: bytes, number: str, pin: str, rng: random.Random
+        self,
+        profile: DeviceProfile,
+        mac: bytes,
+        number: str,
+        pin: str,
+        rng: random.Random,
+        last_stage: Stage = Stage.COMMIT,
+        fixed_lease: Lease | None = None,
     ) -> None:
         self._profile = profile
         self._mac = mac
         self._rng = rng
+        self._last_stage = last_stage
+        self._fixed_lease = fixed_lease
         self._dhcp = DhcpClient(profile.dhcp, mac, rng)
         self._resolver = Resolver(profile.resolver, rng)
         self._clock = PhoneClock(profile.clock)
@@ -134,7 +152,7 @@ class Phone:
         self._identity: CertificateIssued | None = None
         self._stage: Stage | None = None
         self._stage_began_at = 0.0
-        self._has_time = False
+        self._needs_time = last_stage is Stage.COMMIT
         self._is_signed_in = False
         self._is_shutting_down = False
         self._retry_at: float | None = None
@@ -225,9 +243,7 @@ class Phone:
                 self._lease_lost(event, now, out)
             case CacheLoaded():
                 self._cached = event.services
-                self._enter(Stage.IP, now, out)
-                wanted = AddressWanted(cached_address=event.address)
-                self._run(self._dhcp, wanted, now, out)
+                self._take_address(event.address, now, out)
             case ClockSet():
                 self._clock_set(event, now, out)
             case DhcpAnswerKept() | DnsAnswerKept():
@@ -262,10 +278,10 @@ class Phone:
     def _timer_expired(self, event: TimerExpired, now: float, out: list[Output]) -> None:
         if self._retry_at is not None and now >= self._retry_at:
             self._retry_at = None
-            if self._has_time:
-                self._after_time(now, out)
-            else:
+            if self._needs_time:
                 self._ask_time(now, out)
+            else:
+                self._find_services(now, out)
         for machine in [m for m, (at, _) in self._deadlines.items() if at <= now]:
             self._run(machine, event, now, out)
 
@@ -343,6 +359,21 @@ class Phone:
         self._log(record)
         self._run(self._cache, event, now, out)
 
+    def _take_address(self, cached: str | None, now: float, out: list[Output]) -> None:
+        fixed = self._fixed_lease
+        if fixed is None:
+            self._enter(Stage.IP, now, out)
+            self._run(self._dhcp, AddressWanted(cached_address=cached), now, out)
+            return
+        self._lease = fixed
+        out.append(
+            ConfigureAddress(
+                address=fixed.address, subnet_mask=fixed.subnet_mask, routers=fixed.routers
+            )
+        )
+        self._run(self._resolver, LeaseBound(lease=fixed), now, out)
+        self._go_on_with_address(now, out)
+
     def _lease_bound(self, event: LeaseBound, now: float, out: list[Output]) -> None:
         lease = event.lease
         self._lease = lease
@@ -369,7 +400,16 @@ class Phone:
         if self._stage is not Stage.IP:
             self._enter(Stage.IP, now, out)
         self._end(StageEnded(stage=Stage.IP), now, out)
-        self._ask_time(now, out)
+        self._go_on_with_address(now, out)
+
+    def _go_on_with_address(self, now: float, out: list[Output]) -> None:
+        match self._last_stage:
+            case Stage.IP:
+                out.append(StagesDone())
+            case Stage.DISCOVERY:
+                self._find_services(now, out)
+            case _:
+                self._ask_time(now, out)
 
     def _ask_time(self, now: float, out: list[Output]) -> None:
         assert self._lease is not None
@@ -377,16 +417,15 @@ class Phone:
         self._run(self._clock, TimeWanted(lease=self._lease), now, out)
 
     def _clock_set(self, event: ClockSet, now: float, out: list[Output]) -> None:
-        self._has_time = event.offset is not None
-        reason = None if self._has_time else FailureReason.CLOCK_NOT_SET
+        self._needs_time = event.offset is None
+        reason = FailureReason.CLOCK_NOT_SET if self._needs_time else None
         self._end(StageEnded(stage=Stage.TIME, reason=reason), now, out)
-        self._after_time(now, out)
+        self._find_services(now, out)
 
-    def _after_time(self, now: float, out: list[Output]) -> None:
+    def _find_services(self, now: float, out: list[Output]) -> None:
         if self._cached is not None:
-            self._services = self._cached
             self._skip(Stage.DISCOVERY, now, out)
-            self._sign_in_at(now, out)
+            self._go_on_with_services(self._cached, now, out)
         else:
             self._discover(now, out)
 
@@ -400,15 +439,19 @@ class Phone:
             reason = FailureReason.WEB_SERVICES_NOT_LOCATED
             self._failed(Stage.DISCOVERY, reason, event.why_not, now, out)
             return
-        self._services = event
         self._end(StageEnded(stage=Stage.DISCOVERY), now, out)
-        self._sign_in_at(now, out)
+        self._go_on_with_services(event, now, out)
 
-    def _sign_in_at(self, now: float, out: list[Output]) -> None:
+    def _go_on_with_services(
+        self, services: ServicesLocated, now: float, out: list[Output]
+    ) -> None:
         assert self._lease is not None
-        assert self._services is not None
-        assert self._services.web_services is not None
-        wanted = SignInWanted(web_services=self._services.web_services, source=self._lease.address)
+        assert services.web_services is not None
+        self._services = services
+        if self._last_stage is Stage.DISCOVERY:
+            out.append(StagesDone())
+            return
+        wanted = SignInWanted(web_services=services.web_services, source=self._lease.address)
         self._run(self._sign_in, wanted, now, out)
 
     def _register(self, now: float, out: list[Output]) -> None:

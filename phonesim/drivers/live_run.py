@@ -17,8 +17,10 @@ from phonesim.device.events import (
     PoweredOff,
     ShutdownRequested,
     SignedIn,
+    StagesDone,
 )
 from phonesim.drivers.key_pool import KeyPool
+from phonesim.drivers.packet_pace import PacketPace
 from phonesim.drivers.phone_host import PhoneHost, PhoneLink
 from phonesim.world import Observer, PhoneDisk, PhoneSpec, RunLimits, new_phone
 
@@ -37,7 +39,10 @@ _CLOSING_TURNS = 4
 
 
 class LiveRun:
-    """The phones of one run; `clock` gives seconds since it began."""
+    """The phones of one run; `clock` gives seconds since it began.
+
+    `pace` limits the datagrams of all of them.
+    """
 
     def __init__(
         self,
@@ -48,6 +53,7 @@ class LiveRun:
         limits: RunLimits,
         keys: KeyPool,
         clock: Callable[[], float],
+        pace: PacketPace | None = None,
     ) -> None:
         self._link = link
         self._disk_for = disk_for
@@ -56,10 +62,13 @@ class LiveRun:
         self._keys = keys
         self._clock = clock
         self._salt = secrets.token_hex(8)
+        self._pace = pace
         self._loop = asyncio.get_running_loop()
         self._places = {spec.phone_id: _Place(spec) for spec in specs}
         self._unsettled = len(specs)
         self._powered = 0
+        room = limits.outstanding
+        self._room = None if room is None else asyncio.Semaphore(room)
         self._is_ending = False
         self._is_over = asyncio.Event()
         self._is_dark = asyncio.Event()
@@ -99,10 +108,13 @@ class LiveRun:
         place = self._places[phone.spec.phone_id]
         self._observer.observe(phone.spec.phone_id, observation, now)
         match observation:
-            case SignedIn() if place.boot < self._limits.boots and not self._is_ending:
-                self._power_off(place)
-                place.reboot = self._loop.call_later(POWER_OFF_SECONDS, self._power_on, place)
-            case SignedIn() | BootFailed():
+            case SignedIn() | StagesDone():
+                if place.boot < self._limits.boots and not self._is_ending:
+                    self._power_off(place)
+                    place.reboot = self._loop.call_later(POWER_OFF_SECONDS, self._power_on, place)
+                else:
+                    self._settle(place)
+            case BootFailed():
                 self._settle(place)
             case PoweredOff():
                 self._power_off(place)
@@ -117,15 +129,16 @@ class LiveRun:
         self._settle(place)
 
     async def _start_phones(self) -> None:
-        """Start every phone when its time comes; never ends by itself."""
+        """Start every phone when its time comes and there is room; never ends by itself."""
         in_turn = sorted(self._places.values(), key=lambda place: place.spec.starts_at)
         for count, place in enumerate(in_turn, 1):
             delay = place.spec.starts_at - self._clock()
             if delay > 0 or not count % _AT_ONCE:
                 await asyncio.sleep(max(0.0, delay))
+            if self._room is not None:
+                await self._room.acquire()
             place.disk = self._disk_for(place.spec.phone_id)
-            if self._limits.duration is None:
-                place.timeout = self._loop.call_later(self._limits.timeout, self._settle, place)
+            place.timeout = self._loop.call_later(self._limits.timeout, self._settle, place)
             self._power_on(place)
         await self._loop.create_future()
 
@@ -141,6 +154,7 @@ class LiveRun:
             self._keys,
             self,
             self._clock,
+            self._pace,
         )
         self._observer.boot_started(place.spec.phone_id, place.boot, self._clock())
         place.host.power_on()
@@ -163,6 +177,8 @@ class LiveRun:
         place.is_settled = True
         if place.timeout is not None:
             place.timeout.cancel()
+        if self._room is not None:
+            self._room.release()
         self._unsettled -= 1
         if not self._unsettled and self._limits.duration is None:
             self._is_over.set()
@@ -174,14 +190,18 @@ class LiveRun:
             place.cancel_timers()
         if not self._powered or self._limits.keep_leases:
             return
-        deadline = self._loop.time() + SHUTDOWN_SECONDS + self._powered / SHUTDOWNS_PER_SECOND
+        rate: float = SHUTDOWNS_PER_SECOND
+        if self._pace is not None:
+            rate = min(rate, self._pace.per_second)  # a RELEASE each
+        at_once = max(1, int(_AT_ONCE * rate / SHUTDOWNS_PER_SECOND))
+        deadline = self._loop.time() + SHUTDOWN_SECONDS + self._powered / rate
         asked = 0
         for place in self._places.values():
             if place.host is not None:
                 place.host.deliver(ShutdownRequested())
                 asked += 1
-                if not asked % _AT_ONCE:
-                    await asyncio.sleep(_AT_ONCE / SHUTDOWNS_PER_SECOND)
+                if not asked % at_once:
+                    await asyncio.sleep(at_once / rate)
         if self._powered:
             self._is_dark.clear()
             try:

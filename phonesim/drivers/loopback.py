@@ -28,6 +28,7 @@ from phonesim.drivers.authority import SiteAuthority
 from phonesim.drivers.key_pool import KeyPool
 from phonesim.drivers.live_run import LiveRun, first_of
 from phonesim.drivers.open_files import allow_open_files
+from phonesim.drivers.packet_pace import PacketPace
 from phonesim.drivers.phone_host import PhoneHost
 from phonesim.drivers.site_datagrams import LOOPBACK_BROADCAST
 from phonesim.drivers.site_host import SiteHost
@@ -61,6 +62,7 @@ async def run_loopback(
     port_offset: int | None,
     keys: KeyPool,
     stop: asyncio.Event,
+    pace: PacketPace | None = None,
 ) -> None:
     """Boot `specs` on the loopback interface, against `site` served from this process.
 
@@ -95,7 +97,7 @@ async def run_loopback(
             assert port_offset is not None
             link = LoopbackLink(port_offset, squatters, observer, clock)
             stack.callback(link.close)
-            run = LiveRun(specs, link, disk_for, observer, limits, keys, clock)
+            run = LiveRun(specs, link, disk_for, observer, limits, keys, clock, pace)
             await run.run(stop, failure)
 
 

@@ -18,6 +18,7 @@ import contextlib
 import traceback
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol, assert_never
 
 from phonesim.device import actions as do
@@ -32,6 +33,7 @@ from phonesim.device.phone import Output
 from phonesim.drivers.datagrams import Datagrams
 from phonesim.drivers.http_client import HttpClient
 from phonesim.drivers.key_pool import KeyPool, PhoneKey
+from phonesim.drivers.packet_pace import PacketPace
 from phonesim.drivers.phone_tasks import PhoneTasks
 from phonesim.drivers.sip_connection import PhoneConnections
 from phonesim.drivers.trust import PhoneTls
@@ -107,7 +109,7 @@ class PhoneOwner(Protocol):
 class PhoneHost:
     """A phone from `power_on` to `power_off`; a reboot needs another host.
 
-    `clock` gives seconds since the run began.
+    `clock` gives seconds since the run began; `pace` holds its datagrams back.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class PhoneHost:
         keys: KeyPool,
         owner: PhoneOwner,
         clock: Callable[[], float],
+        pace: PacketPace | None = None,
     ) -> None:
         self.spec = spec
         self._machine = machine
@@ -127,6 +130,7 @@ class PhoneHost:
         self._keys = keys
         self._owner = owner
         self._clock = clock
+        self._pace = pace
         self._loop = asyncio.get_running_loop()
         self._is_on = False
         self._is_handling = False
@@ -171,6 +175,8 @@ class PhoneHost:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._pace is not None:
+            self._pace.forget(self)
         self._tasks.cancel()
         self._connections.abort()
         self._http.close()
@@ -234,10 +240,11 @@ class PhoneHost:
         match action:
             case do.WriteLog():
                 self._disk.append_log(action)
-            case do.SendDhcp():
-                self._link.send_dhcp(self, action)
-            case do.SendDns():
-                self._datagrams.send_dns(action)
+            case do.SendDhcp() | do.SendDns() | do.SendNtp():
+                if self._pace is None:
+                    self._send(action)
+                else:
+                    self._pace.send(self, partial(self._send_in_turn, action))
             case do.SendHttp():
                 self._http.send(action)
             case do.SendSip():
@@ -255,10 +262,10 @@ class PhoneHost:
             case do.ConfigureAddress():
                 self._link.configure_address(self, action)
             case do.RemoveAddress():
+                if self._pace is not None:
+                    self._pace.send_waiting(self)
                 self._datagrams.close()
                 self._link.remove_address(self, action.address)
-            case do.SendNtp():
-                self._datagrams.send_ntp(action)
             case do.MakeCertificateRequest():
                 self._make_certificate_request(action.subject)
             case do.OpenConnection():
@@ -269,6 +276,21 @@ class PhoneHost:
                 self._disk.delete_file(action.name)
             case _:
                 assert_never(action)
+
+    def _send(self, action: do.SendDhcp | do.SendDns | do.SendNtp) -> None:
+        match action:
+            case do.SendDhcp():
+                self._link.send_dhcp(self, action)
+            case do.SendDns():
+                self._datagrams.send_dns(action)
+            case do.SendNtp():
+                self._datagrams.send_ntp(action)
+
+    def _send_in_turn(self, action: do.SendDhcp | do.SendDns | do.SendNtp) -> None:
+        try:
+            self._send(action)
+        except Exception as error:  # the contract: one phone is lost, the fleet goes on
+            self._crash(error)
 
     def _make_certificate_request(self, subject: str) -> None:
         if self._key is None:

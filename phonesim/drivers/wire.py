@@ -28,6 +28,7 @@ from phonesim.drivers.interface import Interface
 from phonesim.drivers.key_pool import KeyPool
 from phonesim.drivers.live_run import LiveRun, first_of
 from phonesim.drivers.open_files import allow_open_files
+from phonesim.drivers.packet_pace import PacketPace
 from phonesim.drivers.packet_socket import PacketSocket
 from phonesim.drivers.phone_host import PhoneHost
 from phonesim.drivers.site_host import SiteHost
@@ -54,6 +55,7 @@ async def run_wire(
     interface: str,
     keys: KeyPool,
     stop: asyncio.Event,
+    pace: PacketPace | None = None,
 ) -> None:
     """Boot `specs` on the interface of that name.
 
@@ -89,7 +91,7 @@ async def run_wire(
                 squatters = site.squatters
             link = _open_link(network, squatters, observer, clock)
             stack.callback(link.close)
-            run = LiveRun(specs, link, disk_for, observer, limits, keys, clock)
+            run = LiveRun(specs, link, disk_for, observer, limits, keys, clock, pace)
             await run.run(stop, failure)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from phonesim.config.device_profile import DeviceProfile
 from phonesim.fleet.plan import Plan
 
@@ -19,7 +21,7 @@ def needs_consent(plan: Plan) -> bool:
 def describe_impact(plan: Plan) -> list[str]:
     """Return lines for the person who decides: phones, rate, interface, packets."""
     fleet, specs = plan.fleet, plan.specs
-    per_phone = max(expected_packets(spec.profile) for spec in specs[:1000])
+    per_phone = max(expected_packets(spec.profile, fleet.stages) for spec in specs[:1000])
     seconds = (len(specs) - 1) / fleet.rate
     ouis = ", ".join(sorted({f"{spec.phone_id[:8]}-..." for spec in specs}))
     leases = "kept until they expire" if fleet.keep_leases else "released at the end"
@@ -32,8 +34,12 @@ def describe_impact(plan: Plan) -> list[str]:
         f" up to {per_phone * min(fleet.rate, len(specs)):.0f} a second",
         f"  leases    {len(specs)} addresses, {leases}",
     ]
+    if fleet.limits.packets_per_second is not None:
+        most = fleet.limits.packets_per_second
+        lines.append(f"  limit     {most:g} datagrams a second from all phones together")
     if plan.site is None:
-        lines.append("  servers   those of this network; phones sign in as real users")
+        users = "; phones sign in as real users" if fleet.stages is None else ""
+        lines.append(f"  servers   those of this network{users}")
     else:
         lines.append(
             f"  servers   mock site {plan.site.name}: its DHCP servers answer ANY client on this"
@@ -42,13 +48,21 @@ def describe_impact(plan: Plan) -> list[str]:
     return lines
 
 
-def expected_packets(profile: DeviceProfile) -> int:
-    """Return about how many packets one boot without a cache makes, both directions."""
-    dhcp = 2 * 3
+def expected_packets(profile: DeviceProfile, stages: Sequence[str] | None = None) -> int:
+    """Return about how many packets one boot without a cache makes, both directions.
+
+    `stages` are those it does, None for all.
+    """
+    address = 2 * 2
     arp = 4
+    if stages == ("ip",):
+        return address + arp
+    inform = 2
+    if stages is not None:
+        return address + arp + inform + 2 * len(profile.discovery.srv_names)
     ntp = 2
     names = len(profile.discovery.srv_names) + 2
     https = 2 * (_TCP_PACKETS + _TLS_PACKETS)
     chain = _TCP_PACKETS
     register = _TCP_PACKETS + _TLS_PACKETS + 2
-    return dhcp + arp + ntp + 2 * names + chain + https + register
+    return address + inform + arp + ntp + 2 * names + chain + https + register

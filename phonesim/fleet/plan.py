@@ -2,8 +2,9 @@
 
 Phone i of a fleet (counted from 1) has the MAC `OUI of its model` + i, the ith user, and
 starts (i - 1) / rate seconds after the run's begin. Models alternate so that every stretch of
-the fleet has them in the proportion of their weights. Nothing here is random: the same
-profiles give the same phones.
+the fleet has them in the proportion of their weights. Phones that end before they sign in need
+no users; those with a fixed address have the ith of the mock site's first scope. Nothing here is
+random: the same profiles give the same phones.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 
 import msgspec
 
@@ -19,6 +20,8 @@ from phonesim.config.device_profile import DeviceProfile
 from phonesim.config.fault import FaultProfile
 from phonesim.config.fleet_profile import DeviceShare, FleetProfile
 from phonesim.config.site_profile import SiteProfile, UserRange
+from phonesim.device.events import Lease
+from phonesim.device.outcome import Stage
 from phonesim.errors import ProfileError
 from phonesim.mocksite.site import build_site
 from phonesim.profiles import DEVICE, FAULT, FLEET, SITE, Override, apply, load
@@ -62,7 +65,8 @@ def read_plan(name: str, overrides: Sequence[Override] = (), faults: Sequence[st
         share.device: apply(DEVICE, load(DEVICE, share.device), overrides)
         for share in fleet.devices
     }
-    users = _users(fleet, site)
+    users = _users(fleet, site) if fleet.stages is None else ()
+    leases = fixed_leases(fleet, site) if fleet.stages == ("discovery",) else repeat(None)
     faults_of = tuple(load(FAULT, fault) for fault in fleet.faults)
     if site is not None:
         build_site(site, faults_of, VirtualAuthority(), random.Random(0), 0)
@@ -70,25 +74,33 @@ def read_plan(name: str, overrides: Sequence[Override] = (), faults: Sequence[st
         fleet=fleet,
         site=site,
         faults=faults_of,
-        specs=tuple(phone_specs(fleet, devices, users)),
+        specs=tuple(phone_specs(fleet, devices, users, leases)),
         limits=run_limits(fleet),
     )
 
 
 def phone_specs(
-    fleet: FleetProfile, devices: Mapping[str, DeviceProfile], users: Sequence[UserRange]
+    fleet: FleetProfile,
+    devices: Mapping[str, DeviceProfile],
+    users: Sequence[UserRange],
+    leases: Iterable[Lease | None] = repeat(None),
 ) -> list[PhoneSpec]:
-    """Return the phones of a fleet; `devices` are its models by the name the fleet uses."""
+    """Return the phones of a fleet; `devices` are its models by the name the fleet uses.
+
+    `leases` are the fixed ones, in order.
+    """
     known = sum(user_range.count for user_range in users)
-    if known < fleet.phones:
+    if fleet.stages is None and known < fleet.phones:
         raise ProfileError(
             f"fleet {fleet.name!r}: {fleet.phones} phones need as many users, and"
             f" {fleet.users_from or fleet.site!r} has {known}: lower --phones, or add users"
         )
     ouis = {name: bytes.fromhex(profile.oui.replace(":", "")) for name, profile in devices.items()}
     models = islice(interleave(fleet.devices), fleet.phones)
+    typed = _typed(users) if fleet.stages is None else repeat(("", ""))
+    last_stage = Stage.COMMIT if fleet.stages is None else Stage(fleet.stages[-1])
     specs: list[PhoneSpec] = []
-    for index, (name, (number, pin)) in enumerate(zip(models, _typed(users), strict=False)):
+    for index, (name, (number, pin), lease) in enumerate(zip(models, typed, leases, strict=False)):
         mac = ouis[name] + (index + 1).to_bytes(3, "big")
         phone_id = mac.hex("-").upper()
         specs.append(
@@ -100,9 +112,48 @@ def phone_specs(
                 pin=pin,
                 starts_at=index / fleet.rate,
                 seed=f"{fleet.seed}/{phone_id}",
+                last_stage=last_stage,
+                fixed_lease=lease,
             )
         )
     return specs
+
+
+def fixed_leases(fleet: FleetProfile, site: SiteProfile | None) -> list[Lease]:
+    """Return an address for each phone of a fleet that asks no DHCP server for one.
+
+    They are those that the mock site's first scope would have given, with its options.
+    """
+    servers = () if site is None else site.dhcp_servers
+    server = next((server for server in servers if server.scope is not None), None)
+    if server is None or server.scope is None:
+        raise ProfileError(
+            f"fleet {fleet.name!r}: stages [discovery] takes its addresses from the mock site's"
+            " first DHCP scope, and there is none: use [ip, discovery]"
+        )
+    scope = server.scope
+    size = int(scope.last) - int(scope.first) + 1
+    if size < fleet.phones:
+        raise ProfileError(
+            f"fleet {fleet.name!r}: {fleet.phones} phones need as many addresses, and the scope of"
+            f" {server.name} has {size}: lower --phones, or enlarge it"
+        )
+    forever = float("inf")
+    return [
+        Lease(
+            address=str(scope.first + index),
+            subnet_mask=str(scope.subnet.netmask),
+            server=str(server.address),
+            t1_at=forever,
+            t2_at=forever,
+            expires_at=forever,
+            routers=tuple(map(str, scope.routers)),
+            dns_servers=tuple(map(str, scope.dns_servers)),
+            domain=scope.domain,
+            ntp_servers=tuple(map(str, scope.ntp_servers)),
+        )
+        for index in range(fleet.phones)
+    ]
 
 
 def interleave(shares: Sequence[DeviceShare]) -> Iterator[str]:
@@ -127,6 +178,7 @@ def run_limits(fleet: FleetProfile) -> RunLimits:
         timeout=fleet.timeout,
         boots=fleet.boots,
         keep_leases=fleet.keep_leases,
+        outstanding=fleet.limits.outstanding,
     )
 
 
@@ -158,6 +210,15 @@ def _check_world(fleet: FleetProfile) -> None:
     where = f"fleet {fleet.name!r}"
     if fleet.attach == "virtual" and fleet.site == NO_SITE:
         raise ProfileError(f"{where}: the virtual world needs a mock site: give --site")
+    if fleet.attach == "virtual" and fleet.limits.packets_per_second is not None:
+        raise ProfileError(
+            f"{where}: limits.packets_per_second is for real packets, and the virtual world has"
+            " none: use --attach loopback, or limits.outstanding"
+        )
+    if fleet.attach == "wire" and fleet.stages == ("discovery",):
+        raise ProfileError(
+            f"{where}: on a real network a phone needs a leased address: use stages [ip, discovery]"
+        )
     if fleet.attach == "wire" and fleet.interface is None:
         raise ProfileError(f"{where}: give the interface to use: --interface (see doctor)")
     if fleet.site == NO_SITE and fleet.faults:

@@ -5,7 +5,8 @@
 A world is a function (`phonesim.fleet.worlds`): it boots the plan's phones, tells the recorder
 what came of it, calls `tick` now and then, and returns when the run is over. Ctrl-C or
 SIGTERM asks it to end: phones that are up deregister and release their leases. A second one
-drops everything. Either way the results so far are written, marked as not valid.
+drops everything. Either way the results so far are written, marked as not valid. A run whose
+servers leave more unanswered than the fleet's limits allow ends in the same way.
 """
 
 from __future__ import annotations
@@ -29,11 +30,20 @@ from phonesim.fleet.operator_log import operator_log
 from phonesim.fleet.plan import NO_SITE, Plan
 from phonesim.fleet.store import save_run
 from phonesim.fleet.tester_health import Costs, peak_rss_mb
-from phonesim.results import OperatorLog, Recorder, RunFacts, positions, summarize
+from phonesim.results import (
+    AnswerWatch,
+    OperatorLog,
+    Recorder,
+    RunFacts,
+    positions,
+    summarize,
+)
 
 EXPECTATIONS_MET = 0
 EXPECTATIONS_UNMET = 3
 NOT_VALID = 4
+
+_LOGGED = ("signed_in", "completed", "failed", "failures", "valid", "notes")
 
 PROGRESS_INTERVAL = 0.2
 """Seconds between two calls of `on_progress`."""
@@ -59,9 +69,13 @@ class WorldReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True):
-    """A run that is over: its folder, its summary, its records, and the exit status."""
+    """A run that is over: its folder, its summary, its records, and the exit status.
+
+    `stages` are those its phones were to do, None for whole boots.
+    """
 
     folder: Path
+    stages: tuple[str, ...] | None
     summary: dict[str, Any]
     recorder: Recorder
     world_s: float
@@ -69,15 +83,20 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StopRequest:
-    """Whether someone wants the run to end: asked once, cleanly; asked twice, at once."""
+    """Whether someone wants the run to end: asked once, cleanly; asked twice, at once.
+
+    `reason` is that of the first who asked.
+    """
 
     def __init__(self) -> None:
         self.asked = 0
+        self.reason = ""
         self._listener: Callable[[], None] | None = None
 
-    def ask(self) -> None:
+    def ask(self, reason: str = "interrupted") -> None:
         """Ask, and wake the listener."""
         self.asked += 1
+        self.reason = self.reason or reason
         if self._listener is not None:
             self._listener()
 
@@ -122,13 +141,16 @@ def run_fleet(
     folder = RunFolder.create(base, _run_name(plan.fleet.name))
     has_wall_clock = plan.fleet.attach != "virtual"
     with operator_log(folder.path, has_wall_clock=has_wall_clock) as log:
-        recorder = Recorder(plan.specs, log)
+        recorder = Recorder(plan.specs, log, _answer_watch(plan))
         log(0, False, "run started", {"fleet": plan.fleet.name, "phones": len(plan.specs)})
 
         shown_at = 0.0
 
         def tick(now: float) -> None:
             nonlocal shown_at
+            unanswered = _unanswered(recorder)
+            if unanswered is not None and not stop.asked:
+                stop.ask(unanswered)
             if time.monotonic() - shown_at < PROGRESS_INTERVAL:
                 return
             shown_at = time.monotonic()
@@ -154,7 +176,26 @@ def exit_status(plan: Plan, summary: dict[str, Any]) -> int:
         return NOT_VALID
     # A hair less, because 0.07 * 100 is a hair more than 7.
     expected = plan.fleet.expect.signed_in * summary["phones"] - 1e-6
-    return EXPECTATIONS_MET if summary["signed_in"] >= expected else EXPECTATIONS_UNMET
+    ended_well = summary["signed_in"] + summary["completed"]
+    return EXPECTATIONS_MET if ended_well >= expected else EXPECTATIONS_UNMET
+
+
+def _answer_watch(plan: Plan) -> AnswerWatch | None:
+    limits = plan.fleet.limits
+    if limits.unanswered_share is None:
+        return None
+    return AnswerWatch(limits.unanswered_share, limits.unanswered_window)
+
+
+def _unanswered(recorder: Recorder) -> str | None:
+    """Say that too little is answered for the load to go on, or None."""
+    answers = recorder.answers
+    if answers is None or not answers.is_exceeded:
+        return None
+    return (
+        f"more than {answers.share:.0%} of the last {answers.window} exchanges had no answer"
+        " (limits.unanswered_share)"
+    )
 
 
 def _finish(
@@ -167,8 +208,11 @@ def _finish(
     log: OperatorLog,
 ) -> Finished:
     notes = list(report.notes)
+    unanswered = _unanswered(recorder)
     if stop.asked:
-        notes.append("interrupted: phones that had not settled count as failed")
+        notes.append(f"{stop.reason}: phones that had not settled count as failed")
+    elif unanswered is not None:
+        notes.append(unanswered)
     facts = RunFacts(
         run=folder.name,
         fleet=plan.fleet.name,
@@ -178,7 +222,7 @@ def _finish(
         wall_s=costs.wall_s,
         cpu_s=costs.cpu_s,
         peak_rss_mb=peak_rss_mb(),
-        valid=report.is_valid and not stop.asked,
+        valid=report.is_valid and not stop.asked and unanswered is None,
         notes=notes,
     )
     summary = summarize(recorder, facts)
@@ -186,7 +230,7 @@ def _finish(
         report.seconds,
         not facts.valid,
         "run ended",
-        {key: summary[key] for key in ("signed_in", "failed", "failures", "valid", "notes")},
+        {key: summary[key] for key in _LOGGED},
     )
     try:
         save_run(folder, recorder, summary, report.seconds)
@@ -195,6 +239,7 @@ def _finish(
         summary = summary | {"valid": False, "notes": [*summary["notes"], str(error)]}
     return Finished(
         folder=folder,
+        stages=plan.fleet.stages,
         summary=summary,
         recorder=recorder,
         world_s=report.seconds,

@@ -36,6 +36,7 @@ CREATE TABLE run (             -- one row
     seed INTEGER NOT NULL,
     phones INTEGER NOT NULL,
     signed_in INTEGER NOT NULL,
+    completed INTEGER NOT NULL, -- done: they were to do the first stages only
     failed INTEGER NOT NULL,
     world_s REAL NOT NULL,     -- seconds in the run's own world: virtual or real
     wall_s REAL NOT NULL,
@@ -48,14 +49,15 @@ CREATE TABLE phones (          -- one row a phone: what its last boot came to
     phone_id TEXT PRIMARY KEY, -- MAC, as 00-04-F2-00-00-01
     number TEXT NOT NULL,
     device TEXT NOT NULL,      -- name of the device profile
-    outcome TEXT NOT NULL,     -- signed-in, or failed:<reason>
+    outcome TEXT NOT NULL,     -- signed-in, done, or failed:<reason>
     failed_stage TEXT,
     detail TEXT NOT NULL,
     sip_uri TEXT NOT NULL,
     registrar TEXT NOT NULL,
     display TEXT NOT NULL,     -- what the phone showed last
     boots INTEGER NOT NULL,
-    settled_ms REAL            -- from power to signed in or failed; NULL if it did neither
+    settled_ms REAL,           -- from power to signed in, done or failed; NULL if none of them
+    late_ms REAL               -- from its time in the plan to its first power; NULL if never
 ) STRICT;
 CREATE TABLE stages (          -- stages of each phone's last boot that ended well
     phone_id TEXT NOT NULL REFERENCES phones,
@@ -68,7 +70,8 @@ CREATE TABLE exchanges (       -- one row a kind, over the whole run
     sent INTEGER NOT NULL,     -- packets, retransmissions included
     retransmitted INTEGER NOT NULL,
     answered INTEGER NOT NULL,
-    p50_ms REAL, p90_ms REAL, p99_ms REAL, max_ms REAL
+    p50_ms REAL, p90_ms REAL, p99_ms REAL, max_ms REAL,
+    per_second REAL            -- answered, from the first start to the last answer
 ) STRICT;
 """
 
@@ -89,7 +92,7 @@ def _database(path: Path, recorder: Recorder, summary: dict[str, Any], world_s: 
         database.execute("BEGIN")
         database.execute(
             "INSERT INTO run VALUES (:run, :fleet, :site, :attach, :seed, :phones, :signed_in,"
-            " :failed, :world_s, :wall_s, :cpu_s, :peak_rss_mb, :valid, :summary)",
+            " :completed, :failed, :world_s, :wall_s, :cpu_s, :peak_rss_mb, :valid, :summary)",
             {
                 **{
                     key: value
@@ -101,7 +104,7 @@ def _database(path: Path, recorder: Recorder, summary: dict[str, Any], world_s: 
             },
         )
         database.executemany(
-            "INSERT INTO phones VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO phones VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (_phone_row(phone) for phone in recorder.phones.values()),
         )
         database.executemany(
@@ -113,14 +116,13 @@ def _database(path: Path, recorder: Recorder, summary: dict[str, Any], world_s: 
             ),
         )
         database.executemany(
-            "INSERT INTO exchanges VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO exchanges VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             ((kind, *totals.values()) for kind, totals in summary["exchanges"].items()),
         )
         database.execute("COMMIT")
 
 
 def _phone_row(phone: PhoneRecord) -> tuple[object, ...]:
-    settled_ms = None if phone.settled_after is None else round(phone.settled_after * 1000, 3)
     return (
         phone.phone_id,
         phone.number,
@@ -132,8 +134,13 @@ def _phone_row(phone: PhoneRecord) -> tuple[object, ...]:
         phone.registrar,
         phone.display,
         phone.boots,
-        settled_ms,
+        _milliseconds(phone.settled_after),
+        _milliseconds(phone.late),
     )
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 3)
 
 
 def _durable(path: Path, text: str) -> None:

@@ -28,6 +28,7 @@ from phonesim.world import PhoneDisk
 
 if TYPE_CHECKING:
     from phonesim.drivers.key_pool import KeyPool
+    from phonesim.drivers.packet_pace import PacketPace
 
 
 def world_for(attach: Attach) -> World:
@@ -73,7 +74,7 @@ def run_loopback(
     from phonesim.drivers import loopback
     from phonesim.drivers.authority import SiteAuthority
 
-    async def run(keys: KeyPool, stopped: asyncio.Event) -> None:
+    async def run(keys: KeyPool, stopped: asyncio.Event, pace: PacketPace | None) -> None:
         authority = SiteAuthority()
         await loopback.run_loopback(
             plan.specs,
@@ -85,6 +86,7 @@ def run_loopback(
             plan.fleet.port_offset,
             keys,
             stopped,
+            pace,
         )
 
     return _in_real_time(plan, run, stop, tick)
@@ -101,7 +103,7 @@ def run_wire(
     interface = plan.fleet.interface
     wire.check_privileges()
 
-    async def run(keys: KeyPool, stopped: asyncio.Event) -> None:
+    async def run(keys: KeyPool, stopped: asyncio.Event, pace: PacketPace | None) -> None:
         authority = SiteAuthority()
         await wire.run_wire(
             plan.specs,
@@ -113,6 +115,7 @@ def run_wire(
             interface,
             keys,
             stopped,
+            pace,
         )
 
     return _in_real_time(plan, run, stop, tick)
@@ -132,27 +135,31 @@ def _disks(plan: Plan, folder: RunFolder) -> Callable[[str], PhoneDisk]:
 
 def _in_real_time(
     plan: Plan,
-    run: Callable[[KeyPool, asyncio.Event], Coroutine[None, None, None]],
+    run: Callable[[KeyPool, asyncio.Event, PacketPace | None], Coroutine[None, None, None]],
     stop: StopRequest,
     tick: Tick,
 ) -> WorldReport:
     """Run a world of sockets in an event loop of its own, and watch whether the loop keeps up."""
+    from phonesim.drivers.packet_pace import PacketPace
 
     async def keyed(stopped: asyncio.Event) -> WorldReport:
         keys = await _make_keys(plan, stopped)
         loop = asyncio.get_running_loop()
         began = loop.time()
+        most = plan.fleet.limits.packets_per_second
+        pace = None if most is None else PacketPace(most)
         ticking = loop.create_task(_tick_regularly(lambda: tick(loop.time() - began)))
         async with LoopWatch() as watch:
             try:
                 if keys is not None:
-                    await run(keys, stopped)
+                    await run(keys, stopped, pace)
             except asyncio.CancelledError:
                 if stop.asked < 2:
                     raise
             finally:
                 ticking.cancel()
-        return WorldReport(seconds=loop.time() - began, notes=watch.notes(), is_valid=watch.kept_up)
+        notes = watch.notes() if pace is None else (*watch.notes(), *pace.notes())
+        return WorldReport(seconds=loop.time() - began, notes=notes, is_valid=watch.kept_up)
 
     async def watched() -> WorldReport:
         loop = asyncio.get_running_loop()
@@ -177,7 +184,9 @@ async def _make_keys(plan: Plan, stopped: asyncio.Event) -> KeyPool | None:
     from phonesim.drivers.key_pool import SHARED_KEYS, KeyPool
     from phonesim.drivers.live_run import first_of
 
-    phones, mode = len(plan.specs), plan.fleet.keys
+    # Phones that end before they ask for a certificate have no use for a key.
+    phones = len(plan.specs) if plan.fleet.stages is None else 1
+    mode = plan.fleet.keys
     async with KeyPool(phones, mode) as making:
         await first_of(making.ready(), stopped.wait())
         if stopped.is_set():

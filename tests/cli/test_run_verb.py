@@ -84,10 +84,12 @@ def test_with_json_stdout_is_one_document(phonesim: Callable, tmp_path: Path) ->
         "seed",
         "phones",
         "signed_in",
+        "completed",
         "failed",
         "failures",
         "stages",
         "exchanges",
+        "lateness_ms",
         "wall_s",
         "cpu_s",
         "peak_rss_mb",
@@ -95,6 +97,68 @@ def test_with_json_stdout_is_one_document(phonesim: Callable, tmp_path: Path) ->
         "notes",
     ]
     assert (tmp_path / came.document["run"] / "summary.json").read_text() == came.out
+
+
+def test_dhcp_alone_is_loaded(phonesim: Callable, tmp_path: Path) -> None:
+    arguments = ["run", "dhcp-load", "-n", 30, "--out", tmp_path]
+    came = phonesim(*arguments)
+    assert came.status == 0
+    lines = came.out.splitlines()
+    assert lines[0].startswith("30 of 30 phones done: ip, 0 failed (loopback, site contoso")
+    [heading] = [line for line in lines if line.startswith("exchange")]
+    assert heading.split()[3:7] == ["answered", "a", "second", "p50"]
+    rates = {line.split()[0]: float(line.split()[4]) for line in lines if line.startswith("dhcp_")}
+    assert set(rates) == {"dhcp_discover", "dhcp_request"}
+    assert all(rate > 0 for rate in rates.values())
+    assert " of 30 done, " in came.err
+
+    summary = phonesim(*arguments, "--attach", "virtual", "--json").document
+    assert (summary["signed_in"], summary["completed"], summary["failed"]) == (0, 30, 0)
+    assert set(summary["stages"]) == {"ip"}
+    assert summary["lateness_ms"] == {"p50": 0, "p90": 0, "p99": 0, "max": 0}
+    assert summary["exchanges"]["dhcp_request"]["per_second"] > 0
+    assert phonesim("logs", "ls", "--out", tmp_path).out.count(" 30 ") >= 2
+
+
+@pytest.mark.parametrize("attach", ["loopback", "virtual"])
+def test_dns_alone_is_loaded(phonesim: Callable, tmp_path: Path, attach: str) -> None:
+    came = phonesim(*("run", "dns-load", "-n", 20, "--attach", attach, "--out", tmp_path, "--json"))
+    assert came.status == 0
+    summary = came.document
+    assert (summary["completed"], summary["failed"]) == (20, 0)
+    assert set(summary["stages"]) == {"discovery"}
+    assert set(summary["exchanges"]) == {"dhcp_inform", "dns"}
+
+
+def test_stages_are_set_on_the_command_line(phonesim: Callable, tmp_path: Path) -> None:
+    arguments = ["run", "power-cut", "-n", 5, "--out", tmp_path]
+    came = phonesim(*arguments, "--set", "fleet.stages=[ip, discovery]")
+    assert came.status == 0
+    assert came.out.startswith("5 of 5 phones done: ip, discovery, 0 failed (virtual")
+    came = phonesim(*arguments, "--set", "fleet.stages=[discovery, ip]")
+    assert came.status == 2
+    assert (
+        "fleet.stages=[discovery, ip]: should be [ip], [ip, discovery] or [discovery]" in came.err
+    )
+
+
+def test_a_fleet_that_is_not_answered_is_stopped(phonesim: Callable, tmp_path: Path) -> None:
+    came = phonesim(
+        *("run", "dhcp-load", "--attach", "virtual", "--fault", "dhcp-silent", "-n", 300),
+        *("--set", "fleet.limits.unanswered_window=20", "--out", tmp_path),
+    )
+    assert came.status == 4
+    assert "more than 20% of the last 20 exchanges had no answer" in came.out
+    assert "NOT VALID" in came.out
+    assert "interrupted" not in came.out
+
+
+def test_phones_that_had_to_wait_are_mentioned(phonesim: Callable, tmp_path: Path) -> None:
+    arguments = ["run", "power-cut", "-n", 20, "--out", tmp_path]
+    assert "started late" not in phonesim(*arguments).out
+    came = phonesim(*arguments, "--set", "fleet.limits.outstanding=1")
+    assert came.status == 0
+    assert "Phones started late: p50 " in came.out
 
 
 def test_no_pin_is_in_anything_that_a_run_leaves(phonesim: Callable, tmp_path: Path) -> None:

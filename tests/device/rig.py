@@ -78,8 +78,8 @@ TRUE_TIME = 1767596400.0
 class Bench:
     """A phone under power, from its first moment."""
 
-    def __init__(self, files=None, profile=PROFILE, rng=None):
-        self.phone = Phone(profile, MAC, NUMBER, PIN, rng or Dice())
+    def __init__(self, files=None, profile=PROFILE, rng=None, **limits):
+        self.phone = Phone(profile, MAC, NUMBER, PIN, rng or Dice(), **limits)
         self.now = 0.0
         self.files = dict(files or {})
         self.all = []

@@ -16,6 +16,7 @@ from phonesim.device.outcome import FailureReason, Stage
 from phonesim.drivers.authority import SiteAuthority
 from phonesim.drivers.key_pool import SHARED_KEYS, KeyPool, PhoneKey
 from phonesim.drivers.loopback import run_loopback
+from phonesim.drivers.packet_pace import PacketPace
 from phonesim.drivers.run_folder import RunFolder
 from phonesim.mocksite.site import Site, build_site
 from phonesim.profiles import DEVICE, FAULT, SITE, load
@@ -114,6 +115,7 @@ class Run:
         limits: RunLimits | None = None,
         port_offset: int | None = None,
         disk_for: Callable[[str], PhoneDisk] | None = None,
+        pace: PacketPace | None = None,
     ) -> Observer:
         self.observer.awaited = len(specs)
         await run_loopback(
@@ -126,6 +128,7 @@ class Run:
             port_offset,
             KeyPool(len(specs), given=[self.key] * SHARED_KEYS),
             self.stop,
+            pace,
         )
         return self.observer
 

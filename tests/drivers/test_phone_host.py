@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 import pytest
 from cryptography import x509
+from hand_loop import HandLoop
 
 from phonesim.config.device_profile import DeviceProfile
 from phonesim.device import actions as do
@@ -12,6 +13,7 @@ from phonesim.device.device_log import DISPLAY
 from phonesim.device.outcome import ConnectFailure
 from phonesim.device.phone import Output
 from phonesim.drivers.key_pool import KeyPool, PhoneKey
+from phonesim.drivers.packet_pace import PacketPace
 from phonesim.drivers.phone_host import CRASH_FILE, KEY_FILE, PhoneHost
 from phonesim.wire.dhcp import DhcpMessage, MessageType
 from phonesim.world import PhoneSpec
@@ -120,7 +122,9 @@ class Owner:
 class Place:
     """A phone, and everything around it."""
 
-    def __init__(self, device: DeviceProfile, key: PhoneKey, react: Reaction) -> None:
+    def __init__(
+        self, device: DeviceProfile, key: PhoneKey, react: Reaction, pace: PacketPace | None
+    ) -> None:
         self.machine = Machine(react)
         self.link = Link()
         self.disk = Disk()
@@ -143,6 +147,7 @@ class Place:
             KeyPool(1, given=[key]),
             self.owner,
             lambda: time.monotonic() - began,
+            pace,
         )
 
     async def handled(self, count: int) -> list[on.Event]:
@@ -152,15 +157,15 @@ class Place:
         return self.machine.handled
 
 
-MakePlace = Callable[[Reaction], Place]
+MakePlace = Callable[..., Place]
 
 
 @pytest.fixture
 async def make_place(device: DeviceProfile, phone_key: PhoneKey) -> AsyncIterator[MakePlace]:
     places: list[Place] = []
 
-    def make(react: Reaction) -> Place:
-        places.append(Place(device, phone_key, react))
+    def make(react: Reaction, pace: PacketPace | None = None) -> Place:
+        places.append(Place(device, phone_key, react, pace))
         return places[-1]
 
     yield make
@@ -333,3 +338,43 @@ async def test_connections_and_exchanges_reach_the_network(
     failed = (await place.handled(2))[1]
     assert isinstance(failed, on.ConnectionFailed)
     assert failed.failure == ConnectFailure.REFUSED
+
+
+async def test_a_datagram_over_the_limit_goes_in_its_turn(make_place: MakePlace) -> None:
+    loop = HandLoop()
+    place = make_place(lambda _: [SENT] * 5, PacketPace(1, loop))
+    place.host.power_on()
+    assert place.link.did == ["attach", SENT]
+    loop.run()
+    assert place.link.did == ["attach", *[SENT] * 5]
+    assert loop.now == pytest.approx(104)
+
+
+async def test_what_waits_goes_before_the_address_does(make_place: MakePlace) -> None:
+    remove = do.RemoveAddress(address="127.1.1.1")
+    reaction = [SENT, SENT, remove, on.PoweredOff()]
+    place = make_place(lambda _: reaction, PacketPace(1, HandLoop()))
+    place.host.power_on()
+    assert place.link.did == ["attach", SENT, SENT, ("remove", "127.1.1.1"), "detach"]
+
+
+async def test_a_phone_without_power_sends_nothing_that_waits(make_place: MakePlace) -> None:
+    loop = HandLoop()
+    place = make_place(lambda _: [SENT, SENT], PacketPace(1, loop))
+    place.host.power_on()
+    place.host.power_off()
+    loop.run()
+    assert place.link.did == ["attach", SENT, "detach"]
+
+
+async def test_a_defect_in_sending_later_costs_that_phone(make_place: MakePlace) -> None:
+    def broken(phone: PhoneHost, action: do.SendDhcp) -> None:
+        raise RuntimeError("a defect")
+
+    loop = HandLoop()
+    place = make_place(lambda _: [SENT, SENT], PacketPace(1, loop))
+    place.host.power_on()
+    place.link.send_dhcp = broken
+    loop.run()
+    assert [str(error) for error in place.owner.errors] == ["a defect"]
+    assert place.link.did[-1] == "detach"

@@ -5,8 +5,16 @@ import pytest
 
 from phonesim.config.fleet_profile import DeviceShare, FleetProfile
 from phonesim.config.site_profile import UserRange
+from phonesim.device.outcome import Stage
 from phonesim.errors import ProfileError
-from phonesim.fleet.plan import interleave, parse_duration, phone_specs, read_plan, run_limits
+from phonesim.fleet.plan import (
+    Plan,
+    interleave,
+    parse_duration,
+    phone_specs,
+    read_plan,
+    run_limits,
+)
 from phonesim.profiles import DEVICE, load, option_override, parse_override
 
 DEVICES = {name: load(DEVICE, name) for name in ("polycom-cx600", "aastra-6725ip")}
@@ -88,6 +96,46 @@ def test_limits_follow_the_fleet() -> None:
     assert (limits.duration, limits.timeout) == (600, 30)
     assert (limits.boots, limits.keep_leases) == (3, True)
     assert run_limits(fleet()).duration is None
+    assert run_limits(fleet()).outstanding is None
+    assert run_limits(fleet(limits={"outstanding": 7})).outstanding == 7
+
+
+def test_phones_of_whole_boots_go_to_the_end() -> None:
+    specs = phone_specs(fleet(phones=2), DEVICES, USERS)
+    assert {(spec.last_stage, spec.fixed_lease) for spec in specs} == {(Stage.COMMIT, None)}
+
+
+def stages_of(*assignments: str) -> Plan:
+    settings = ["fleet.attach=virtual", "fleet.phones=3", *assignments]
+    return read_plan("demo", [parse_override(text) for text in settings])
+
+
+@pytest.mark.parametrize(
+    ("stages", "last"),
+    [("[ip]", Stage.IP), ("[ip, discovery]", Stage.DISCOVERY), ("[discovery]", Stage.DISCOVERY)],
+)
+def test_phones_that_stop_early_need_no_users(stages: str, last: Stage) -> None:
+    plan = stages_of(f"fleet.stages={stages}", "site.users=[]")
+    assert [(spec.last_stage, spec.number, spec.pin) for spec in plan.specs] == [(last, "", "")] * 3
+    has_address = stages == "[discovery]"
+    assert [spec.fixed_lease is not None for spec in plan.specs] == [has_address] * 3
+
+
+def test_real_servers_are_loaded_without_users() -> None:
+    plan = stages_of(
+        "fleet.stages=[ip]", "fleet.site=none", "fleet.attach=wire", "fleet.interface=eth9"
+    )
+    assert len(plan.specs) == 3
+
+
+def test_fixed_addresses_are_those_of_the_first_scope() -> None:
+    plan = stages_of("fleet.stages=[discovery]")
+    leases = [spec.fixed_lease for spec in plan.specs]
+    assert [lease.address for lease in leases if lease] == [f"127.20.16.{n}" for n in (1, 2, 3)]
+    assert leases[0] is not None
+    assert leases[0].subnet_mask == "255.255.0.0"
+    assert (leases[0].dns_servers, leases[0].domain) == (("127.20.0.11",), "contoso.com")
+    assert leases[0].expires_at == float("inf")
 
 
 def test_a_plan_is_read_with_everything_it_names() -> None:
@@ -125,6 +173,20 @@ def test_a_fleet_without_a_mock_site_brings_its_users(tmp_path: Path) -> None:
         (["fleet.site=none", "site.name=x"], [], "has no mock site"),
         (["fleet.site=none"], [], "who signs in with fleet.users_from"),
         (["fleet.until=soon"], [], "until"),
+        (["fleet.stages=[discovery]", "fleet.site=none"], [], "there is none: use .ip, discovery"),
+        (
+            ["fleet.stages=[discovery]", "site.dhcp_servers.0.scope.last=127.20.16.9"],
+            [],
+            "25 phones need as many addresses, and the scope of dhcp01 has 9",
+        ),
+        (["fleet.stages=[discovery]", "fleet.attach=wire"], [], "needs a leased address"),
+        (
+            ["fleet.limits.packets_per_second=9", "fleet.attach=virtual"],
+            [],
+            "limits.packets_per_second is for real packets",
+        ),
+        (["fleet.stages=[time]"], [], "stages"),
+        (["fleet.stages=[]"], [], "should be .ip., .ip, discovery. or .discovery."),
         (["fleet.site=contosso"], [], "did you mean 'contoso'"),
         ([], ["dns-silence"], "did you mean 'dns-silent'"),
     ],

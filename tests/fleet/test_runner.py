@@ -88,7 +88,9 @@ def test_the_database_answers_what_the_summary_does_not(tmp_path: Path) -> None:
         stages = database.execute("SELECT stage, duration_ms FROM stages").fetchall()
         assert stages == [("ip", 500.0)] * 2
         [exchange] = database.execute("SELECT * FROM exchanges").fetchall()
-        assert exchange == ("dhcp_discover", 4, 0, 4, 2.0, 2.0, 2.0, 2.0)
+        assert exchange == ("dhcp_discover", 4, 0, 4, 2.0, 2.0, 2.0, 2.0, 8.0)
+        late = database.execute("SELECT late_ms FROM phones").fetchall()
+        assert late == [(0.0,)] * 4
         [[world_s, valid, text]] = database.execute("SELECT world_s, valid, summary FROM run")
         assert (world_s, valid) == (12.5, 1)
         assert json.loads(text) == finished.summary
@@ -140,13 +142,18 @@ def test_the_exit_status_follows_expectations_and_validity(
     expected: float, valid: bool, status: int
 ) -> None:
     plan = plan_of(f"fleet.expect.signed_in={expected}")
-    assert exit_status(plan, {"valid": valid, "phones": 4, "signed_in": 2}) == status
+    assert (
+        exit_status(plan, {"valid": valid, "phones": 4, "signed_in": 2, "completed": 0}) == status
+    )
+    assert (
+        exit_status(plan, {"valid": valid, "phones": 4, "signed_in": 0, "completed": 2}) == status
+    )
 
 
 def test_a_share_of_phones_is_not_missed_by_rounding() -> None:
     plan = plan_of("fleet.expect.signed_in=0.07")
-    assert exit_status(plan, {"valid": True, "phones": 100, "signed_in": 7}) == 0
-    assert exit_status(plan, {"valid": True, "phones": 100, "signed_in": 6}) == 3
+    assert exit_status(plan, {"valid": True, "phones": 100, "signed_in": 7, "completed": 0}) == 0
+    assert exit_status(plan, {"valid": True, "phones": 100, "signed_in": 6, "completed": 0}) == 3
 
 
 def test_what_a_world_says_against_its_result_makes_it_not_valid(tmp_path: Path) -> None:
@@ -159,6 +166,56 @@ def test_what_a_world_says_against_its_result_makes_it_not_valid(tmp_path: Path)
     assert finished.status == 4
     assert finished.summary["notes"] == ["the tester was the bottleneck"]
     assert finished.summary["failures"] == {"unsettled": 4}
+
+
+def unanswered(count: int) -> World:
+    """A world in which so many of ten exchanges have no answer."""
+
+    def world(
+        plan: Plan, folder: RunFolder, observer: Recorder, stop: StopRequest, tick: Tick
+    ) -> WorldReport:
+        for number in range(10):
+            seconds = None if number < count else 0.1
+            observer.observe(
+                plan.specs[0].phone_id, ExchangeEnded(kind="dns", sent=1, seconds=seconds), 1
+            )
+        tick(1)
+        return WorldReport(seconds=1, notes=(f"asked {stop.asked}",))
+
+    return world
+
+
+LIMITED = ("fleet.limits.unanswered_share=0.3", "fleet.limits.unanswered_window=10")
+
+
+def test_a_run_whose_servers_do_not_answer_is_stopped_and_not_valid(tmp_path: Path) -> None:
+    finished, _ = run(unanswered(4), tmp_path, plan_of(*LIMITED))
+    assert finished.status == 4
+    assert finished.summary["notes"] == [
+        "asked 1",
+        "more than 30% of the last 10 exchanges had no answer (limits.unanswered_share):"
+        " phones that had not settled count as failed",
+    ]
+
+
+def test_a_run_that_ends_before_it_could_be_stopped_is_not_valid_either(tmp_path: Path) -> None:
+    def world(
+        plan: Plan, folder: RunFolder, observer: Recorder, stop: StopRequest, tick: Tick
+    ) -> WorldReport:
+        return unanswered(4)(plan, folder, observer, stop, lambda now: None)
+
+    finished, _ = run(world, tmp_path, plan_of(*LIMITED))
+    assert finished.status == 4
+    assert finished.summary["notes"][1].startswith("more than 30% of the last 10 exchanges")
+
+
+@pytest.mark.parametrize(("count", "settings"), [(3, LIMITED), (10, ())])
+def test_a_run_with_few_unanswered_exchanges_or_without_a_limit_goes_on(
+    tmp_path: Path, count: int, settings: tuple[str, ...]
+) -> None:
+    finished, _ = run(unanswered(count), tmp_path, plan_of(*settings))
+    assert finished.summary["notes"] == ["asked 0"]
+    assert finished.summary["valid"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

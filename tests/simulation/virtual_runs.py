@@ -12,6 +12,7 @@ from phonesim.config.fleet_profile import Links
 from phonesim.device.actions import WriteLog
 from phonesim.device.device_log import Dialect
 from phonesim.device.events import BootFailed, Observation, PoweredOff, SignedIn
+from phonesim.device.outcome import Stage
 from phonesim.mocksite.site import Site, build_site
 from phonesim.profiles import DEVICE, FAULT, SITE, load
 from phonesim.simulation import simulate
@@ -53,6 +54,7 @@ class VirtualRun:
         self.disks: dict[str, MemoryDisk] = {}
         self.observed: list[tuple[float, str, Observation]] = []
         self.boots: dict[str, int] = {}
+        self.started: list[tuple[float, str]] = []
         self.crashes: dict[str, BaseException] = {}
         self.reports: list[tuple[str, str]] = []
         self.seconds = 0.0
@@ -63,6 +65,7 @@ class VirtualRun:
 
     def boot_started(self, phone_id: str, boot: int, now: float) -> None:
         self.boots[phone_id] = boot
+        self.started.append((now, phone_id))
 
     def observe(self, phone_id: str, observation: Observation, now: float) -> None:
         self.observed.append((now, phone_id, observation))
@@ -102,7 +105,11 @@ RunFleet = Callable[..., VirtualRun]
 
 
 def make_specs(
-    phones: int, profile: DeviceProfile = DEVICE_PROFILE, rate: float = 20, seed: int = 7
+    phones: int,
+    profile: DeviceProfile = DEVICE_PROFILE,
+    rate: float = 20,
+    seed: int = 7,
+    last_stage: Stage = Stage.COMMIT,
 ) -> Sequence[PhoneSpec]:
     users = SITE_PROFILE.users[0]
     specs = []
@@ -117,6 +124,7 @@ def make_specs(
                 pin=users.pin.format(n=n),
                 starts_at=(n - 1) / rate,
                 seed=f"{seed}/{n}",
+                last_stage=last_stage,
             )
         )
     return specs
@@ -133,6 +141,7 @@ def run_fleet() -> RunFleet:
         links: Links | None = None,
         rate: float = 20,
         seed: int = 7,
+        last_stage: Stage = Stage.COMMIT,
         **limits: object,
     ) -> VirtualRun:
         result = VirtualRun()
@@ -145,7 +154,7 @@ def run_fleet() -> RunFleet:
         )
         result.site = site
         result.seconds = simulate(
-            make_specs(phones, profile, rate, seed),
+            make_specs(phones, profile, rate, seed, last_stage),
             site,
             result.disk,
             result,

@@ -1,0 +1,218 @@
+"""Phones that do only the first stages of a boot."""
+
+from __future__ import annotations
+
+import pytest
+from rig import ADDRESS, DNS, EXTERNAL, FE01, INTERNAL, POOL, Bench, of
+
+from phonesim.device import device_log as log
+from phonesim.device.actions import (
+    ConfigureAddress,
+    OpenConnection,
+    RemoveAddress,
+    SendDhcp,
+    SendDns,
+    SendHttp,
+    SendNtp,
+)
+from phonesim.device.events import (
+    BootFailed,
+    ExchangeEnded,
+    Lease,
+    PoweredOff,
+    ShutdownRequested,
+    SignedIn,
+    StageEnded,
+    StageEntered,
+    StagesDone,
+)
+from phonesim.device.outcome import FailureReason, Stage
+from phonesim.wire.dhcp import MessageType
+
+FOREVER = float("inf")
+FIXED = Lease(
+    address=ADDRESS,
+    subnet_mask="255.255.255.0",
+    server="",
+    t1_at=FOREVER,
+    t2_at=FOREVER,
+    expires_at=FOREVER,
+    routers=("10.0.0.254",),
+    dns_servers=(DNS,),
+    domain="contoso.com",
+)
+
+
+def address_only(files=None):
+    return Bench(files, last_stage=Stage.IP)
+
+
+def up_to_discovery(files=None):
+    return Bench(files, last_stage=Stage.DISCOVERY)
+
+
+def fixed(files=None):
+    return Bench(files, last_stage=Stage.DISCOVERY, fixed_lease=FIXED)
+
+
+def dones(bench):
+    return len(of(bench.all, StagesDone))
+
+
+def stages(bench):
+    return [
+        (seen.stage, "begun" if isinstance(seen, StageEntered) else seen.reason or "ok")
+        for seen in bench.all
+        if isinstance(seen, StageEntered | StageEnded)
+    ]
+
+
+def sent_types(bench):
+    return [sent.message.message_type.name for sent in of(bench.all, SendDhcp)]
+
+
+def exchanges(bench):
+    return [seen.kind for seen in of(bench.all, ExchangeEnded)]
+
+
+def answer(bench):
+    bench.inform_ack(host=POOL, registrars=(FE01,))
+
+
+def test_a_phone_that_ends_with_its_address_is_done_when_the_lease_is_bound():
+    bench = address_only()
+    bench.dhcp(MessageType.OFFER)
+    bench.dhcp(MessageType.ACK)
+    assert not dones(bench)
+    bench.probe()
+    assert dones(bench) == 1
+    assert stages(bench) == [(Stage.IP, "begun"), (Stage.IP, "ok")]
+    assert sent_types(bench) == ["DISCOVER", "REQUEST"]
+    for never in (SendNtp, SendDns, SendHttp, OpenConnection, SignedIn):
+        assert not of(bench.all, never)
+
+
+def test_it_renews_its_lease_and_is_done_no_second_time():
+    bench = address_only()
+    bench.bind()
+    bench.wait_for(SendDhcp)
+    bench.dhcp(MessageType.ACK)
+    assert exchanges(bench).count("dhcp_request") == 2
+    assert dones(bench) == 1
+
+
+def test_it_is_done_again_when_it_has_lost_its_lease_and_found_another():
+    bench = address_only()
+    bench.bind()
+    bench.wait_for(SendDhcp)
+    bench.dhcp(MessageType.NAK)
+    assert stages(bench)[-1] == (Stage.IP, "begun")
+    if not bench.wants(SendDhcp):
+        bench.wait_for(SendDhcp)
+    bench.bind(address="10.0.0.51")
+    assert dones(bench) == 2
+
+
+def test_it_fails_without_a_lease_and_is_done_when_a_server_answers_later():
+    bench = address_only()
+    bench.wait_for(BootFailed, reason=FailureReason.NO_LEASE)
+    bench.probe()
+    bench.wait_for(SendDhcp)
+    bench.bind()
+    assert dones(bench) == 1
+
+
+def test_it_releases_its_lease_at_the_end():
+    bench = address_only()
+    bench.bind()
+    outputs = bench.give(ShutdownRequested())
+    assert sent_types(bench)[-1] == "RELEASE"
+    assert of(outputs, RemoveAddress)
+    assert of(outputs, PoweredOff)
+
+
+def test_a_phone_that_ends_with_discovery_does_without_the_time():
+    bench = up_to_discovery()
+    bench.bind()
+    assert sent_types(bench) == ["DISCOVER", "REQUEST", "INFORM"]
+    assert bench.asked(INTERNAL)
+    assert not dones(bench)
+    answer(bench)
+    assert dones(bench) == 1
+    assert [stage for stage, what in stages(bench) if what == "ok"] == [Stage.IP, Stage.DISCOVERY]
+    for never in (SendNtp, SendHttp, SignedIn):
+        assert not of(bench.all, never)
+
+
+def test_its_other_queries_are_still_answered_and_counted():
+    bench = up_to_discovery()
+    bench.bind()
+    answer(bench)
+    bench.no_srv()
+    assert exchanges(bench).count("dns") == 2
+    assert dones(bench) == 1
+
+
+def test_it_is_done_with_what_dns_says():
+    bench = up_to_discovery()
+    bench.bind()
+    bench.resolve(INTERNAL, (10, 5061, FE01))
+    bench.resolve(EXTERNAL, rcode="NXDOMAIN")
+    bench.wait_for(StagesDone)
+    assert dones(bench) == 1
+
+
+def test_it_fails_when_nothing_is_found_and_looks_again_without_asking_the_time():
+    bench = up_to_discovery()
+    bench.bind()
+    bench.no_srv()
+    bench.inform_ack()
+    while not bench.wants(BootFailed):
+        asked = [sent.query.qname for sent in bench.wants(SendDns)]
+        for qname in asked:
+            bench.resolve(qname, rcode="NXDOMAIN")
+        if not asked:
+            bench.wait()
+    assert bench.last(BootFailed).reason is FailureReason.WEB_SERVICES_NOT_LOCATED
+    assert not dones(bench)
+    informs = len(bench.informs())
+    while len(bench.informs()) == informs:
+        bench.wait()
+    answer(bench)
+    assert dones(bench) == 1
+    assert not of(bench.all, SendNtp)
+
+
+def test_its_second_boot_takes_what_the_first_has_cached():
+    first = up_to_discovery()
+    first.bind()
+    answer(first)
+    second = up_to_discovery(first.files)
+    second.bind()
+    assert dones(second) == 1
+    assert of(second.all, StageEnded, stage=Stage.DISCOVERY, skipped=True)
+    assert sent_types(second) == ["REQUEST"]
+
+
+def test_a_phone_with_a_fixed_address_asks_no_server_for_one():
+    bench = fixed()
+    configured = of(bench.all, ConfigureAddress)
+    assert [(each.address, each.routers) for each in configured] == [(ADDRESS, ("10.0.0.254",))]
+    assert bench.all.index(configured[0]) < bench.all.index(bench.last_inform())
+    assert sent_types(bench) == ["INFORM"]
+    assert bench.last_inform().source == ADDRESS
+    assert (bench.asked(INTERNAL).source, bench.asked(INTERNAL).server) == (ADDRESS, DNS)
+    answer(bench)
+    assert dones(bench) == 1
+    assert stages(bench) == [(Stage.DISCOVERY, "begun"), (Stage.DISCOVERY, "ok")]
+    assert not bench.records(log.DHCP_LEASE)
+
+
+@pytest.mark.parametrize("is_done", [True, False])
+def test_it_has_nothing_to_release(is_done):
+    bench = fixed()
+    if is_done:
+        answer(bench)
+    assert of(bench.give(ShutdownRequested()), PoweredOff)
+    assert sent_types(bench) == ["INFORM"]
+    assert bench.phone.next_deadline() is None

@@ -1,0 +1,101 @@
+"""Fleets that load a site in virtual time: first stages only, and so many phones at once."""
+
+from __future__ import annotations
+
+import pytest
+from virtual_runs import RunFleet, VirtualRun
+
+from phonesim.device.events import BootFailed, ExchangeEnded, SignedIn, StagesDone
+from phonesim.device.outcome import Stage
+
+
+def done(run: VirtualRun) -> list[str]:
+    return [phone for _, phone, seen in run.observed if isinstance(seen, StagesDone)]
+
+
+def exchanges(run: VirtualRun) -> set[str]:
+    return {seen.kind for _, _, seen in run.observed if isinstance(seen, ExchangeEnded)}
+
+
+def outstanding(run: VirtualRun) -> list[int]:
+    """How many phones were between their first start and their end after each start."""
+    began: dict[str, float] = {}
+    for when, phone in run.started:
+        began.setdefault(phone, when)
+    ended = {
+        phone: when
+        for when, phone, seen in run.observed
+        if isinstance(seen, SignedIn | StagesDone | BootFailed)
+    }
+    return [
+        sum(start <= when < ended[phone] for phone, start in began.items())
+        for when in began.values()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("last_stage", "kinds"),
+    [
+        (Stage.IP, {"dhcp_discover", "dhcp_request"}),
+        (Stage.DISCOVERY, {"dhcp_discover", "dhcp_request", "dhcp_inform", "dns"}),
+    ],
+)
+def test_a_fleet_does_its_stages_and_the_run_ends(
+    run_fleet: RunFleet, last_stage: Stage, kinds: set[str]
+) -> None:
+    run = run_fleet(20, last_stage=last_stage)
+    assert sorted(done(run)) == sorted(run.boots)
+    assert len(done(run)) == 20
+    assert exchanges(run) == kinds
+    assert run.signed_in == set()
+    assert len(run.powered_off) == 20
+    assert run.seconds < 2
+
+
+def test_phones_that_are_done_boot_again(run_fleet: RunFleet) -> None:
+    run = run_fleet(3, last_stage=Stage.IP, boots=3)
+    assert set(run.boots.values()) == {3}
+    assert len(done(run)) == 9
+
+
+def test_phones_that_are_done_renew_their_leases_to_the_end(run_fleet: RunFleet) -> None:
+    run = run_fleet(2, last_stage=Stage.IP, duration=7 * 86400)
+    requests = [
+        seen for _, _, seen in run.observed if isinstance(seen, ExchangeEnded) and seen.sent
+    ]
+    assert len(requests) > 2 * 2
+    assert len(done(run)) == 2
+
+
+def test_no_more_phones_boot_at_once_than_allowed(run_fleet: RunFleet) -> None:
+    run = run_fleet(30, rate=1000, last_stage=Stage.IP, outstanding=4)
+    assert len(done(run)) == 30
+    assert max(outstanding(run)) == 4
+    started = [phone for _, phone in run.started]
+    assert started == sorted(started)
+    assert run.started[4][0] > 0.1
+
+
+def test_a_limit_that_is_not_reached_changes_nothing(run_fleet: RunFleet) -> None:
+    one = run_fleet(10, last_stage=Stage.IP)
+    two = run_fleet(10, last_stage=Stage.IP, outstanding=10)
+    assert one.observed == two.observed
+    assert [when for when, _ in two.started] == [n / 20 for n in range(10)]
+
+
+def test_a_phone_that_never_settles_makes_room_in_the_end(run_fleet: RunFleet) -> None:
+    run = run_fleet(3, "dhcp-silent", rate=100, outstanding=1, timeout=5)
+    assert [when for when, _ in run.started] == [0, 5, 10]
+    assert run.seconds == 15
+
+
+def test_it_makes_room_in_a_timed_run_as_well(run_fleet: RunFleet) -> None:
+    run = run_fleet(3, "dhcp-silent", rate=100, outstanding=1, timeout=5, duration=7)
+    assert [when for when, _ in run.started] == [0, 5]
+    assert run.seconds == 7
+
+
+def test_whole_boots_and_reboots_are_limited_too(run_fleet: RunFleet) -> None:
+    run = run_fleet(6, rate=100, outstanding=2, boots=2)
+    assert len(run.signed_in) == 6
+    assert max(outstanding(run)) == 2
