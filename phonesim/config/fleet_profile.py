@@ -9,6 +9,7 @@ from pydantic import Field
 from phonesim.config.model import Config
 
 Attach = Literal["loopback", "wire", "virtual"]
+OwnMac = Literal["full", "dhcp-only"]
 
 
 class DeviceShare(Config):
@@ -54,6 +55,9 @@ class FleetProfile(Config):
     attach: Attach = "loopback"
     interface: str | None = None
     """For `wire`: the interface to use."""
+    own_mac: OwnMac | None = None
+    """For `wire`: whether each phone's frames all have its own MAC, or only its DHCP and ARP
+    probes; None takes `full` where this machine can do it."""
     rate: Annotated[float, Field(gt=0)] = 20
     """Phones started a second."""
     seed: int = 1

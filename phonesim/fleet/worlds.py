@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING
 
+import msgspec
 import uvloop
 
 from phonesim.config.fleet_profile import Attach
@@ -100,6 +101,7 @@ def run_wire(
     assert plan.fleet.interface is not None
     interface = plan.fleet.interface
     wire.check_privileges()
+    notes: list[str] = []
 
     async def run(keys: KeyPool, stopped: asyncio.Event) -> None:
         authority = SiteAuthority()
@@ -111,11 +113,14 @@ def run_wire(
             observer,
             plan.limits,
             interface,
+            plan.fleet.own_mac,
             keys,
             stopped,
+            notes.append,
         )
 
-    return _in_real_time(plan, run, stop, tick)
+    report = _in_real_time(plan, run, stop, tick)
+    return msgspec.structs.replace(report, notes=(*notes, *report.notes))
 
 
 def _site(plan: Plan, authority: CertificateAuthority, epoch: float) -> Site | None:

@@ -14,6 +14,7 @@ import pytest
 from fleet_runs import Observer, Run
 from namespaces import PHONES, SERVERS, Inside, Segment, Servers, ip
 
+from phonesim.config.fleet_profile import OwnMac
 from phonesim.config.site_profile import SiteProfile
 from phonesim.device.events import PoweredOff, SignedIn
 from phonesim.drivers.key_pool import SHARED_KEYS, KeyPool
@@ -23,7 +24,7 @@ from phonesim.mocksite.site import Site, build_site
 from phonesim.profiles import SITE, load
 from phonesim.world import RunLimits
 
-pytestmark = pytest.mark.interop("nsenter")
+pytestmark = pytest.mark.interop("nsenter", "nft")
 
 
 def site_of(run: Run, **changes: object) -> Site:
@@ -33,7 +34,14 @@ def site_of(run: Run, **changes: object) -> Site:
     return build_site(profile, [], run.authority, random.Random(1), time.time())
 
 
-async def boot(run: Run, count: int, site: Site | None = None, **limits: Any) -> Observer:
+async def boot(
+    run: Run,
+    count: int,
+    site: Site | None = None,
+    own_mac: OwnMac | None = None,
+    notes: list[str] | None = None,
+    **limits: Any,
+) -> Observer:
     specs = run.specs(count)
     run.observer = Observer()
     run.observer.awaited = count
@@ -45,8 +53,10 @@ async def boot(run: Run, count: int, site: Site | None = None, **limits: Any) ->
         run.observer,
         RunLimits(**{"timeout": 20, **limits}),
         PHONES,
+        own_mac,
         KeyPool(count, given=[run.key] * SHARED_KEYS),
         run.stop,
+        (notes if notes is not None else []).append,
     )
     return run.observer
 
