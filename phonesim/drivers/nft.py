@@ -20,8 +20,8 @@ def nft_path() -> str | None:
     return shutil.which("nft", path=f"{os.environ.get('PATH', '')}:{_SYSTEM_FOLDERS}")
 
 
-def run_nft(script: str) -> str:
-    """Run a script and return what it printed.
+def run_nft(script: str, *, is_trial: bool = False) -> str:
+    """Run a script and return what it printed; a trial changes nothing in the end.
 
     It has a session of its own: Ctrl-C must not end it half-way. `UsageError`, with the
     first line of what it complained about, if it fails.
@@ -31,7 +31,7 @@ def run_nft(script: str) -> str:
         raise UsageError("the nft program is not installed (package nftables)")
     try:
         ended = subprocess.run(  # noqa: S603
-            [program, "-f", "-"],
+            [program, *(["-c"] if is_trial else []), "-f", "-"],
             input=script,
             capture_output=True,
             text=True,

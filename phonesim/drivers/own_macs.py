@@ -32,6 +32,11 @@ GATHER_SECONDS = 0.05
 """How long changes are gathered: less than an ARP probe takes, which goes on meanwhile."""
 
 
+def try_own_macs() -> None:
+    """Find out whether this machine can do it; `UsageError` says why not."""
+    run_nft(_new_table("netdev phonesim_trial", "lo", bytes(6).hex(":")), is_trial=True)
+
+
 class OwnMacs:
     """The table of one run on the interface of that name and MAC.
 
