@@ -139,7 +139,7 @@ def test_a_table_that_somebody_removed_is_a_failure(segment: Segment) -> None:
 def test_a_table_that_cannot_be_made_is_the_users_error(segment: Segment) -> None:
     async def main() -> None:
         with closing(Interface(PHONES)) as interface:
-            OwnMacs("no \" name", interface.mac, interface.mark)
+            OwnMacs('no " name', interface.mac, interface.mark)
 
     before = segment.state()
     with pytest.raises(UsageError, match="nft: "):
