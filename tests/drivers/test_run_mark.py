@@ -1,3 +1,4 @@
+import random
 import subprocess
 import sys
 
@@ -13,29 +14,38 @@ from phonesim.drivers.run_mark import (
 from phonesim.errors import UsageError
 
 
-def test_a_number_is_held_by_one_run_until_it_lets_go() -> None:
+@pytest.fixture
+def number() -> int:
+    """One that no other run of these tests on this machine is likely to use."""
+    return random.SystemRandom().randrange(20, 98)
+
+
+def test_a_number_is_held_by_one_run_until_it_lets_go(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("phonesim.drivers.run_mark.NUMBERS", range(number, 100))
     first, second = take_mark(), take_mark()
-    assert second.number > first.number
-    assert take_number(first.number) is None
+    assert (first.number, second.number) == (number, number + 1)
+    assert take_number(number) is None
     first.release()
-    again = take_number(first.number)
-    assert again is not None
+    again = take_mark()
+    assert again.number == number
     again.release()
     second.release()
 
 
-def test_a_number_is_free_when_its_process_was_killed() -> None:
-    script = "from phonesim.drivers.run_mark import take_number; m = take_number(98)"
+def test_a_number_is_free_when_its_process_was_killed(number: int) -> None:
+    script = f"from phonesim.drivers.run_mark import take_number; m = take_number({number})"
     script += "; print(m.label, flush=True); input()"
     holder = subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert holder.stdout is not None
-    assert holder.stdout.readline() == "phonesim:98\n"
-    assert take_number(98) is None
+    assert holder.stdout.readline() == f"phonesim:{number}\n"
+    assert take_number(number) is None
     holder.kill()
     holder.communicate()
-    mark = take_number(98)
+    mark = take_number(number)
     assert mark is not None
     mark.release()
 
