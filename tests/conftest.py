@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 
 import pytest
 
@@ -26,6 +27,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ["PATH"] = SEARCH_PATH
+    # Who runs the tests in the background hands down an ignored SIGINT, and the programs that
+    # tests interrupt would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.stash[_left_out] = {}
 
 

@@ -43,6 +43,14 @@ def run(
     interface: Annotated[
         str | None, typer.Option("--interface", "-i", metavar="IF", help="Interface for wire.")
     ] = None,
+    own_mac: Annotated[
+        str | None,
+        typer.Option(
+            "--own-mac",
+            metavar="full|dhcp-only",
+            help="Wire: own MACs in every frame, or in DHCP only.",
+        ),
+    ] = None,
     rate: Annotated[
         float | None, typer.Option("--rate", "-r", metavar="R", help="Phones started a second.")
     ] = None,
@@ -89,6 +97,7 @@ def run(
         "site": site,
         "attach": attach,
         "interface": interface,
+        "own_mac": own_mac,
         "rate": rate,
         "until": until,
         "boots": boots,

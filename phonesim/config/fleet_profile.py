@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from phonesim.config.model import Config
 
 Attach = Literal["loopback", "wire", "virtual"]
+OwnMac = Literal["full", "dhcp-only"]
 PartialStage = Literal["ip", "discovery"]
 
 _PARTS: tuple[tuple[PartialStage, ...], ...] = (("ip",), ("ip", "discovery"), ("discovery",))
@@ -73,6 +74,9 @@ class FleetProfile(Config):
     attach: Attach = "loopback"
     interface: str | None = None
     """For `wire`: the interface to use."""
+    own_mac: OwnMac | None = None
+    """For `wire`: whether each phone's frames all have its own MAC, or only its DHCP and ARP
+    probes; None takes `full` where this machine can do it."""
     rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 20
     """Phones started a second."""
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 1

@@ -1,10 +1,9 @@
 """ARP as the phones of the wire world need it: probes, announcements and next hops.
 
 A probe asks with the phone's own MAC whether somebody has the address it was offered.
-Everything else uses the interface's MAC: what is sent to a phone's address must reach
-the kernel, whose sockets the phone uses, and the kernel drops frames to other MACs.
-For the same reason an address is announced as soon as it is configured: a DHCP server
-that has just sent to the phone's MAC must learn better.
+The MAC that goes with a configured address is the caller's choice: where the kernel
+takes frames for the interface's MAC only, it must be that one. An address is announced
+as soon as it is configured, so that whoever had it or sent to it learns better.
 
 Specifications: RFC 826, RFC 5227 sections 2.1.1 (probes, here shortened) and 2.3
 (announcements).
@@ -38,10 +37,9 @@ NEIGHBOR_SECONDS = 600.0
 
 
 class Arp:
-    """ARP on one interface, whose MAC is `own_mac`; `send` sends a frame."""
+    """ARP on one interface; `send` sends a frame."""
 
-    def __init__(self, own_mac: bytes, send: Callable[[bytes], object]) -> None:
-        self._own_mac = own_mac
+    def __init__(self, send: Callable[[bytes], object]) -> None:
         self._send = send
         self._loop = asyncio.get_running_loop()
         self._probes: dict[str, _Probe] = {}
@@ -64,16 +62,21 @@ class Arp:
         self._probes[address] = _Probe(mac, done)
         self._send_probe(address, 1)
 
-    def announce(self, address: str, is_wanted: Callable[[], bool]) -> None:
-        """Say twice that `address` is here, the second time if it still is."""
-        self._send_own(address, address)
+    def announce(self, address: str, mac: bytes, is_wanted: Callable[[], bool]) -> None:
+        """Say twice that `address` is at `mac`, the second time if it still is."""
+        self._send_request(mac, address, address)
         self._later(
             ANNOUNCE_INTERVAL,
-            lambda: self._send_own(address, address) if is_wanted() else None,
+            lambda: self._send_request(mac, address, address) if is_wanted() else None,
         )
 
-    def resolve(self, address: str, source: str, ready: Callable[[bytes], None]) -> None:
-        """Give `ready` the MAC of `address`, asked from `source`; never, if nobody answers."""
+    def resolve(
+        self, address: str, mac: bytes, source: str, ready: Callable[[bytes], None]
+    ) -> None:
+        """Give `ready` the MAC of `address`, never, if nobody answers.
+
+        The question comes from `mac` and the address `source`.
+        """
         known = self._neighbors.get(address)
         if known is not None and known[1] > self._loop.time():
             ready(known[0])
@@ -81,7 +84,7 @@ class Arp:
             self._waiting[address].append(ready)
         else:
             self._waiting[address] = [ready]
-            self._ask(address, source, 1)
+            self._ask(address, mac, source, 1)
 
     def learn(self, address: str, mac: bytes) -> None:
         """Note that what is for `address` goes to `mac`."""
@@ -130,23 +133,23 @@ class Arp:
         )
         self._later(PROBE_INTERVAL, lambda: self._send_probe(address, number + 1))
 
-    def _ask(self, address: str, source: str, number: int) -> None:
+    def _ask(self, address: str, mac: bytes, source: str, number: int) -> None:
         if address not in self._waiting:
             return
         if number > REQUESTS:
             del self._waiting[address]
             return
-        self._send_own(source, address)
-        self._later(REQUEST_INTERVAL, lambda: self._ask(address, source, number + 1))
+        self._send_request(mac, source, address)
+        self._later(REQUEST_INTERVAL, lambda: self._ask(address, mac, source, number + 1))
 
-    def _send_own(self, source: str, target: str) -> None:
+    def _send_request(self, mac: bytes, source: str, target: str) -> None:
         self._send(
             encode_arp_frame(
                 ArpFrame(
                     operation=ARP_REQUEST,
-                    source_mac=self._own_mac,
+                    source_mac=mac,
                     destination_mac=BROADCAST_MAC,
-                    sender_mac=self._own_mac,
+                    sender_mac=mac,
                     sender_ip=source,
                     target_mac=UNKNOWN_MAC,
                     target_ip=target,

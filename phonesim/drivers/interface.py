@@ -3,7 +3,8 @@
 Each address is put on the interface as a /32, so that none of them is another's
 secondary and goes with it. What phones send follows routes in a table that is theirs
 alone, one rule for each of their subnets: the machine's own routes stay as they are.
-Everything that was added is removed again at the end.
+Everything that was added bears the run's mark (`phonesim.drivers.run_mark`), and is
+removed again at the end. What was there before is left alone.
 
 pyroute2 runs an event loop of its own, which must not be ours: it lives in a thread.
 """
@@ -19,9 +20,9 @@ from typing import Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from phonesim.drivers.run_mark import PROTOCOL, take_mark
 from phonesim.errors import UsageError
 
-_TABLE = 6800
 _NO_SUCH = (errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENODEV)
 
 
@@ -34,24 +35,29 @@ class Interface:
         self._netlink: IPRoute = self._call(IPRoute)
         try:
             self.index, self.mac = self._look_up()
+            self.mark = take_mark()
         except UsageError:
             self._end()
             raise
-        self._table = _TABLE + self.index
+        self._table = self.mark.routing_table
         self._addresses: set[str] = set()
         self._routed: set[IPv4Network] = set()
 
     def add_address(self, address: str) -> None:
-        """Put an address on the interface; OSError if that is not permitted."""
-        if address not in self._addresses:
-            self._do("addr", "add", index=self.index, address=address, prefixlen=32)
+        """Put an address on the interface; OSError if that is not permitted.
+
+        One that is there already stays when it is removed here.
+        """
+        if address in self._addresses:
+            return
+        if self._do("addr", "add", **self._address(address)):
             self._addresses.add(address)
 
     def remove_address(self, address: str) -> None:
         """Take an address away again."""
         if address in self._addresses:
             self._addresses.remove(address)
-            self._do("addr", "del", index=self.index, address=address, prefixlen=32)
+            self._do("addr", "del", **self._address(address))
 
     def route(self, subnet: IPv4Network, router: str | None) -> None:
         """Let what comes from the addresses of `subnet` leave here, through `router`.
@@ -61,30 +67,37 @@ class Interface:
         if subnet in self._routed:
             return
         self._routed.add(subnet)
-        table, index = self._table, self.index
-        self._do("route", "add", dst=str(subnet), oif=index, table=table, scope="link")
+        way = {"oif": self.index, "table": self._table, "proto": PROTOCOL}
+        self._do("route", "add", dst=str(subnet), scope="link", **way)
         if router is not None:
-            self._do(
-                "route",
-                "add",
-                dst="default",
-                gateway=router,
-                oif=index,
-                table=table,
-                flags=["onlink"],
-            )
-        self._do("rule", "add", src=str(subnet), table=table, priority=table)
+            self._do("route", "add", dst="default", gateway=router, flags=["onlink"], **way)
+        self._do("rule", "add", **self._rule(subnet))
 
-    def close(self) -> None:
+    def clear(self) -> None:
         """Remove all that was added."""
         for address in tuple(self._addresses):
             self.remove_address(address)
         if self._routed:
             for subnet in self._routed:
-                self._do("rule", "del", src=str(subnet), table=self._table, priority=self._table)
+                self._do("rule", "del", **self._rule(subnet))
             self._call(lambda: self._netlink.flush_routes(table=self._table))
             self._routed.clear()
-        self._end()
+
+    def close(self) -> None:
+        """Remove all that was added, and let the mark go."""
+        try:
+            self.clear()
+        finally:
+            self._end()
+            self.mark.release()
+
+    def _address(self, address: str) -> dict[str, Any]:
+        label = self.mark.label
+        return {"index": self.index, "address": address, "prefixlen": 32, "label": label}
+
+    def _rule(self, subnet: IPv4Network) -> dict[str, Any]:
+        table = self._table
+        return {"src": str(subnet), "table": table, "priority": table, "protocol": PROTOCOL}
 
     def _look_up(self) -> tuple[int, bytes]:
         found = self._call(lambda: list(self._netlink.link_lookup(ifname=self.name)))
@@ -100,8 +113,8 @@ class Interface:
             )
         return found[0], mac
 
-    def _do(self, kind: str, command: str, **values: Any) -> None:
-        """One request; what is already there, or already gone, is no error."""
+    def _do(self, kind: str, command: str, **values: Any) -> bool:
+        """One request; whether it changed anything, for it may be there or gone already."""
         try:
             self._call(lambda: getattr(self._netlink, kind)(command, **values))
         except NetlinkError as error:
@@ -110,6 +123,8 @@ class Interface:
             )
             if not is_done:
                 raise OSError(error.code, f"{kind} {command}: {error.args[-1]}") from None
+            return False
+        return True
 
     def _call(self, work: Callable[[], Any]) -> Any:
         return self._thread.submit(work).result()

@@ -74,20 +74,18 @@ class LiveRun:
         self._is_dark = asyncio.Event()
         self._ended_hosts: set[asyncio.Task[None]] = set()
 
-    async def run(self, stop: asyncio.Event, failure: asyncio.Future[None] | None = None) -> None:
+    async def run(self, stop: asyncio.Event, *failures: asyncio.Future[None]) -> None:
         """Run until the limits or `stop` end it; then every phone is shut down.
 
-        If `failure` gets an exception it is raised, and if this is cancelled every phone
-        loses its power, both at once.
+        If one of `failures` gets an exception it is raised, and if this is cancelled every
+        phone loses its power, both at once.
         """
         duration = self._limits.duration
         if duration is not None:
             self._loop.call_later(max(0.0, duration - self._clock()), self._is_over.set)
         elif not self._places:
             self._is_over.set()
-        ends: list[Awaitable[object]] = [self._is_over.wait(), stop.wait()]
-        if failure is not None:
-            ends.append(failure)
+        ends: list[Awaitable[object]] = [self._is_over.wait(), stop.wait(), *failures]
         try:
             await first_of(*ends, self._start_phones(), self._flush_regularly())
             await self._shut_down()

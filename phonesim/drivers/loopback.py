@@ -85,20 +85,20 @@ async def run_loopback(
             return time.monotonic() - began
 
         async with AsyncExitStack() as stack:
-            failure = None
+            failures: list[asyncio.Future[None]] = []
             squatters = frozenset[str]()
             if site is not None:
                 site_host = SiteHost(site, authority, observer, clock)
                 stack.push_async_callback(site_host.stop)
                 await site_host.start(port_offset)
                 port_offset = site_host.port_offset
-                failure = site_host.failure
+                failures.append(site_host.failure)
                 squatters = site.squatters
             assert port_offset is not None
             link = LoopbackLink(port_offset, squatters, observer, clock)
             stack.callback(link.close)
             run = LiveRun(specs, link, disk_for, observer, limits, keys, clock, pace)
-            await run.run(stop, failure)
+            await run.run(stop, *failures)
 
 
 class LoopbackLink:

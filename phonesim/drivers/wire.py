@@ -3,8 +3,10 @@
 DHCP and ARP probes are whole Ethernet frames with the phone's MAC, read and written on
 a raw socket; a DHCP message belongs to the phone whose MAC is in `chaddr`. A leased
 address is put on the interface and announced there, and from then on the kernel's
-sockets carry DNS, NTP, HTTP and SIP from it. Everything that was put on the interface
-is removed when the run ends.
+sockets carry DNS, NTP, HTTP and SIP from it: with the phone's MAC too, where the packet
+filter can see to that (`phonesim.drivers.own_macs`), and otherwise with the interface's.
+Everything that was put on the interface is removed when the run ends, and what a run
+that was killed left there when the next one begins.
 
 Specifications: RFC 2131 section 4.1, RFC 5227, capabilities(7).
 """
@@ -20,14 +22,17 @@ from functools import partial
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
+from phonesim.config.fleet_profile import OwnMac
 from phonesim.device.actions import ConfigureAddress, SendDhcp
 from phonesim.device.events import AddressProbed, DhcpMessageReceived, MalformedReceived
 from phonesim.drivers.arp import Arp
 from phonesim.drivers.authority import SiteAuthority
 from phonesim.drivers.interface import Interface
 from phonesim.drivers.key_pool import KeyPool
+from phonesim.drivers.leftovers import describe_leftovers, remove_leftovers
 from phonesim.drivers.live_run import LiveRun, first_of
 from phonesim.drivers.open_files import allow_open_files
+from phonesim.drivers.own_macs import OwnMacs
 from phonesim.drivers.packet_pace import PacketPace
 from phonesim.drivers.packet_socket import PacketSocket
 from phonesim.drivers.phone_host import PhoneHost
@@ -42,6 +47,7 @@ from phonesim.world import Observer, PhoneDisk, PhoneSpec, RunLimits
 _SQUATTER = "02-00-00-00-00-01"
 _CHADDR = slice(28, 34)
 _SHORTEST_PREFIX = 8
+_LINGER_SECONDS = 0.5
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}
 
 
@@ -53,17 +59,24 @@ async def run_wire(
     observer: Observer,
     limits: RunLimits,
     interface: str,
+    own_mac: OwnMac | None,
     keys: KeyPool,
     stop: asyncio.Event,
+    note: Callable[[str], None],
     pace: PacketPace | None = None,
 ) -> None:
     """Boot `specs` on the interface of that name.
 
     With a `site`, its servers get their addresses on the same interface and answer
-    anybody on that network. Returns when `limits` or `stop` end the run, the phones are
-    down and the interface is as it was. `UsageError` if this machine does not permit it.
+    anybody on that network. Without an `own_mac` phones have theirs in everything if
+    this machine can do it; `note` is told which it was. Returns when `limits` or `stop`
+    end the run, the phones are down and the interface is as it was. `UsageError` if this
+    machine does not permit it.
     """
     check_privileges()
+    left_behind = remove_leftovers()
+    if left_behind:
+        note(f"removed what a killed run had left: {describe_leftovers(left_behind)}")
     allow_open_files(len(specs), has_site=site is not None)
     async with keys:
         await first_of(keys.ready(), stop.wait())
@@ -77,7 +90,12 @@ async def run_wire(
         async with AsyncExitStack() as stack:
             network = Interface(interface)
             stack.callback(network.close)
-            failure = None
+            own_macs = _open_own_macs(network, own_mac, note)
+            failures: list[asyncio.Future[None]] = []
+            if own_macs is not None:
+                stack.callback(own_macs.close)
+                failures.append(own_macs.failure)
+            stack.callback(network.clear)
             squatters = frozenset[str]()
             if site is not None:
                 for listener in site.listeners:
@@ -87,12 +105,13 @@ async def run_wire(
                 site_host = SiteHost(site, authority, observer, clock, open_dhcp)
                 stack.push_async_callback(site_host.stop)
                 await site_host.start(0)
-                failure = site_host.failure
+                failures.append(site_host.failure)
                 squatters = site.squatters
-            link = _open_link(network, squatters, observer, clock)
+            link = _open_link(network, own_macs, squatters, observer, clock)
             stack.callback(link.close)
             run = LiveRun(specs, link, disk_for, observer, limits, keys, clock, pace)
-            await run.run(stop, failure)
+            await run.run(stop, *failures)
+            await link.drained()
 
 
 def check_privileges() -> None:
@@ -110,8 +129,9 @@ def check_privileges() -> None:
 class WireLink:
     """How phones reach the network on a real interface (`phone_host.PhoneLink`).
 
-    `squatters` are addresses to be taken for used, whatever ARP says. OSError if the
-    interface cannot be opened.
+    Without `own_macs`, the kernel sends with the interface's MAC. `squatters` are
+    addresses to be taken for used, whatever ARP says. OSError if the interface cannot be
+    opened.
     """
 
     port_offset = 0
@@ -119,30 +139,41 @@ class WireLink:
     def __init__(
         self,
         interface: Interface,
+        own_macs: OwnMacs | None,
         squatters: frozenset[str],
         observer: Observer,
         clock: Callable[[], float],
     ) -> None:
         self._interface = interface
+        self._own_macs = own_macs
         self._squatters = squatters
         self._observer = observer
         self._clock = clock
         self._phones: dict[bytes, PhoneHost] = {}
-        self._users: dict[str, tuple[PhoneHost, ConfigureAddress]] = {}
+        self._users: dict[str, PhoneHost] = {}
+        self._configured: dict[str, ConfigureAddress] = {}
         self._addresses: dict[PhoneHost, set[str]] = {}
+        self._leaving: dict[str, asyncio.TimerHandle] = {}
         self._reported: set[int | None] = set()
         self._socket = PacketSocket(
             interface.name, interface.index, CLIENT_PORT, self._arrived, takes_arp=True
         )
-        self._arp = Arp(interface.mac, self._send)
+        self._arp = Arp(self._send)
         self._sink = _open_sink(interface.name)
 
     def close(self) -> None:
-        """Close every socket."""
+        """Close every socket. What is still on the interface goes with it."""
+        for timer in self._leaving.values():
+            timer.cancel()
         self._arp.close()
         self._socket.close()
         if self._sink is not None:
             self._sink.close()
+
+    async def drained(self) -> None:
+        """Wait until the addresses that phones gave up are off the interface."""
+        if self._leaving:
+            await asyncio.sleep(_LINGER_SECONDS)
 
     def attach(self, phone: PhoneHost) -> None:
         """Take a phone that has power."""
@@ -177,33 +208,60 @@ class WireLink:
             send_to(BROADCAST_MAC)
         else:
             next_hop = self._next_hop(action.source, action.destination)
-            self._arp.resolve(next_hop, action.source, send_to)
+            self._arp.resolve(next_hop, self._mac(phone), action.source, send_to)
 
     def probe_address(self, phone: PhoneHost, address: str) -> None:
-        """Ask the network, after those who are known here."""
+        """Ask the network, after those who are known here.
+
+        The address is the phone's from now on, unless somebody has it: its MAC must be
+        in place before the address is.
+        """
 
         def done(conflict: str | None) -> None:
             phone.deliver(AddressProbed(address=address, conflict=conflict))
 
+        def asked(conflict: str | None) -> None:
+            if self._users.get(address) is not phone:
+                return
+            if conflict is not None:
+                self.remove_address(phone, address)
+                done(conflict)
+            elif self._own_macs is not None:
+                self._own_macs.when_added(address, free)
+            else:
+                free()
+
+        def free() -> None:
+            done(None)
+            if self._users.get(address) is phone and address not in self._configured:
+                self.remove_address(phone, address)
+
         user = self._users.get(address)
         if address in self._squatters:
             done(_SQUATTER)
-        elif user is not None and user[0] is not phone:
-            done(user[0].spec.phone_id)
+        elif user is not None and user is not phone:
+            done(user.spec.phone_id)
         else:
-            self._arp.probe(address, phone.spec.mac, done)
+            if address in self._leaving:
+                self._leave(address)
+            self._users[address] = phone
+            self._addresses.setdefault(phone, set()).add(address)
+            if self._own_macs is not None:
+                self._own_macs.add(address, phone.spec.mac)
+            self._arp.probe(address, phone.spec.mac, asked)
 
     def configure_address(self, phone: PhoneHost, action: ConfigureAddress) -> None:
         """Put the address on the interface, with a way out, and announce it."""
         address = action.address
-        self._users[address] = (phone, action)
-        self._addresses.setdefault(phone, set()).add(address)
+        self._configured[address] = action
         try:
             self._interface.add_address(address)
             self._interface.route(_subnet(action), action.routers[0] if action.routers else None)
         except OSError as error:
             self.unsent(error)
-        self._arp.announce(address, lambda: address in self._users)
+        self._arp.announce(
+            address, self._mac(phone), lambda: self._configured.get(address) is action
+        )
 
     def remove_address(self, phone: PhoneHost, address: str) -> None:
         """Take the address off the interface."""
@@ -227,20 +285,35 @@ class WireLink:
         if error is not None:
             self.unsent(error)
 
+    def _mac(self, phone: PhoneHost) -> bytes:
+        """The MAC at which the kernel takes what is for the phone."""
+        return self._interface.mac if self._own_macs is None else phone.spec.mac
+
     def _forget(self, phone: PhoneHost, address: str) -> None:
-        user = self._users.get(address)
-        if user is not None and user[0] is phone:
-            del self._users[address]
-            try:
-                self._interface.remove_address(address)
-            except OSError as error:
-                self.unsent(error)
+        if self._users.get(address) is not phone:
+            return
+        del self._users[address]
+        if self._configured.pop(address, None) is not None:
+            # The phone's connections were closed just now: their last segments need the
+            # address, or the servers keep them for ever.
+            loop = asyncio.get_running_loop()
+            self._leaving[address] = loop.call_later(_LINGER_SECONDS, self._leave, address)
+        elif self._own_macs is not None:
+            self._own_macs.remove(address)
+
+    def _leave(self, address: str) -> None:
+        self._leaving.pop(address).cancel()
+        try:
+            self._interface.remove_address(address)
+        except OSError as error:
+            self.unsent(error)
+        if self._own_macs is not None:
+            self._own_macs.remove(address)
 
     def _next_hop(self, source: str, destination: str) -> str:
-        user = self._users.get(source)
-        if user is None or not user[1].routers:
+        action = self._configured.get(source)
+        if action is None or not action.routers:
             return destination
-        action = user[1]
         is_near = IPv4Address(destination) in _subnet(action)
         return destination if is_near else action.routers[0]
 
@@ -270,14 +343,32 @@ class WireLink:
         phone.deliver(DhcpMessageReceived(message=message, source=frame.source))
 
 
+def _open_own_macs(
+    network: Interface, wanted: OwnMac | None, note: Callable[[str], None]
+) -> OwnMacs | None:
+    if wanted == "dhcp-only":
+        note("phones had MACs of their own in DHCP only, as asked")
+        return None
+    try:
+        own_macs = OwnMacs(network.name, network.mac, network.mark)
+    except UsageError as error:
+        if wanted == "full":
+            raise UsageError(f"phones cannot have MACs of their own in full: {error}") from None
+        note(f"phones had MACs of their own in DHCP only: {error}")
+        return None
+    note("phones had MACs of their own in full")
+    return own_macs
+
+
 def _open_link(
     network: Interface,
+    own_macs: OwnMacs | None,
     squatters: frozenset[str],
     observer: Observer,
     clock: Callable[[], float],
 ) -> WireLink:
     try:
-        return WireLink(network, squatters, observer, clock)
+        return WireLink(network, own_macs, squatters, observer, clock)
     except OSError as error:
         raise UsageError(
             f"interface {network.name}: it gives no raw frames: {error.strerror or error}"

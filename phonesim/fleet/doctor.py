@@ -1,7 +1,8 @@
 """What this machine permits, world by world, and what to do about what it does not.
 
 Every check tries the thing itself where that harms nobody: the virtual world boots a phone,
-loopback sockets are bound and written to. The wire world is only looked at.
+loopback sockets are bound and written to. The wire world is only looked at, and what a run
+that was killed left there is shown; `clean` removes it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from phonesim.device.actions import WriteLog
-from phonesim.errors import PhonesimError
+from phonesim.errors import PhonesimError, UsageError
 from phonesim.fleet.plan import read_plan
 from phonesim.mocksite.site import build_site
 from phonesim.profiles import option_override
@@ -41,6 +42,8 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     is_ok: bool
     finding: str
     remedy: str = ""
+    is_needed: bool = True
+    """False for what a world works without, though not as well."""
 
 
 def examine() -> list[Check]:
@@ -52,12 +55,24 @@ def examine() -> list[Check]:
         _open_files(),
         *_capabilities(),
         _interfaces(),
+        _own_macs(),
+        _left_behind(),
     ]
+
+
+def clean() -> str:
+    """Remove what runs that were killed left on this machine's network, and say what it was.
+
+    `UsageError` if that is not permitted.
+    """
+    from phonesim.drivers.leftovers import describe_leftovers, remove_leftovers
+
+    return describe_leftovers(remove_leftovers())
 
 
 def works(checks: list[Check], world: str) -> bool:
     """Say whether a world has all that it needs."""
-    return all(check.is_ok for check in checks if check.world == world)
+    return all(check.is_ok for check in checks if check.world == world and check.is_needed)
 
 
 def is_healthy(checks: list[Check]) -> bool:
@@ -197,6 +212,40 @@ def _interfaces() -> Check:
         is_ok=is_up,
         finding=", ".join(described) or "none with a MAC",
         remedy="bring one up: ip link set dev IF up",
+    )
+
+
+def _own_macs() -> Check:
+    from phonesim.drivers.nft import nft_path
+    from phonesim.drivers.own_macs import try_own_macs
+
+    problem = "" if nft_path() else "the nft program is not installed (package nftables)"
+    if not problem and _effective_capabilities() >> _CAPABILITIES["CAP_NET_ADMIN"] & 1:
+        try:
+            try_own_macs()
+        except UsageError as error:
+            problem = str(error)
+    return Check(
+        world="wire",
+        name="own MACs",
+        is_ok=not problem,
+        finding=f"in DHCP only: {problem}" if problem else "in every frame of a phone",
+        remedy="for MACs of their own in every frame: root, nftables 1.0.1, Linux 5.16, or newer",
+        is_needed=False,
+    )
+
+
+def _left_behind() -> Check:
+    from phonesim.drivers.leftovers import describe_leftovers, find_leftovers
+
+    left = describe_leftovers(find_leftovers())
+    return Check(
+        world="wire",
+        name="leftovers",
+        is_ok=not left,
+        finding=left or "nothing",
+        remedy="remove what a killed run left: sudo phonesim doctor --clean",
+        is_needed=False,
     )
 
 

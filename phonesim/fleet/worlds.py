@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING
 
+import msgspec
 import uvloop
 
 from phonesim.config.fleet_profile import Attach
@@ -102,6 +103,7 @@ def run_wire(
     assert plan.fleet.interface is not None
     interface = plan.fleet.interface
     wire.check_privileges()
+    notes: list[str] = []
 
     async def run(keys: KeyPool, stopped: asyncio.Event, pace: PacketPace | None) -> None:
         authority = SiteAuthority()
@@ -113,12 +115,15 @@ def run_wire(
             observer,
             plan.limits,
             interface,
+            plan.fleet.own_mac,
             keys,
             stopped,
+            notes.append,
             pace,
         )
 
-    return _in_real_time(plan, run, stop, tick)
+    report = _in_real_time(plan, run, stop, tick)
+    return msgspec.structs.replace(report, notes=(*notes, *report.notes))
 
 
 def _site(plan: Plan, authority: CertificateAuthority, epoch: float) -> Site | None:

@@ -57,6 +57,7 @@ class Segment:
             ip(*side, "-4", "addr", "show", "dev", PHONES)
             + ip(*side, "rule", "show")
             + ip(*side, "route", "show", "table", "all", "dev", PHONES, "scope", "link")
+            + ip("netns", "exec", self.phones, "nft", "list", "tables")
         )
 
 

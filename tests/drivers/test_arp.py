@@ -13,7 +13,6 @@ from phonesim.wire.frame import (
     encode_arp_frame,
 )
 
-OWN = bytes.fromhex("020000000099")
 PHONE = bytes.fromhex("0004f2000001")
 OTHER = bytes.fromhex("0004f2000002")
 
@@ -23,7 +22,7 @@ class Network:
 
     def __init__(self) -> None:
         self.sent: list[ArpFrame] = []
-        self.arp = Arp(OWN, self._send)
+        self.arp = Arp(self._send)
 
     def _send(self, data: bytes) -> None:
         frame = decode_arp_frame(data)
@@ -93,13 +92,13 @@ async def test_two_phones_of_one_fleet_cannot_probe_the_same_address(network: Ne
 
 async def test_a_next_hop_is_asked_for_once_and_remembered(network: Network) -> None:
     ready: list[bytes] = []
-    network.arp.resolve("10.0.0.1", "10.0.0.5", ready.append)
-    network.arp.resolve("10.0.0.1", "10.0.0.6", ready.append)
+    network.arp.resolve("10.0.0.1", PHONE, "10.0.0.5", ready.append)
+    network.arp.resolve("10.0.0.1", PHONE, "10.0.0.6", ready.append)
     assert [(f.sender_mac, f.sender_ip, f.target_ip) for f in network.sent] == [
-        (OWN, "10.0.0.5", "10.0.0.1")
+        (PHONE, "10.0.0.5", "10.0.0.1")
     ]
     network.hear(ARP_REPLY, OTHER, "10.0.0.1", "10.0.0.5")
-    network.arp.resolve("10.0.0.1", "10.0.0.5", ready.append)
+    network.arp.resolve("10.0.0.1", PHONE, "10.0.0.5", ready.append)
     assert ready == [OTHER] * 3
     assert len(network.sent) == 1
     network.arp.close()
@@ -108,17 +107,23 @@ async def test_a_next_hop_is_asked_for_once_and_remembered(network: Network) -> 
 async def test_a_next_hop_that_was_heard_of_need_not_be_asked_for(network: Network) -> None:
     ready: list[bytes] = []
     network.arp.learn("10.0.0.1", OTHER)
-    network.arp.resolve("10.0.0.1", "10.0.0.5", ready.append)
+    network.arp.resolve("10.0.0.1", PHONE, "10.0.0.5", ready.append)
     assert ready == [OTHER]
     assert network.sent == []
 
 
-async def test_an_address_is_announced_with_the_interfaces_mac(network: Network) -> None:
-    network.arp.announce("10.0.0.5", lambda: True)
-    (frame,) = network.sent
-    assert (frame.operation, frame.sender_mac) == (ARP_REQUEST, OWN)
-    assert (frame.sender_ip, frame.target_ip) == ("10.0.0.5", "10.0.0.5")
-    network.arp.close()
+@pytest.mark.parametrize(("is_wanted", "announcements"), [(True, 2), (False, 1)])
+async def test_an_address_is_announced_twice_if_it_is_still_wanted(
+    network: Network, monkeypatch: pytest.MonkeyPatch, is_wanted: bool, announcements: int
+) -> None:
+    monkeypatch.setattr("phonesim.drivers.arp.ANNOUNCE_INTERVAL", 0.01)
+    network.arp.announce("10.0.0.5", PHONE, lambda: is_wanted)
+    await asyncio.sleep(0.05)
+    assert len(network.sent) == announcements
+    for frame in network.sent:
+        assert (frame.operation, frame.source_mac, frame.sender_mac) == (ARP_REQUEST, PHONE, PHONE)
+        assert (frame.sender_ip, frame.target_ip) == ("10.0.0.5", "10.0.0.5")
+        assert frame.destination_mac == BROADCAST_MAC
 
 
 async def test_a_closed_arp_sends_nothing_more(network: Network) -> None:

@@ -8,7 +8,7 @@ from namespaces import PHONES, Inside, Segment, ip
 from phonesim.drivers.interface import Interface
 from phonesim.errors import UsageError
 
-pytestmark = pytest.mark.interop()
+pytestmark = pytest.mark.interop("nft")
 
 SUBNET = ipaddress.IPv4Network("10.77.0.0/16")
 ELSEWHERE = ipaddress.IPv4Network("10.78.0.0/16")
@@ -62,6 +62,33 @@ def test_what_comes_from_a_leased_address_leaves_through_its_router(segment: Seg
     assert f"via 10.77.0.254 dev {PHONES}" in far
     assert f"dev {PHONES}" in near
     assert "via" not in near
+
+
+def test_an_address_that_was_there_before_stays(segment: Segment) -> None:
+    ip("-n", segment.phones, "addr", "add", "10.77.0.1/32", "dev", PHONES)
+    before = segment.state()
+
+    def use(interface: Interface) -> None:
+        interface.add_address("10.77.0.1")
+        interface.remove_address("10.77.0.1")
+
+    inside(segment, use)
+    assert segment.state() == before
+
+
+def test_two_runs_on_one_interface_do_not_remove_each_others(segment: Segment) -> None:
+    def use(interface: Interface) -> str:
+        interface.add_address("10.77.0.1")
+        interface.route(SUBNET, None)
+        kept = segment.state()
+        other = Interface(PHONES)
+        other.add_address("10.77.0.2")
+        other.route(SUBNET, None)
+        other.close()
+        assert segment.state() == kept
+        return kept
+
+    assert "10.77.0.1/32 scope global phonesim:1" in inside(segment, use)
 
 
 def test_an_address_that_somebody_removed_is_no_error(segment: Segment) -> None:

@@ -1,11 +1,13 @@
 """The wire world between two network namespaces that are joined by a pair of interfaces."""
 
 import asyncio
+import json
 import random
 import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,16 +16,18 @@ import pytest
 from fleet_runs import Observer, Run
 from namespaces import PHONES, SERVERS, Inside, Segment, Servers, ip
 
+from phonesim.config.fleet_profile import OwnMac
 from phonesim.config.site_profile import SiteProfile
 from phonesim.device.events import PoweredOff, SignedIn
 from phonesim.drivers.key_pool import SHARED_KEYS, KeyPool
+from phonesim.drivers.nft import run_nft
 from phonesim.drivers.wire import run_wire
 from phonesim.errors import UsageError
 from phonesim.mocksite.site import Site, build_site
 from phonesim.profiles import SITE, load
 from phonesim.world import RunLimits
 
-pytestmark = pytest.mark.interop("nsenter")
+pytestmark = pytest.mark.interop("nsenter", "nft")
 
 
 def site_of(run: Run, **changes: object) -> Site:
@@ -33,7 +37,14 @@ def site_of(run: Run, **changes: object) -> Site:
     return build_site(profile, [], run.authority, random.Random(1), time.time())
 
 
-async def boot(run: Run, count: int, site: Site | None = None, **limits: Any) -> Observer:
+async def boot(
+    run: Run,
+    count: int,
+    site: Site | None = None,
+    own_mac: OwnMac | None = None,
+    notes: list[str] | None = None,
+    **limits: Any,
+) -> Observer:
     specs = run.specs(count)
     run.observer = Observer()
     run.observer.awaited = count
@@ -45,8 +56,10 @@ async def boot(run: Run, count: int, site: Site | None = None, **limits: Any) ->
         run.observer,
         RunLimits(**{"timeout": 20, **limits}),
         PHONES,
+        own_mac,
         KeyPool(count, given=[run.key] * SHARED_KEYS),
         run.stop,
+        (notes if notes is not None else []).append,
     )
     return run.observer
 
@@ -54,16 +67,105 @@ async def boot(run: Run, count: int, site: Site | None = None, **limits: Any) ->
 def test_phones_boot_under_their_own_macs_and_leave_nothing(segment: Segment, run: Run) -> None:
     before = segment.state()
     servers = Servers(segment, site_of(run), run.authority)
-    observer = Inside(segment.phones, lambda: boot(run, 3)).join_and_raise()
+    notes: list[str] = []
+    observer = Inside(segment.phones, lambda: boot(run, 3, notes=notes)).join_and_raise()
+    neighbors = macs_by_address(segment)
     servers.stop()
     specs = run.specs(3)
     phones = [spec.phone_id for spec in specs]
+    assert notes == ["phones had MACs of their own in full"]
+    assert sorted(neighbors.values()) == phones
     assert sorted(observer.of(SignedIn)) == phones
     assert sorted(observer.of(PoweredOff)) == phones
     assert servers.macs == set(phones)
     assert observer.reports == []
     for spec in specs:
         assert "DHCP RELEASE" in run.log(spec)
+    assert segment.state() == before
+
+
+def macs_by_address(segment: Segment) -> dict[str, str]:
+    """Where the servers' kernel found the phones' addresses."""
+    entries = json.loads(ip("-n", segment.servers, "-j", "neigh", "show", "dev", SERVERS))
+    return {
+        entry["dst"]: entry["lladdr"].replace(":", "-").upper()
+        for entry in entries
+        if entry["dst"].startswith("10.77.16.")
+    }
+
+
+def refuse(script: str, *, is_trial: bool = False) -> str:
+    raise UsageError("nft: not on this machine")
+
+
+@pytest.mark.parametrize(
+    ("own_mac", "run_nft", "told"),
+    [
+        ("dhcp-only", run_nft, "phones had MACs of their own in DHCP only, as asked"),
+        (None, refuse, "phones had MACs of their own in DHCP only: nft: not on this machine"),
+    ],
+)
+def test_phones_can_share_the_interfaces_mac(
+    segment: Segment,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    own_mac: OwnMac | None,
+    run_nft: Callable[..., str],
+    told: str,
+) -> None:
+    monkeypatch.setattr("phonesim.drivers.own_macs.run_nft", run_nft)
+    before = segment.state()
+    servers = Servers(segment, site_of(run), run.authority)
+    notes: list[str] = []
+    main = partial(boot, run, 2, own_mac=own_mac, notes=notes)
+    observer = Inside(segment.phones, main).join_and_raise()
+    neighbors = macs_by_address(segment)
+    servers.stop()
+    assert len(observer.of(SignedIn)) == 2
+    assert servers.macs == set(observer.of(SignedIn))
+    assert notes == [told]
+    mac = ip("-n", segment.phones, "-br", "link", "show", PHONES).split()[2]
+    assert set(neighbors.values()) == {mac.replace(":", "-").upper()}
+    assert segment.state() == before
+
+
+def test_who_insists_on_own_macs_is_told_why_not(
+    segment: Segment, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("phonesim.drivers.own_macs.run_nft", refuse)
+    before = segment.state()
+    main = partial(boot, run, 1, own_mac="full")
+    with pytest.raises(UsageError, match="MACs of their own in full: nft: not on this machine"):
+        Inside(segment.phones, main).join_and_raise()
+    assert segment.state() == before
+
+
+def test_a_table_that_somebody_took_away_leaves_nothing_either(segment: Segment, run: Run) -> None:
+    before = segment.state()
+    servers = Servers(segment, site_of(run), run.authority)
+
+    async def main() -> None:
+        running = asyncio.ensure_future(boot(run, 2, duration=60))
+        await asyncio.sleep(0)
+        await run.observer.all_signed_in.wait()
+        ip("netns", "exec", segment.phones, "nft", "flush", "ruleset")
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    Inside(segment.phones, main).join_and_raise()
+    servers.stop()
+    assert segment.state() == before
+
+
+def test_what_a_killed_run_left_is_removed_first(segment: Segment, run: Run) -> None:
+    before = segment.state()
+    address = ("10.77.16.200/32", "dev", PHONES, "label", "phonesim:1")
+    ip("-n", segment.phones, "addr", "add", *address)
+    notes: list[str] = []
+    main = partial(boot, run, 1, site_of(run), notes=notes)
+    Inside(segment.phones, main).join_and_raise()
+    assert notes[0] == f"removed what a killed run had left: 1 address on {PHONES}"
     assert segment.state() == before
 
 

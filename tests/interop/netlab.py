@@ -36,6 +36,7 @@ OPTION_120 = b"\0" + b"".join(
     for name in (FE01_NAME, FE02_NAME)
     for label in (*name.split("."), "")
 )
+Fleet = subprocess.Popen[str]
 _READY_SECONDS = 20.0
 _OUTPUT_LIMIT = 32 << 20
 
@@ -116,22 +117,44 @@ class Lab:
 
     def run_fleet(self, *arguments: str, timeout: float = 50) -> tuple[int, dict[str, Any], str]:
         """Run `phonesim run` in the phones' namespace: status, summary, what it told people."""
-        finished = subprocess.run(
+        return _ended(self.start_fleet(*arguments), timeout)
+
+    def start_fleet(self, *arguments: str) -> Fleet:
+        """Start what `run_fleet` runs; it leads a session of its own."""
+        return subprocess.Popen(
             [
-                *("ip", "netns", "exec", self.phones, sys.executable, "-m", "phonesim"),
+                *self._phonesim,
                 *("run", "--attach", "wire", "--interface", "phones0", "--site", "none"),
                 *("--yes", "--json", "--out", str(self.folder / "logs"), *arguments),
             ],
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=timeout,
+            start_new_session=True,
         )
-        try:
-            summary = json.loads(finished.stdout)
-        except ValueError:
-            raise AssertionError(f"no summary:\n{finished.stdout}\n{finished.stderr}") from None
-        return finished.returncode, summary, finished.stderr
+
+    def interrupt_fleet(self, fleet: Fleet) -> tuple[int, dict[str, Any], str]:
+        """Press Ctrl-C, and wait for what `run_fleet` returns."""
+        os.killpg(fleet.pid, signal.SIGINT)
+        return _ended(fleet, 30)
+
+    def doctor(self, *arguments: str) -> str:
+        """Run `phonesim doctor` in the phones' namespace: all that it told."""
+        command = [*self._phonesim, "doctor", *arguments]
+        finished = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        return finished.stdout + finished.stderr
+
+    def wait_for_addresses(self, count: int) -> None:
+        """Wait until that many phones have their address."""
+        give_up_at = time.monotonic() + _READY_SECONDS
+        while len(self.addresses()) < count:
+            assert time.monotonic() < give_up_at, f"{len(self.addresses())} of {count} addresses"
+            time.sleep(0.1)
+
+    @property
+    def _phonesim(self) -> list[str]:
+        return ["ip", "netns", "exec", self.phones, sys.executable, "-m", "phonesim"]
 
     def device_logs(self) -> dict[str, str]:
         """The device log of every phone of every run in this lab, by phone."""
@@ -140,13 +163,26 @@ class Lab:
 
     def addresses(self) -> list[str]:
         """The IPv4 addresses on the phones' interface."""
-        listing = subprocess.run(
-            ["ip", "-n", self.phones, "-j", "-4", "addr", "show", "dev", "phones0"],
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
+        listing = _ip("-n", self.phones, "-j", "-4", "addr", "show", "dev", "phones0")
         return [info["local"] for entry in json.loads(listing) for info in entry["addr_info"]]
+
+    def phones_side(self) -> str:
+        """All that a run could leave in the phones' namespace."""
+        return (
+            _ip("-n", self.phones, "-4", "addr")
+            + _ip("-n", self.phones, "rule")
+            + _ip("-n", self.phones, "-4", "route", "show", "table", "all")
+            + _ip("netns", "exec", self.phones, "nft", "list", "ruleset")
+        )
+
+    def neighbors(self) -> dict[str, str]:
+        """Where the servers' kernel has found which address: MACs as phones write them."""
+        entries = json.loads(_ip("-n", self.servers, "-j", "neigh", "show", "dev", "servers0"))
+        return {
+            entry["dst"]: entry["lladdr"].replace(":", "-").upper()
+            for entry in entries
+            if "lladdr" in entry and "." in entry["dst"]
+        }
 
 
 def missing_programs(*names: str) -> list[str]:
@@ -167,5 +203,19 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+def _ended(fleet: Fleet, timeout: float) -> tuple[int, dict[str, Any], str]:
+    try:
+        out, err = fleet.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        os.killpg(fleet.pid, signal.SIGKILL)
+        fleet.communicate()
+        raise
+    try:
+        summary = json.loads(out)
+    except ValueError:
+        raise AssertionError(f"no summary:\n{out}\n{err}") from None
+    return fleet.returncode, summary, err
+
+
+def _ip(*arguments: str) -> str:
+    return subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True).stdout

@@ -1,0 +1,135 @@
+"""To a real network each phone is a host of its own, and nothing of it stays behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from netlab import Fleet, Lab
+from real_servers import start_bind, start_dnsmasq, start_kea, start_mock_site
+
+Users = tuple[str, str]
+
+PHONES = 100
+FULL = "phones had MACs of their own in full"
+LEASED = re.compile(r"LEASE_ALLOC \[hwtype=1 ([0-9a-f:]{17})\].* lease ([0-9.]+) has been alloc")
+
+
+def start_sniffing(lab: Lab) -> None:
+    command = [sys.executable, str(Path(__file__).with_name("sniff.py")), "servers0"]
+    lab.serve("sniff", command, lambda: "listening" in lab.output("sniff"))
+
+
+def claims(lab: Lab) -> dict[str, set[tuple[str, str]]]:
+    """What the servers' interface received: pairs of address and MAC, by kind of frame."""
+    seen: dict[str, set[tuple[str, str]]] = {}
+    for line in lab.output("sniff").splitlines()[1:]:
+        kind, mac, address = line.split()
+        seen.setdefault(kind, set()).add((address, mac))
+    return seen
+
+
+def leases(lab: Lab) -> dict[str, str]:
+    """The MAC that Kea leased each address to."""
+    found = LEASED.findall(lab.output("kea"))
+    return {address: mac.replace(":", "-").upper() for mac, address in found}
+
+
+@pytest.mark.interop("kea-dhcp4", "named", "nft")
+def test_to_the_servers_each_phone_is_a_host_of_its_own(lab: Lab, users: Users) -> None:
+    start_kea(lab)
+    start_bind(lab)
+    start_mock_site(lab)
+    start_sniffing(lab)
+    before = lab.phones_side()
+
+    fleet = ("--phones", str(PHONES), "--rate", "50", *users)
+    status, summary, told = lab.run_fleet(*fleet)
+
+    assert summary["failures"] == {}, told
+    assert (status, summary["signed_in"]) == (0, PHONES)
+    assert FULL in summary["notes"]
+    leased = leases(lab)
+    phones = set(leased.values())
+    assert len(leased) == len(phones) == PHONES
+    seen = claims(lab)
+    assert {mac for _, mac in seen["dhcp"]} == phones
+    for kind in ("tcp", "udp"):
+        assert seen[kind] == set(leased.items())
+    for kind in ("arp", "arp-by"):  # what the message says, and who sent it
+        assert {claim for claim in seen[kind] if claim[0] != "0.0.0.0"} == set(leased.items())
+    assert lab.neighbors() == leased
+    assert lab.phones_side() == before
+
+
+@pytest.mark.interop("dnsmasq", "nft")
+def test_without_own_macs_the_servers_see_the_interface(lab: Lab, users: Users) -> None:
+    start_dnsmasq(lab, serves_dns=True)
+    start_mock_site(lab)
+    start_sniffing(lab)
+
+    status, summary, told = lab.run_fleet("--phones", "5", "--own-mac", "dhcp-only", *users)
+
+    assert (status, summary["signed_in"]) == (0, 5), told
+    assert "phones had MACs of their own in DHCP only, as asked" in summary["notes"]
+    seen = claims(lab)
+    assert len({mac for _, mac in seen["dhcp"]}) == 5
+    assert len({mac for _, mac in seen["tcp"]}) == 1
+
+
+@pytest.fixture
+def untouched(lab: Lab) -> str:
+    """The phones' side before there were any."""
+    return lab.phones_side()
+
+
+@pytest.fixture
+def running(lab: Lab, untouched: str, users: Users) -> Iterator[Fleet]:
+    """Ten phones that stay."""
+    start_dnsmasq(lab, serves_dns=True)
+    start_mock_site(lab)
+    fleet = lab.start_fleet("--phones", "10", "--until", "1h", *users)
+    lab.wait_for_addresses(10)
+    yield fleet
+    fleet.kill()
+    fleet.communicate()
+
+
+@pytest.mark.interop("dnsmasq", "nft")
+def test_ctrl_c_leaves_nothing_on_the_network(lab: Lab, untouched: str, running: Fleet) -> None:
+    during = lab.phones_side()
+    status, summary, told = lab.interrupt_fleet(running)
+    assert status == 4, told
+    assert not summary["valid"]
+    assert during != untouched
+    assert lab.phones_side() == untouched
+    assert (lab.folder / "dnsmasq.leases").read_text() == ""
+
+
+@pytest.mark.interop("dnsmasq", "nft")
+def test_what_kill_9_leaves_doctor_removes(lab: Lab, untouched: str, running: Fleet) -> None:
+    assert "nothing, for nothing was left" in lab.doctor("--clean")
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    left = "10 addresses on phones0, 1 rule, 2 routes, nft table phonesim_1"
+    assert len(lab.addresses()) == 10
+    assert left in lab.doctor()
+    assert f"Removed: {left}" in lab.doctor("--clean")
+    assert lab.phones_side() == untouched
+
+
+@pytest.mark.interop("dnsmasq", "nft")
+def test_what_kill_9_leaves_the_next_run_removes(
+    lab: Lab, untouched: str, running: Fleet, users: Users
+) -> None:
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    status, summary, told = lab.run_fleet("--phones", "10", *users)
+    assert (status, summary["signed_in"]) == (0, 10), told
+    assert any("a killed run had left: 10 addresses" in note for note in summary["notes"])
+    assert lab.phones_side() == untouched
