@@ -10,6 +10,8 @@ from pydantic import AwareDatetime, Field
 from phonesim.config.model import Config
 
 Seconds = Annotated[float, Field(ge=0)]
+Delays = Annotated[tuple[Seconds, ...], Field(min_length=1)]
+DomainTemplate = Annotated[str, Field(pattern=r"^[^{}]*\{domain\}[^{}]*$")]
 OptionCode = Annotated[int, Field(ge=1, le=254)]
 
 
@@ -26,7 +28,7 @@ class DhcpClientConfig(Config):
     """Option 61 = 01 + MAC [inferred]."""
     broadcast_flag: bool = False
     """Ask for broadcast replies [unknown]."""
-    retransmit_delays: tuple[Seconds, ...] = (4, 8, 16, 32, 64)
+    retransmit_delays: Delays = (4, 8, 16, 32, 64)
     """Back-off [documented RFC 2131 section 4.1; for this phone inferred]."""
     retransmit_jitter: Seconds = 1
     """Each delay is moved by up to this many seconds either way [documented RFC 2131]."""
@@ -49,7 +51,7 @@ class DhcpClientConfig(Config):
 class ResolverConfig(Config):
     """How the phone retries DNS. All values [unknown]; the defaults follow Windows CE practice."""
 
-    attempt_timeouts: tuple[Seconds, ...] = (1, 2, 2, 4)
+    attempt_timeouts: Delays = (1, 2, 2, 4)
     """Wait for each attempt; attempts go to the servers of option 6 in turn."""
     caches_answers: bool = True
     """Keep positive answers for their TTL."""
@@ -68,14 +70,14 @@ class ClockConfig(Config):
     )
     """Order of option 42, SRV _ntp._udp, option 4 and the fallback name
     [sources documented gg398829, precedence unknown]."""
-    attempt_timeouts: tuple[Seconds, ...] = (1, 2)
+    attempt_timeouts: Delays = (1, 2)
     """Wait for each NTP attempt [unknown]."""
 
 
 class SrvName(Config):
     """One SRV name to ask for; `{domain}` is replaced."""
 
-    qname: str
+    qname: DomainTemplate
     transport: Literal["tls", "tcp"]
     scope: Literal["internal", "external"] = "internal"
 
@@ -83,7 +85,7 @@ class SrvName(Config):
 class FallbackName(Config):
     """One A name that stands for a Registrar when no SRV record exists."""
 
-    qname: str
+    qname: DomainTemplate
     port: Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -94,7 +96,7 @@ class DiscoveryConfig(Config):
     """Option 60 of INFORM, case-sensitive [documented gg412828]."""
     inform_parameter_request_list: tuple[OptionCode, ...] = (43, 120)
     """Option 55 of INFORM [set documented, order unknown]."""
-    inform_delays: tuple[Seconds, ...] = (4, 8)
+    inform_delays: Delays = (4, 8)
     """Wait for each INFORM before the next; after the last, DHCP has lost [unknown]."""
     answer_window: Seconds = 2
     """How long, after an answer without an FQDN, others may still bring one [unknown]."""
@@ -150,13 +152,13 @@ class RegistrationConfig(Config):
     """Expires asked for; the server's value rules [documented DefaultEndpointExpiration]."""
     refresh_margin: Seconds = 30
     """Refresh this long before expiry [source]."""
-    keep_alive_interval: Seconds = 60
+    keep_alive_interval: Annotated[float, Field(gt=0)] = 60
     """CRLFCRLF interval until the server names a timeout [source]."""
     connect_timeout: Seconds = 10
     """Wait for TCP and TLS [unknown]."""
     response_timeout: Seconds = 32
     """Wait for an answer: 64*T1, timer F [documented RFC 3261 section 17.1.2.2]."""
-    reconnect_delays: tuple[Seconds, ...] = (5, 10, 30, 60)
+    reconnect_delays: Delays = (5, 10, 30, 60)
     """Pauses after a lost connection, each with up to half as much again at random [unknown]."""
     supported: tuple[str, ...] = ("gruu-10", "adhoclist", "msrtc-event-categories")
     """Supported tags [documented MS-SIPREGE]."""

@@ -149,10 +149,11 @@ class Discovery:
             fallback={},
         )
         self._race = race
+        asked = "INFORM and DNS SRV are asked together"
+        if domain is None:
+            asked = "INFORM is asked, and DNS is not, for want of a domain"
         out: list[Output] = [
-            log.DISCOVERY_STARTED(
-                domain or "", "no usable cache: INFORM and DNS SRV are asked together"
-            )
+            log.DISCOVERY_STARTED(domain or "", f"no usable cache: {asked}"),
         ]
         out += self._send_inform(race)
         if domain is not None:

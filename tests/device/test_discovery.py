@@ -213,7 +213,14 @@ def test_without_a_domain_only_inform_is_sent():
     play(
         discovery(),
         [
-            (0.0, wanted(domain=None), [inform()]),
+            (
+                0.0,
+                wanted(domain=None),
+                [
+                    matching(log.DISCOVERY_STARTED, domain="", detail=containing("DNS is not")),
+                    inform(),
+                ],
+            ),
             (1.0, full_ack(), FULL),
         ],
     )
