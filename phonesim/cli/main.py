@@ -98,11 +98,6 @@ def main(arguments: Sequence[str]) -> int:
     return status if isinstance(status, int) else 0
 
 
-def run() -> None:
-    """Run the program."""
-    sys.exit(main(sys.argv[1:]))
-
-
 def _show(error: Exception, is_debug: bool) -> None:
     show_error(str(error))
     if is_debug:
