@@ -74,7 +74,22 @@ class PhoneDisk(Protocol):
         ...
 
 
-class Observer(Protocol):
+class SiteObserver(Protocol):
+    """Who is told what the mock servers say; `now` is seconds since the run began."""
+
+    def report(
+        self,
+        server: str,
+        text: str,
+        fields: tuple[tuple[str, str], ...],
+        is_warning: bool,
+        now: float,
+    ) -> None:
+        """A mock server's line for the operator log."""
+        ...
+
+
+class Observer(SiteObserver, Protocol):
     """Who folds a run's observations; `now` is seconds since the run began."""
 
     def boot_started(self, phone_id: str, boot: int, now: float) -> None:
@@ -87,17 +102,6 @@ class Observer(Protocol):
 
     def crashed(self, phone_id: str, error: BaseException, now: float) -> None:
         """A phone's machine raised: the phone is lost, the fleet goes on."""
-        ...
-
-    def report(
-        self,
-        server: str,
-        text: str,
-        fields: tuple[tuple[str, str], ...],
-        is_warning: bool,
-        now: float,
-    ) -> None:
-        """A mock server's line for the operator log."""
         ...
 
 

@@ -76,3 +76,15 @@ class ConnectFailure(StrEnum):
     CERTIFICATE_UNTRUSTED = "certificate-untrusted"
     TLS_FAILED = "tls-failed"
     MALFORMED = "malformed"
+
+
+PEER_REASONS = {
+    ConnectFailure.CERTIFICATE_EXPIRED: FailureReason.CERTIFICATE_EXPIRED,
+    ConnectFailure.CERTIFICATE_NOT_YET_VALID: FailureReason.CERTIFICATE_NOT_YET_VALID,
+    ConnectFailure.CERTIFICATE_WILDCARD: FailureReason.CERTIFICATE_WILDCARD,
+    ConnectFailure.CERTIFICATE_NAME_MISMATCH: FailureReason.CERTIFICATE_NAME_MISMATCH,
+    ConnectFailure.CERTIFICATE_UNTRUSTED: FailureReason.CERTIFICATE_UNTRUSTED,
+    ConnectFailure.TLS_FAILED: FailureReason.TLS_FAILED,
+    ConnectFailure.MALFORMED: FailureReason.MALFORMED_ANSWER,
+}
+"""Reasons that are the same for the web services and the Registrar."""

@@ -47,7 +47,7 @@ from phonesim.device.events import (
     SipMessageReceived,
     TimerExpired,
 )
-from phonesim.device.outcome import ConnectFailure, FailureReason
+from phonesim.device.outcome import PEER_REASONS, ConnectFailure, FailureReason
 from phonesim.wire.digest import digest_credentials
 from phonesim.wire.endpoint import epid_for, sip_instance
 from phonesim.wire.sip import (
@@ -67,13 +67,7 @@ _CONNECT_REASONS = {
     ConnectFailure.UNREACHABLE: FailureReason.REGISTRAR_REFUSED,
     ConnectFailure.CLOSED: FailureReason.REGISTRAR_REFUSED,
     ConnectFailure.TIMEOUT: FailureReason.REGISTRAR_TIMEOUT,
-    ConnectFailure.CERTIFICATE_EXPIRED: FailureReason.CERTIFICATE_EXPIRED,
-    ConnectFailure.CERTIFICATE_NOT_YET_VALID: FailureReason.CERTIFICATE_NOT_YET_VALID,
-    ConnectFailure.CERTIFICATE_WILDCARD: FailureReason.CERTIFICATE_WILDCARD,
-    ConnectFailure.CERTIFICATE_NAME_MISMATCH: FailureReason.CERTIFICATE_NAME_MISMATCH,
-    ConnectFailure.CERTIFICATE_UNTRUSTED: FailureReason.CERTIFICATE_UNTRUSTED,
-    ConnectFailure.TLS_FAILED: FailureReason.TLS_FAILED,
-    ConnectFailure.MALFORMED: FailureReason.MALFORMED_ANSWER,
+    **PEER_REASONS,
 }
 
 _STATUS_REASONS = {

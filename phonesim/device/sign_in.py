@@ -39,7 +39,7 @@ from phonesim.device.events import (
     TimerExpired,
     WebServicesAddress,
 )
-from phonesim.device.outcome import ConnectFailure, FailureReason, Stage
+from phonesim.device.outcome import PEER_REASONS, ConnectFailure, FailureReason, Stage
 from phonesim.wire.endpoint import epid_for, sip_instance
 from phonesim.wire.soap import (
     GetAndPublishCert,
@@ -70,13 +70,7 @@ _CONNECT_REASONS = {
     ConnectFailure.UNREACHABLE: FailureReason.WEB_SERVICES_REFUSED,
     ConnectFailure.CLOSED: FailureReason.WEB_SERVICES_REFUSED,
     ConnectFailure.TIMEOUT: FailureReason.WEB_SERVICES_TIMEOUT,
-    ConnectFailure.CERTIFICATE_EXPIRED: FailureReason.CERTIFICATE_EXPIRED,
-    ConnectFailure.CERTIFICATE_NOT_YET_VALID: FailureReason.CERTIFICATE_NOT_YET_VALID,
-    ConnectFailure.CERTIFICATE_WILDCARD: FailureReason.CERTIFICATE_WILDCARD,
-    ConnectFailure.CERTIFICATE_NAME_MISMATCH: FailureReason.CERTIFICATE_NAME_MISMATCH,
-    ConnectFailure.CERTIFICATE_UNTRUSTED: FailureReason.CERTIFICATE_UNTRUSTED,
-    ConnectFailure.TLS_FAILED: FailureReason.TLS_FAILED,
-    ConnectFailure.MALFORMED: FailureReason.MALFORMED_ANSWER,
+    **PEER_REASONS,
 }
 
 # What a fault means that gives no PinFailureReason.

@@ -15,7 +15,7 @@ import msgspec
 
 from phonesim.drivers.sip_connection import SipConnection
 from phonesim.mocksite import exchange as on
-from phonesim.world import Observer
+from phonesim.world import SiteObserver
 
 
 class ServerPorts(msgspec.Struct):
@@ -38,7 +38,7 @@ class ServerHost:
         self,
         name: str,
         server: on.Server,
-        observer: Observer,
+        observer: SiteObserver,
         clock: Callable[[], float],
         failed: Callable[[Exception], None],
     ) -> None:

@@ -25,7 +25,7 @@ from phonesim.drivers.trust import load_credentials, without_time_check
 from phonesim.errors import UsageError
 from phonesim.mocksite.exchange import Listener
 from phonesim.mocksite.site import Site
-from phonesim.world import Observer
+from phonesim.world import SiteObserver
 
 OFFSETS = range(20000, 60001, 1000)
 """The port offsets that are tried in turn when none is given."""
@@ -54,7 +54,7 @@ class SiteHost:
         self,
         site: Site,
         authority: SiteAuthority,
-        observer: Observer,
+        observer: SiteObserver,
         clock: Callable[[], float],
         open_dhcp: OpenDhcp = DhcpPorts,
     ) -> None:

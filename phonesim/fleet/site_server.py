@@ -14,7 +14,6 @@ import uvloop
 
 from phonesim.config.fault import FaultProfile
 from phonesim.config.site_profile import SiteProfile
-from phonesim.device.events import Observation
 from phonesim.drivers.authority import SiteAuthority
 from phonesim.drivers.site_host import SiteHost
 from phonesim.mocksite.site import Site, build_site
@@ -99,15 +98,6 @@ class _OperatorOnly:
 
     def __init__(self, operator_log: OperatorLog) -> None:
         self._log = operator_log
-
-    def boot_started(self, phone_id: str, boot: int, now: float) -> None:
-        raise NotImplementedError
-
-    def observe(self, phone_id: str, observation: Observation, now: float) -> None:
-        raise NotImplementedError
-
-    def crashed(self, phone_id: str, error: BaseException, now: float) -> None:
-        raise NotImplementedError
 
     def report(
         self,

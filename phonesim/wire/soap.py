@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import msgspec
@@ -46,12 +47,12 @@ from phonesim.wire.xml_signature import (
 )
 
 
-class Proof:
+class Proof(ABC):
     """How a signed request shows that its sender holds the ticket's proof key."""
 
+    @abstractmethod
     def verify(self, key: bytes) -> bool:
         """Whether the proof was made with `key` over what was received."""
-        raise NotImplementedError
 
 
 class KeyProof(Proof):
