@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from phonesim.device.events import (
     BootFailed,
@@ -22,6 +23,7 @@ from phonesim.device.events import (
 from phonesim.drivers.key_pool import KeyPool
 from phonesim.drivers.packet_pace import PacketPace
 from phonesim.drivers.phone_host import PhoneHost, PhoneLink
+from phonesim.drivers.timer_queue import Timer, TimerQueue
 from phonesim.world import Observer, PhoneDisk, PhoneSpec, RunLimits, new_phone
 
 POWER_OFF_SECONDS = 1.0
@@ -64,6 +66,7 @@ class LiveRun:
         self._salt = secrets.token_hex(8)
         self._pace = pace
         self._loop = asyncio.get_running_loop()
+        self._timers = TimerQueue(clock)
         self._places = {spec.phone_id: _Place(spec) for spec in specs}
         self._unsettled = len(specs)
         self._powered = 0
@@ -92,24 +95,24 @@ class LiveRun:
         finally:
             self._is_ending = True
             for place in self._places.values():
-                place.cancel_timers()
                 self._power_off(place)
+            self._timers.close()
             for place in self._places.values():
                 if place.disk is not None:
                     place.disk.flush()
             await asyncio.gather(*self._ended_hosts)
             await let_transports_close()
 
-    def observed(self, phone: PhoneHost, observation: Observation) -> None:
+    def observed(self, phone: PhoneHost, observation: Observation, now: float) -> None:
         """Take what a phone let be known."""
-        now = self._clock()
         place = self._places[phone.spec.phone_id]
         self._observer.observe(phone.spec.phone_id, observation, now)
         match observation:
             case SignedIn() | StagesDone():
                 if place.boot < self._limits.boots and not self._is_ending:
                     self._power_off(place)
-                    place.reboot = self._loop.call_later(POWER_OFF_SECONDS, self._power_on, place)
+                    reboot = partial(self._power_on, place)
+                    place.reboot = self._timers.call_at(now + POWER_OFF_SECONDS, reboot)
                 else:
                     self._settle(place)
             case BootFailed():
@@ -136,7 +139,8 @@ class LiveRun:
             if self._room is not None:
                 await self._room.acquire()
             place.disk = self._disk_for(place.spec.phone_id)
-            place.timeout = self._loop.call_later(self._limits.timeout, self._settle, place)
+            give_up_at = self._clock() + self._limits.timeout
+            place.timeout = self._timers.call_at(give_up_at, partial(self._settle, place))
             self._power_on(place)
         await self._loop.create_future()
 
@@ -152,6 +156,7 @@ class LiveRun:
             self._keys,
             self,
             self._clock,
+            self._timers,
             self._pace,
         )
         self._observer.boot_started(place.spec.phone_id, place.boot, self._clock())
@@ -162,9 +167,10 @@ class LiveRun:
         if host is None:
             return
         host.power_off()
-        task = self._loop.create_task(host.powered_off())
-        self._ended_hosts.add(task)
-        task.add_done_callback(self._ended_hosts.discard)
+        if host.is_closing:
+            task = self._loop.create_task(host.powered_off())
+            self._ended_hosts.add(task)
+            task.add_done_callback(self._ended_hosts.discard)
         self._powered -= 1
         if not self._powered:
             self._is_dark.set()
@@ -174,7 +180,7 @@ class LiveRun:
             return
         place.is_settled = True
         if place.timeout is not None:
-            place.timeout.cancel()
+            self._timers.cancel(place.timeout)
         if self._room is not None:
             self._room.release()
         self._unsettled -= 1
@@ -185,7 +191,9 @@ class LiveRun:
         """Ask every phone to deregister and release its lease, and give it time to."""
         self._is_ending = True
         for place in self._places.values():
-            place.cancel_timers()
+            for timer in (place.timeout, place.reboot):
+                if timer is not None:
+                    self._timers.cancel(timer)
         if not self._powered or self._limits.keep_leases:
             return
         rate: float = SHUTDOWNS_PER_SECOND
@@ -249,10 +257,5 @@ class _Place:
         self.host: PhoneHost | None = None
         self.boot = 0
         self.is_settled = False
-        self.timeout: asyncio.TimerHandle | None = None
-        self.reboot: asyncio.TimerHandle | None = None
-
-    def cancel_timers(self) -> None:
-        for timer in (self.timeout, self.reboot):
-            if timer is not None:
-                timer.cancel()
+        self.timeout: Timer | None = None
+        self.reboot: Timer | None = None

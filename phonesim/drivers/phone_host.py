@@ -2,7 +2,7 @@
 
 Hands the phone one event at a time, performs all that it asks for, and only then
 takes the next event: an action that fails at once puts its event in the queue. One
-timer of the loop stands for the phone's next deadline.
+timer of the fleet's queue stands for the phone's next deadline.
 
 What differs between worlds (how DHCP travels, what it takes to have an address) is
 behind a `PhoneLink`; DNS, NTP, HTTP and SIP use the kernel's sockets in all of them.
@@ -13,7 +13,6 @@ log, and the fleet goes on.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import traceback
 from collections import deque
@@ -30,19 +29,17 @@ from phonesim.device.events import (
     TimerExpired,
 )
 from phonesim.device.phone import Output
-from phonesim.drivers.datagrams import Datagrams
-from phonesim.drivers.http_client import HttpClient
 from phonesim.drivers.key_pool import KeyPool, PhoneKey
 from phonesim.drivers.packet_pace import PacketPace
-from phonesim.drivers.phone_tasks import PhoneTasks
-from phonesim.drivers.sip_connection import PhoneConnections
-from phonesim.drivers.trust import PhoneTls
+from phonesim.drivers.phone_sockets import PhoneSockets
+from phonesim.drivers.timer_queue import Timer, TimerQueue
 from phonesim.world import PhoneDisk, PhoneSpec
 
 CRASH_FILE = "crash.txt"
 KEY_FILE = "phone.key"
 
 _EVENTS_KEPT = 64
+_NEVER = float("inf")
 
 
 class PhoneMachine(Protocol):
@@ -97,8 +94,8 @@ class PhoneLink(Protocol):
 class PhoneOwner(Protocol):
     """Who watches a powered phone."""
 
-    def observed(self, phone: PhoneHost, observation: Observation) -> None:
-        """The phone let something be known."""
+    def observed(self, phone: PhoneHost, observation: Observation, now: float) -> None:
+        """The phone let something be known, at that time of the run's clock."""
         ...
 
     def crashed(self, phone: PhoneHost, error: Exception) -> None:
@@ -109,8 +106,29 @@ class PhoneOwner(Protocol):
 class PhoneHost:
     """A phone from `power_on` to `power_off`; a reboot needs another host.
 
-    `clock` gives seconds since the run began; `pace` holds its datagrams back.
+    `clock` gives seconds since the run began, and `timers` run by it; `pace` holds its
+    datagrams back.
     """
+
+    __slots__ = (
+        "_clock",
+        "_disk",
+        "_events",
+        "_is_ending",
+        "_is_handling",
+        "_is_on",
+        "_key",
+        "_keys",
+        "_link",
+        "_machine",
+        "_owner",
+        "_pace",
+        "_recent",
+        "_sockets",
+        "_timer",
+        "_timers",
+        "spec",
+    )
 
     def __init__(
         self,
@@ -121,6 +139,7 @@ class PhoneHost:
         keys: KeyPool,
         owner: PhoneOwner,
         clock: Callable[[], float],
+        timers: TimerQueue,
         pace: PacketPace | None = None,
     ) -> None:
         self.spec = spec
@@ -130,21 +149,16 @@ class PhoneHost:
         self._keys = keys
         self._owner = owner
         self._clock = clock
+        self._timers = timers
         self._pace = pace
-        self._loop = asyncio.get_running_loop()
         self._is_on = False
         self._is_handling = False
         self._is_ending = False
         self._events: deque[Event] = deque()
         self._recent: deque[tuple[float, Event]] = deque(maxlen=_EVENTS_KEPT)
-        self._wake_at: float | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
         self._key: PhoneKey | None = None
-        self._tasks = PhoneTasks(self._crash)
-        tls, offset, spawn = PhoneTls(), link.port_offset, self._tasks.spawn
-        self._datagrams = Datagrams(offset, self.deliver, link.unsent, spawn)
-        self._http = HttpClient(offset, tls, self.deliver, spawn)
-        self._connections = PhoneConnections(offset, tls, self._key_bytes, self.deliver, spawn)
+        self._sockets: PhoneSockets | None = None
 
     def power_on(self) -> None:
         """Apply power, with what the virtual disk holds."""
@@ -173,29 +187,34 @@ class PhoneHost:
         self._is_on = False
         self._events.clear()
         if self._timer is not None:
-            self._timer.cancel()
+            self._timers.cancel(self._timer)
             self._timer = None
         if self._pace is not None:
             self._pace.forget(self)
-        self._tasks.cancel()
-        self._connections.abort()
-        self._http.close()
-        self._datagrams.close()
+        if self._sockets is not None:
+            self._sockets.abort()
         self._link.detach(self)
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether `powered_off` has something to wait for."""
+        return self._sockets is not None
 
     async def powered_off(self) -> None:
         """Wait until what `power_off` began is done."""
-        await self._http.closed()
+        if self._sockets is not None:
+            await self._sockets.closed()
 
     def deliver(self, event: Event) -> None:
         """Hand the phone an event, now or after the one it is handling."""
         if not self._is_on:
             return
-        self._events.append(event)
         if self._is_handling:
+            self._events.append(event)
             return
         self._is_handling = True
         try:
+            self._handle(event)
             while self._events and not self._is_ending:
                 self._handle(self._events.popleft())
             if not self._is_ending:
@@ -212,27 +231,31 @@ class PhoneHost:
         self._recent.append((now, event))
         for output in self._machine.handle(event, now):
             if isinstance(output, Observation):
-                self._owner.observed(self, output)
+                self._owner.observed(self, output, now)
             else:
                 self._perform(output)
 
     def _arm(self) -> None:
+        """See to it that the phone is woken at its deadline; waking it too early does no harm."""
         deadline = self._machine.next_deadline()
-        at = None if deadline is None or deadline[0] == float("inf") else deadline[0]
-        if at == self._wake_at and self._timer is not None:
+        if deadline is None:
             return
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._wake_at = at
-        if at is not None:
-            self._timer = self._loop.call_later(max(0.0, at - self._clock()), self._wake)
+        at, timer = deadline[0], self._timer
+        if timer is not None:
+            if timer.at <= at:
+                return
+            self._timers.cancel(timer)
+        elif at == _NEVER:
+            return
+        self._timer = self._timers.call_at(at, self._wake)
 
     def _wake(self) -> None:
         self._timer = None
-        early = 0.0 if self._wake_at is None else self._wake_at - self._clock()
-        if early > 0:  # the loop's clock is coarser than ours
-            self._timer = self._loop.call_later(early, self._wake)
+        deadline = self._machine.next_deadline()
+        if deadline is None:
+            return
+        if deadline[0] > self._clock():
+            self._arm()
         else:
             self.deliver(TimerExpired())
 
@@ -245,33 +268,34 @@ class PhoneHost:
                     self._send(action)
                 else:
                     self._pace.send(self, partial(self._send_in_turn, action))
-            case do.SendHttp():
-                self._http.send(action)
-            case do.SendSip():
-                connection = self._connections.find(action.connection_id)
-                if connection is not None:
-                    connection.send(action.message)
-            case do.SendKeepAlive():
-                connection = self._connections.find(action.connection_id)
-                if connection is not None:
-                    connection.send_keep_alive()
             case do.WriteFile():
                 self._disk.write_file(action.name, action.data)
             case do.ProbeAddress():
                 self._link.probe_address(self, action.address)
             case do.ConfigureAddress():
                 self._link.configure_address(self, action)
+            case do.SendHttp():
+                self._open_sockets().http.send(action)
+            case do.SendSip():
+                connection = self._open_sockets().connections.find(action.connection_id)
+                if connection is not None:
+                    connection.send(action.message)
+            case do.SendKeepAlive():
+                connection = self._open_sockets().connections.find(action.connection_id)
+                if connection is not None:
+                    connection.send_keep_alive()
             case do.RemoveAddress():
                 if self._pace is not None:
                     self._pace.send_waiting(self)
-                self._datagrams.close()
+                if self._sockets is not None:
+                    self._sockets.datagrams.close()
                 self._link.remove_address(self, action.address)
             case do.MakeCertificateRequest():
                 self._make_certificate_request(action.subject)
             case do.OpenConnection():
-                self._connections.open(action)
+                self._open_sockets().connections.open(action)
             case do.CloseConnection():
-                self._connections.close(action.connection_id)
+                self._open_sockets().connections.close(action.connection_id)
             case do.DeleteFile():
                 self._disk.delete_file(action.name)
             case _:
@@ -282,15 +306,23 @@ class PhoneHost:
             case do.SendDhcp():
                 self._link.send_dhcp(self, action)
             case do.SendDns():
-                self._datagrams.send_dns(action)
+                self._open_sockets().datagrams.send_dns(action)
             case do.SendNtp():
-                self._datagrams.send_ntp(action)
+                self._open_sockets().datagrams.send_ntp(action)
 
     def _send_in_turn(self, action: do.SendDhcp | do.SendDns | do.SendNtp) -> None:
         try:
             self._send(action)
         except Exception as error:  # the contract: one phone is lost, the fleet goes on
             self._crash(error)
+
+    def _open_sockets(self) -> PhoneSockets:
+        if self._sockets is None:
+            link = self._link
+            self._sockets = PhoneSockets(
+                link.port_offset, self._key_bytes, self.deliver, link.unsent, self._crash
+            )
+        return self._sockets
 
     def _make_certificate_request(self, subject: str) -> None:
         if self._key is None:

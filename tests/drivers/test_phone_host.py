@@ -15,6 +15,7 @@ from phonesim.device.phone import Output
 from phonesim.drivers.key_pool import KeyPool, PhoneKey
 from phonesim.drivers.packet_pace import PacketPace
 from phonesim.drivers.phone_host import CRASH_FILE, KEY_FILE, PhoneHost
+from phonesim.drivers.timer_queue import TimerQueue
 from phonesim.wire.dhcp import DhcpMessage, MessageType
 from phonesim.world import PhoneSpec
 
@@ -33,6 +34,7 @@ class Machine:
         self.react = react
         self.deadline: float | None = None
         self.handled: list[on.Event] = []
+        self.times: list[float] = []
         self.is_handling = False
         self.was_asked = asyncio.Event()
 
@@ -40,6 +42,7 @@ class Machine:
         assert not self.is_handling
         self.is_handling = True
         self.handled.append(event)
+        self.times.append(now)
         self.was_asked.set()
         if self.deadline is not None and now >= self.deadline:
             self.deadline = None
@@ -110,7 +113,7 @@ class Owner:
         self.observations: list[on.Observation] = []
         self.errors: list[Exception] = []
 
-    def observed(self, phone: PhoneHost, observation: on.Observation) -> None:
+    def observed(self, phone: PhoneHost, observation: on.Observation, now: float) -> None:
         self.observations.append(observation)
         if isinstance(observation, on.PoweredOff):
             phone.power_off()
@@ -139,6 +142,10 @@ class Place:
             seed="s",
         )
         began = time.monotonic()
+
+        def clock() -> float:
+            return time.monotonic() - began
+
         self.host = PhoneHost(
             spec,
             self.machine,
@@ -146,7 +153,8 @@ class Place:
             self.disk,
             KeyPool(1, given=[key]),
             self.owner,
-            lambda: time.monotonic() - began,
+            clock,
+            TimerQueue(clock),
             pace,
         )
 
@@ -243,6 +251,25 @@ async def test_a_deadline_that_moves_takes_its_timer_along(make_place: MakePlace
         on.AddressProbed(address="127.1.1.1"),
         on.TimerExpired(),
     ]
+
+
+async def test_a_deadline_that_is_put_off_wakes_nobody_early(make_place: MakePlace) -> None:
+    def react(event: on.Event) -> list[Output]:
+        match event:
+            case on.PowerApplied():
+                place.machine.deadline = 0.01
+            case on.AddressProbed():
+                place.machine.deadline = 0.05
+            case _:
+                pass
+        return []
+
+    place = make_place(react)
+    place.host.power_on()
+    place.host.deliver(on.AddressProbed(address="127.1.1.1"))
+    await place.handled(3)
+    assert place.machine.handled[2] == on.TimerExpired()
+    assert place.machine.times[2] >= 0.05
 
 
 async def test_a_machine_that_raises_loses_one_phone_and_leaves_its_events(

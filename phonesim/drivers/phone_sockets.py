@@ -1,0 +1,48 @@
+"""The kernel's sockets of one phone: DNS, NTP, HTTP and SIP, and the tasks behind them.
+
+Made when the phone first wants one: a phone that only leases an address never does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from phonesim.device.events import Event
+from phonesim.drivers.datagrams import Datagrams
+from phonesim.drivers.http_client import HttpClient
+from phonesim.drivers.phone_tasks import PhoneTasks
+from phonesim.drivers.sip_connection import PhoneConnections
+from phonesim.drivers.trust import PhoneTls
+
+
+class PhoneSockets:
+    """What a phone has open; `port_offset` is added to every standard port.
+
+    `key` gives the phone's private key (DER), if it has one; `deliver` takes events,
+    `unsent` the refusals of the local network stack, `failed` what a task raised.
+    """
+
+    def __init__(
+        self,
+        port_offset: int,
+        key: Callable[[], bytes | None],
+        deliver: Callable[[Event], None],
+        unsent: Callable[[OSError], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self._tasks = PhoneTasks(failed)
+        tls, spawn = PhoneTls(), self._tasks.spawn
+        self.datagrams = Datagrams(port_offset, deliver, unsent, spawn)
+        self.http = HttpClient(port_offset, tls, deliver, spawn)
+        self.connections = PhoneConnections(port_offset, tls, key, deliver, spawn)
+
+    def abort(self) -> None:
+        """Let everything go at once, as a phone without power does."""
+        self._tasks.cancel()
+        self.connections.abort()
+        self.http.close()
+        self.datagrams.close()
+
+    async def closed(self) -> None:
+        """Wait until what `abort` began is done."""
+        await self.http.closed()
