@@ -11,7 +11,6 @@ TLS is played by its rules: see `virtual_authority`.
 
 from __future__ import annotations
 
-import gc
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -33,9 +32,6 @@ _PROBE_SECONDS = 0.2
 _POWER_OFF_SECONDS = 1.0
 _SHUTDOWN_SECONDS = 10.0
 _EVENTS_PER_PROGRESS = 2000
-# A boot allocates a thousand objects and no cycle; looking for cycles as often as by default
-# costs a fifth of the run.
-_COLLECTOR_THRESHOLDS = (200_000, 50, 1000)
 _NO_LISTENER = "no server listens there"
 
 
@@ -190,7 +186,7 @@ class _World:
         if self.is_ending:
             return
         node.boot += 1
-        node.phone = new_phone(node.spec, node.boot)
+        node.phone = new_phone(node.spec, random.Random(f"{node.spec.seed}/{node.boot}"))
         node.wake_at = None
         self.powered += 1
         self.observer.boot_started(node.spec.phone_id, node.boot, self.now)
@@ -246,6 +242,7 @@ class _World:
         trace = "\n".join(f"{now:.6f} {event!r}" for now, event in node.recent)
         node.disk.write_file("crash.txt", f"{error!r}\n{trace}\n".encode())
         self.observer.crashed(node.spec.phone_id, error, self.now)
+        node.disk.settled(is_well=False)
         self.power_off(node)
         self.settle(node)
 
@@ -278,8 +275,10 @@ class _World:
                     self.observer.observe(node.spec.phone_id, output, self.now)
                     match output:
                         case on.SignedIn() | on.StagesDone():
+                            node.disk.settled(is_well=True)
                             self.booted(node)
                         case on.BootFailed():
+                            node.disk.settled(is_well=False)
                             self.settle(node)
                         case on.PoweredOff():
                             self.power_off(node)
@@ -588,6 +587,8 @@ class _World:
         ended_at = self.now
         self.shut_down()
         for node in self.nodes:
+            if not node.is_settled:
+                node.disk.settled(is_well=False)
             node.disk.flush()
         return ended_at
 
@@ -625,10 +626,4 @@ def simulate(
     `progress` is called every so many events with the virtual time; when it returns
     False the run ends as it does at its end: phones shut down, disks flushed.
     """
-    world = _World(specs, site, disk_for, observer, limits, links, seed)
-    thresholds = gc.get_threshold()
-    gc.set_threshold(*_COLLECTOR_THRESHOLDS)
-    try:
-        return world.run(progress)
-    finally:
-        gc.set_threshold(*thresholds)
+    return _World(specs, site, disk_for, observer, limits, links, seed).run(progress)

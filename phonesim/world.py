@@ -22,8 +22,8 @@ from phonesim.device.phone import Phone
 class PhoneSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One phone of a fleet. `phone_id` is its MAC as 00-04-F2-00-00-01.
 
-    `number` and `pin` are what its user types; `starts_at` is seconds after the
-    run's begin; `seed` feeds its random numbers. `last_stage` and `fixed_lease` are
+    `number` and `pin` are what its user types; `starts_at` is seconds after the run's begin;
+    `seed` feeds its random numbers in the virtual world. `last_stage` and `fixed_lease` are
     those of `Phone`.
     """
 
@@ -38,13 +38,8 @@ class PhoneSpec(msgspec.Struct, frozen=True, kw_only=True):
     fixed_lease: Lease | None = None
 
 
-def new_phone(spec: PhoneSpec, boot: int, salt: str = "") -> Phone:
-    """The phone of `spec` before its `boot`-th boot, with random numbers of its own.
-
-    A live world gives another `salt` for every run: servers outlive a run, and a Call-ID or
-    an xid that they have seen before is a repetition to them.
-    """
-    rng = random.Random(f"{spec.seed}/{boot}{salt}")
+def new_phone(spec: PhoneSpec, rng: random.Random) -> Phone:
+    """The phone of `spec` before a boot, with `rng` for its xids and delays."""
     return Phone(
         spec.profile, spec.mac, spec.number, spec.pin, rng, spec.last_stage, spec.fixed_lease
     )
@@ -67,6 +62,10 @@ class PhoneDisk(Protocol):
 
     def append_log(self, line: WriteLog) -> None:
         """Append records to the device log."""
+        ...
+
+    def settled(self, *, is_well: bool) -> None:
+        """A boot came to an end: a disk that keeps failures only knows by this which it was."""
         ...
 
     def flush(self) -> None:

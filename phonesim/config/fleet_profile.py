@@ -96,6 +96,8 @@ class FleetProfile(Config):
     keys: Literal["pool", "unique"] = "pool"
     """RSA keys: shared from a small pool, or one a phone (0.2 s of CPU each)."""
     keep_leases: bool = False
+    device_logs: Literal["all", "failed"] = "all"
+    """Whose logs and files are written: every phone's, or those of phones with a failed boot."""
     links: Links = Links()
     expect: Expectations = Expectations()
 

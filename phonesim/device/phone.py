@@ -28,10 +28,11 @@ Specifications: device reference sections 1 and 3.5.
 from __future__ import annotations
 
 import random
+from functools import cached_property
 
 from phonesim.config.device_profile import DeviceProfile
 from phonesim.device import device_log as log
-from phonesim.device.actions import ConfigureAddress, PhoneAction, WriteLog
+from phonesim.device.actions import Action, ConfigureAddress, PhoneAction, WriteLog
 from phonesim.device.cache import Cache
 from phonesim.device.clock import PhoneClock
 from phonesim.device.device_log import LogRecord
@@ -136,13 +137,10 @@ class Phone:
         self._dhcp = DhcpClient(profile.dhcp, mac, rng)
         self._resolver = Resolver(profile.resolver, rng)
         self._clock = PhoneClock(profile.clock)
-        self._discovery = Discovery(profile.discovery, mac, rng)
         asks_dns = profile.discovery.web_services_fallback == "dns"
         self._cache = Cache(profile.discovery.cert_prov_rel_path if asks_dns else None)
-        believed = self._clock.believed
-        self._sign_in = SignIn(profile.sign_in, mac, number, pin, rng, believed)
-        user_agent = profile.user_agent.replace("{firmware}", profile.firmware)
-        self._registration = Registration(profile.registration, mac, pin, user_agent, rng, believed)
+        self._number = number
+        self._pin = pin
         self._deadlines: dict[Machine, tuple[float, str]] = {}
         self._records: list[LogRecord] = []
         self._powered_at = 0.0
@@ -156,6 +154,32 @@ class Phone:
         self._is_signed_in = False
         self._is_shutting_down = False
         self._retry_at: float | None = None
+
+    # A phone that stops early never has the later ones.
+
+    @cached_property
+    def _discovery(self) -> Discovery:
+        return Discovery(self._profile.discovery, self._mac, self._rng)
+
+    @cached_property
+    def _sign_in(self) -> SignIn:
+        believed = self._clock.believed
+        return SignIn(
+            self._profile.sign_in, self._mac, self._number, self._pin, self._rng, believed
+        )
+
+    @cached_property
+    def _registration(self) -> Registration:
+        profile = self._profile
+        user_agent = profile.user_agent.replace("{firmware}", profile.firmware)
+        return Registration(
+            profile.registration,
+            self._mac,
+            self._pin,
+            user_agent,
+            self._rng,
+            self._clock.believed,
+        )
 
     # --- the contract ---
 
@@ -217,12 +241,12 @@ class Phone:
         for result in results:
             if isinstance(result, LogRecord):
                 self._records.append(result)
+            elif isinstance(result, Action):
+                out.append(result)
             elif isinstance(result, Observation):
                 self._observed(result, now, out)
-            elif isinstance(result, Event):
-                self._route(result, now, out)
             else:
-                out.append(result)
+                self._route(result, now, out)
 
     def _route(self, event: Event, now: float, out: list[Output]) -> None:
         match event:
@@ -292,7 +316,7 @@ class Phone:
                 message.message_type.name, message.xid, event.source, "no reply: op is not 2"
             )
             self._log(record)
-        elif self._discovery.expects(message.xid):
+        elif not self._dhcp.expects(message.xid) and self._discovery.expects(message.xid):
             self._run(self._discovery, event, now, out)
         else:
             self._run(self._dhcp, event, now, out)

@@ -3,7 +3,8 @@
 A probe asks with the phone's own MAC whether somebody has the address it was offered.
 The MAC that goes with a configured address is the caller's choice: where the kernel
 takes frames for the interface's MAC only, it must be that one. An address is announced
-as soon as it is configured, so that whoever had it or sent to it learns better.
+as soon as it is configured, so that whoever had it or sent to it learns better. For addresses
+that the kernel does not have, questions are answered here.
 
 Specifications: RFC 826, RFC 5227 sections 2.1.1 (probes, here shortened) and 2.3
 (announcements).
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from phonesim.errors import DecodeError
 from phonesim.wire.dhcp import UNSPECIFIED, format_mac
 from phonesim.wire.frame import (
+    ARP_REPLY,
     ARP_REQUEST,
     BROADCAST_MAC,
     UNKNOWN_MAC,
@@ -46,6 +48,7 @@ class Arp:
         self._neighbors: dict[str, tuple[bytes, float]] = {}
         self._waiting: dict[str, list[Callable[[bytes], None]]] = {}
         self._timers: set[asyncio.TimerHandle] = set()
+        self._answered: dict[str, bytes] = {}
 
     def close(self) -> None:
         """Stop every timer; what was waited for does not come."""
@@ -86,6 +89,14 @@ class Arp:
             self._waiting[address] = [ready]
             self._ask(address, mac, source, 1)
 
+    def answer(self, address: str, mac: bytes) -> None:
+        """Say from now on, to whoever asks, that `address` is at `mac`."""
+        self._answered[address] = mac
+
+    def answer_no_more(self, address: str) -> None:
+        """Leave questions for `address` to others."""
+        self._answered.pop(address, None)
+
     def learn(self, address: str, mac: bytes) -> None:
         """Note that what is for `address` goes to `mac`."""
         self._neighbors[address] = (mac, self._loop.time() + NEIGHBOR_SECONDS)
@@ -102,6 +113,9 @@ class Arp:
             return False
         if frame.sender_ip in self._waiting:
             self.learn(frame.sender_ip, frame.sender_mac)
+        owner = self._answered.get(frame.target_ip)
+        if owner is not None and frame.operation == ARP_REQUEST and frame.sender_mac != owner:
+            self._reply(owner, frame)
         is_probe = frame.sender_ip == UNSPECIFIED and frame.operation == ARP_REQUEST
         address = frame.target_ip if is_probe else frame.sender_ip
         probe = self._probes.get(address)
@@ -153,6 +167,21 @@ class Arp:
                     sender_ip=source,
                     target_mac=UNKNOWN_MAC,
                     target_ip=target,
+                )
+            )
+        )
+
+    def _reply(self, mac: bytes, request: ArpFrame) -> None:
+        self._send(
+            encode_arp_frame(
+                ArpFrame(
+                    operation=ARP_REPLY,
+                    source_mac=mac,
+                    destination_mac=request.sender_mac,
+                    sender_mac=mac,
+                    sender_ip=request.target_ip,
+                    target_mac=request.sender_mac,
+                    target_ip=request.sender_ip,
                 )
             )
         )

@@ -8,6 +8,7 @@ the disk nor the flush stops the network.
 from __future__ import annotations
 
 import asyncio
+import random
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -63,7 +64,9 @@ class LiveRun:
         self._limits = limits
         self._keys = keys
         self._clock = clock
-        self._salt = secrets.token_hex(8)
+        # One for all, and never the same twice: servers outlive a run, and a Call-ID or an
+        # xid that they have seen before is a repetition to them.
+        self._rng = random.Random(secrets.randbits(128))
         self._pace = pace
         self._loop = asyncio.get_running_loop()
         self._timers = TimerQueue(clock)
@@ -99,6 +102,8 @@ class LiveRun:
             self._timers.close()
             for place in self._places.values():
                 if place.disk is not None:
+                    if not place.is_settled:
+                        place.has_settled(is_well=False)
                     place.disk.flush()
             await asyncio.gather(*self._ended_hosts)
             await let_transports_close()
@@ -109,6 +114,7 @@ class LiveRun:
         self._observer.observe(phone.spec.phone_id, observation, now)
         match observation:
             case SignedIn() | StagesDone():
+                place.has_settled(is_well=True)
                 if place.boot < self._limits.boots and not self._is_ending:
                     self._power_off(place)
                     reboot = partial(self._power_on, place)
@@ -116,6 +122,7 @@ class LiveRun:
                 else:
                     self._settle(place)
             case BootFailed():
+                place.has_settled(is_well=False)
                 self._settle(place)
             case PoweredOff():
                 self._power_off(place)
@@ -126,6 +133,7 @@ class LiveRun:
         """Count a phone as lost."""
         place = self._places[phone.spec.phone_id]
         self._observer.crashed(phone.spec.phone_id, error, self._clock())
+        place.has_settled(is_well=False)
         self._power_off(place)
         self._settle(place)
 
@@ -150,7 +158,7 @@ class LiveRun:
         self._powered += 1
         place.host = PhoneHost(
             place.spec,
-            new_phone(place.spec, place.boot, self._salt),
+            new_phone(place.spec, self._rng),
             self._link,
             place.disk,
             self._keys,
@@ -259,3 +267,7 @@ class _Place:
         self.is_settled = False
         self.timeout: Timer | None = None
         self.reboot: Timer | None = None
+
+    def has_settled(self, *, is_well: bool) -> None:
+        assert self.disk is not None
+        self.disk.settled(is_well=is_well)

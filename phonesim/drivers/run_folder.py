@@ -8,6 +8,10 @@ phone's lines fill `LOG_BUFFER`. One flush is one open, one write and one close 
 the log, so that a fleet's logs cost little. A file is written whole, a new version
 renamed over the old one, with mode 0600 because some of them hold keys.
 
+In a folder that keeps failures only, a phone's lines wait unformatted, the last
+`LINES_KEPT` moments of them, until its boot fails; then all of it is written. A boot that
+ends well leaves nothing.
+
 A disk that cannot be written (full, read-only) is reported once for the whole run;
 what could not be written is dropped, and the phones go on.
 """
@@ -16,6 +20,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
@@ -29,6 +34,9 @@ from phonesim.errors import ProfileError, UsageError
 LOG_BUFFER = 16384
 """Characters of log lines that one phone may have in memory."""
 
+LINES_KEPT = 256
+"""Moments (`WriteLog`) that a phone which has not failed keeps in memory."""
+
 _LOG_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 _FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
@@ -36,19 +44,32 @@ _FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 class RunFolder:
     """A run's own folder.
 
-    `report` gets a line the first time that something could not be written; by
-    default it goes to the operator log.
+    With `failures_only` a phone's folder is there only if one of its boots failed. `report`
+    gets a line the first time that something could not be written; by default it goes to
+    the operator log.
     """
 
-    def __init__(self, path: Path, report: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        report: Callable[[str], None] | None = None,
+        *,
+        failures_only: bool = False,
+    ) -> None:
         self.path = path
+        self._failures_only = failures_only
         self._report = report or _to_operator_log
         self._is_reported = False
         self._layouts: dict[int, _Layout] = {}
 
     @classmethod
     def create(
-        cls, base: Path, name: str, report: Callable[[str], None] | None = None
+        cls,
+        base: Path,
+        name: str,
+        report: Callable[[str], None] | None = None,
+        *,
+        failures_only: bool = False,
     ) -> RunFolder:
         """Make `<base>/<name>`, or `<name>-2`, `-3`, ... where that is taken.
 
@@ -64,7 +85,7 @@ class RunFolder:
                 except FileExistsError:
                     number += 1
                 else:
-                    return cls(path, report)
+                    return cls(path, report, failures_only=failures_only)
         except OSError as error:
             raise UsageError(
                 f"{base}: no run folder can be made here: {_why(error)}; choose another with --out"
@@ -78,7 +99,9 @@ class RunFolder:
         layout = self._layouts.get(id(log))
         if layout is None:
             layout = self._layouts[id(log)] = _Layout(log)
-        return FolderDisk(f"{self.path}/{phone_id}", layout, self.disk_failed)
+        return FolderDisk(
+            f"{self.path}/{phone_id}", layout, self.disk_failed, waits=self._failures_only
+        )
 
     def disk_failed(self, error: OSError) -> None:
         """Say that something could not be written, the first time."""
@@ -109,11 +132,15 @@ class _Layout:
 
 
 class FolderDisk:
-    """One phone's virtual disk (`phonesim.world.PhoneDisk`), in a folder."""
+    """One phone's virtual disk (`phonesim.world.PhoneDisk`), in a folder.
+
+    One that `waits` writes nothing before a boot of the phone has failed.
+    """
 
     __slots__ = (
         "_failed",
         "_is_made",
+        "_kept",
         "_layout",
         "_lines",
         "_names",
@@ -124,8 +151,16 @@ class FolderDisk:
         "_written",
     )
 
-    def __init__(self, path: str, layout: _Layout, failed: Callable[[OSError], None]) -> None:
+    def __init__(
+        self,
+        path: str,
+        layout: _Layout,
+        failed: Callable[[OSError], None],
+        *,
+        waits: bool = False,
+    ) -> None:
         self._path = path
+        self._kept: deque[WriteLog] | None = deque(maxlen=LINES_KEPT) if waits else None
         self._layout = layout
         self._failed = failed
         self._is_made = False
@@ -167,15 +202,29 @@ class FolderDisk:
 
     def append_log(self, line: WriteLog) -> None:
         """Append records to the device log, at the next flush at the latest."""
+        if self._kept is not None:
+            self._kept.append(line)
+            return
         text = self._layout.format(line.records, line.clock, line.tick)
         self._lines.append(text)
         self._pending += len(text)
         if self._pending >= LOG_BUFFER:
             self.flush()
 
+    def settled(self, *, is_well: bool) -> None:
+        """Write what was kept if the boot failed, and all that follows; else forget it."""
+        if self._kept is None:
+            return
+        if is_well:
+            self._kept.clear()
+            return
+        kept, self._kept = self._kept, None
+        for line in kept:
+            self.append_log(line)
+
     def flush(self) -> None:
         """Put everything that was appended or written where a reader finds it."""
-        if not self._lines and not self._written:
+        if self._kept is not None or (not self._lines and not self._written):
             return
         lines, files = self._lines, self._written
         self._lines, self._pending, self._written = [], 0, {}

@@ -5,6 +5,8 @@ a raw socket; a DHCP message belongs to the phone whose MAC is in `chaddr`. A le
 address is put on the interface and announced there, and from then on the kernel's
 sockets carry DNS, NTP, HTTP and SIP from it: with the phone's MAC too, where the packet
 filter can see to that (`phonesim.drivers.own_macs`), and otherwise with the interface's.
+Phones that end with their lease need no sockets: the kernel never learns of their addresses,
+and ARP for them is answered here.
 Everything that was put on the interface is removed when the run ends, and what a run
 that was killed left there when the next one begins.
 
@@ -25,6 +27,7 @@ from pathlib import Path
 from phonesim.config.fleet_profile import OwnMac
 from phonesim.device.actions import ConfigureAddress, SendDhcp
 from phonesim.device.events import AddressProbed, DhcpMessageReceived, MalformedReceived
+from phonesim.device.outcome import Stage
 from phonesim.drivers.arp import Arp
 from phonesim.drivers.authority import SiteAuthority
 from phonesim.drivers.interface import Interface
@@ -90,7 +93,10 @@ async def run_wire(
         async with AsyncExitStack() as stack:
             network = Interface(interface)
             stack.callback(network.close)
-            own_macs = _open_own_macs(network, own_mac, note)
+            has_sockets = any(spec.last_stage is not Stage.IP for spec in specs)
+            own_macs = _open_own_macs(network, own_mac, note) if has_sockets else None
+            if not has_sockets:
+                note("phones had MACs of their own in full: all their frames were made here")
             failures: list[asyncio.Future[None]] = []
             if own_macs is not None:
                 stack.callback(own_macs.close)
@@ -107,7 +113,7 @@ async def run_wire(
                 await site_host.start(0)
                 failures.append(site_host.failure)
                 squatters = site.squatters
-            link = _open_link(network, own_macs, squatters, observer, clock)
+            link = _open_link(network, has_sockets, own_macs, squatters, observer, clock)
             stack.callback(link.close)
             run = LiveRun(specs, link, disk_for, observer, limits, keys, clock, pace)
             await run.run(stop, *failures)
@@ -129,9 +135,9 @@ def check_privileges() -> None:
 class WireLink:
     """How phones reach the network on a real interface (`phone_host.PhoneLink`).
 
-    Without `own_macs`, the kernel sends with the interface's MAC. `squatters` are
-    addresses to be taken for used, whatever ARP says. OSError if the interface cannot be
-    opened.
+    Phones that have sockets have their addresses in the kernel, which sends with the
+    interface's MAC without `own_macs`. `squatters` are addresses to be taken for used,
+    whatever ARP says. OSError if the interface cannot be opened.
     """
 
     port_offset = 0
@@ -139,12 +145,14 @@ class WireLink:
     def __init__(
         self,
         interface: Interface,
+        has_sockets: bool,
         own_macs: OwnMacs | None,
         squatters: frozenset[str],
         observer: Observer,
         clock: Callable[[], float],
     ) -> None:
         self._interface = interface
+        self._has_sockets = has_sockets
         self._own_macs = own_macs
         self._squatters = squatters
         self._observer = observer
@@ -254,11 +262,10 @@ class WireLink:
         """Put the address on the interface, with a way out, and announce it."""
         address = action.address
         self._configured[address] = action
-        try:
-            self._interface.add_address(address)
-            self._interface.route(_subnet(action), action.routers[0] if action.routers else None)
-        except OSError as error:
-            self.unsent(error)
+        if not self._has_sockets:
+            self._arp.answer(address, phone.spec.mac)
+        else:
+            self._give_to_kernel(action)
         self._arp.announce(
             address, self._mac(phone), lambda: self._configured.get(address) is action
         )
@@ -286,14 +293,25 @@ class WireLink:
             self.unsent(error)
 
     def _mac(self, phone: PhoneHost) -> bytes:
-        """The MAC at which the kernel takes what is for the phone."""
-        return self._interface.mac if self._own_macs is None else phone.spec.mac
+        """The MAC at which what is for the phone is taken."""
+        is_kernels = self._has_sockets and self._own_macs is None
+        return self._interface.mac if is_kernels else phone.spec.mac
+
+    def _give_to_kernel(self, action: ConfigureAddress) -> None:
+        try:
+            self._interface.add_address(action.address)
+            self._interface.route(_subnet(action), action.routers[0] if action.routers else None)
+        except OSError as error:
+            self.unsent(error)
 
     def _forget(self, phone: PhoneHost, address: str) -> None:
         if self._users.get(address) is not phone:
             return
         del self._users[address]
-        if self._configured.pop(address, None) is not None:
+        was_configured = self._configured.pop(address, None) is not None
+        if not self._has_sockets:
+            self._arp.answer_no_more(address)
+        elif was_configured:
             # The phone's connections were closed just now: their last segments need the
             # address, or the servers keep them for ever.
             loop = asyncio.get_running_loop()
@@ -362,13 +380,14 @@ def _open_own_macs(
 
 def _open_link(
     network: Interface,
+    has_sockets: bool,
     own_macs: OwnMacs | None,
     squatters: frozenset[str],
     observer: Observer,
     clock: Callable[[], float],
 ) -> WireLink:
     try:
-        return WireLink(network, own_macs, squatters, observer, clock)
+        return WireLink(network, has_sockets, own_macs, squatters, observer, clock)
     except OSError as error:
         raise UsageError(
             f"interface {network.name}: it gives no raw frames: {error.strerror or error}"

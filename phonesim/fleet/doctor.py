@@ -95,6 +95,9 @@ class _NoDisk:
     def append_log(self, line: WriteLog) -> None:
         pass
 
+    def settled(self, *, is_well: bool) -> None:
+        pass
+
     def flush(self) -> None:
         pass
 

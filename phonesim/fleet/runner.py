@@ -138,7 +138,8 @@ def run_fleet(
 ) -> Finished:
     """Run a plan in a world, and leave its results in a new folder under `base`."""
     stop = StopRequest()
-    folder = RunFolder.create(base, _run_name(plan.fleet.name))
+    failures_only = plan.fleet.device_logs == "failed"
+    folder = RunFolder.create(base, _run_name(plan.fleet.name), failures_only=failures_only)
     has_wall_clock = plan.fleet.attach != "virtual"
     with operator_log(folder.path, has_wall_clock=has_wall_clock) as log:
         recorder = Recorder(plan.specs, log, _answer_watch(plan))

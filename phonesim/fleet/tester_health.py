@@ -12,13 +12,35 @@ say more about the tester than about the site.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import resource
 import sys
 import time
+from collections.abc import Iterator
 
 SAMPLE_INTERVAL = 0.05
 LATENESS_LIMIT = 1.0
 LATENESS_WORTH_MENTIONING = 0.25
+
+_COLLECTOR_THRESHOLDS = (200_000, 50, 1000)
+
+
+@contextlib.contextmanager
+def collecting_rarely() -> Iterator[None]:
+    """Let the garbage collector look for cycles seldom while entered.
+
+    A fleet's objects are many, live long and die by their reference counts: looking at them
+    again and again takes up to half of a run's time, and stops the loop for longer and longer.
+    """
+    thresholds = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(*_COLLECTOR_THRESHOLDS)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
 
 
 class LoopWatch:

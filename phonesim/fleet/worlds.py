@@ -19,7 +19,7 @@ from phonesim.config.fleet_profile import Attach
 from phonesim.drivers.run_folder import RunFolder
 from phonesim.fleet.plan import Plan
 from phonesim.fleet.runner import PROGRESS_INTERVAL, StopRequest, Tick, World, WorldReport
-from phonesim.fleet.tester_health import LoopWatch
+from phonesim.fleet.tester_health import LoopWatch, collecting_rarely
 from phonesim.mocksite.exchange import CertificateAuthority
 from phonesim.mocksite.site import Site, build_site
 from phonesim.results import Recorder
@@ -55,16 +55,17 @@ def run_virtual(
         tick(now)
         return not stop.asked
 
-    seconds = simulate(
-        plan.specs,
-        site,
-        _disks(plan, folder),
-        observer,
-        plan.limits,
-        plan.fleet.links,
-        plan.fleet.seed,
-        goes_on,
-    )
+    with collecting_rarely():
+        seconds = simulate(
+            plan.specs,
+            site,
+            _disks(plan, folder),
+            observer,
+            plan.limits,
+            plan.fleet.links,
+            plan.fleet.seed,
+            goes_on,
+        )
     return WorldReport(seconds=seconds)
 
 
@@ -180,7 +181,7 @@ def _in_real_time(
         finally:
             stop.on_ask(None)
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with collecting_rarely(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(watched())
 
 

@@ -18,6 +18,7 @@ from phonesim.device.actions import WriteLog
 from phonesim.device.device_log import Dialect
 from phonesim.drivers.run_folder import RunFolder
 from phonesim.fleet.plan import Plan, read_plan
+from phonesim.fleet.tester_health import collecting_rarely
 from phonesim.mocksite.site import build_site
 from phonesim.profiles import option_override
 from phonesim.results import Recorder
@@ -40,6 +41,9 @@ class NoDisk:
         pass
 
     def append_log(self, line: WriteLog) -> None:
+        pass
+
+    def settled(self, *, is_well: bool) -> None:
         pass
 
     def flush(self) -> None:
@@ -70,7 +74,8 @@ def cost(plan: Plan, disk_for: Callable[[str], PhoneDisk]) -> Cost:
     )
     recorder = Recorder(plan.specs, lambda *_: None)
     began = os.times()
-    simulate(plan.specs, site, disk_for, recorder, plan.limits, plan.fleet.links, 1)
+    with collecting_rarely():
+        simulate(plan.specs, site, disk_for, recorder, plan.limits, plan.fleet.links, 1)
     ended = os.times()
     assert all(phone.is_signed_in for phone in recorder.phones.values())
     return Cost(ended.user - began.user, ended.system - began.system)

@@ -103,6 +103,9 @@ class Disk:
     def append_log(self, line: do.WriteLog) -> None:
         self.lines.append(line)
 
+    def settled(self, *, is_well: bool) -> None:
+        pass
+
     def flush(self) -> None: ...
 
 

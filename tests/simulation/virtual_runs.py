@@ -43,6 +43,9 @@ class MemoryDisk:
     def append_log(self, line: WriteLog) -> None:
         self.log += DIALECT.format(line.records, line.clock, line.tick)
 
+    def settled(self, *, is_well: bool) -> None:
+        pass
+
     def flush(self) -> None:
         pass
 
