@@ -1,5 +1,6 @@
 """The program's door: `phonesim`, and `python -m phonesim`."""
 
+import gc
 import signal
 import sys
 
@@ -14,7 +15,9 @@ def run() -> None:
     from phonesim.cli.main import main
 
     signal.signal(signal.SIGINT, handler)
-    sys.exit(main(sys.argv[1:]))
+    status = main(sys.argv[1:])
+    gc.freeze()  # the last look for cycles, as the program ends, takes seconds for a large fleet
+    sys.exit(status)
 
 
 if __name__ == "__main__":

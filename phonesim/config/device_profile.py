@@ -32,6 +32,9 @@ class DhcpClientConfig(Config):
     """Back-off [documented RFC 2131 section 4.1; for this phone inferred]."""
     retransmit_jitter: Seconds = 1
     """Each delay is moved by up to this many seconds either way [documented RFC 2131]."""
+    detects_conflicts: bool = True
+    """Probe a leased address by ARP before it is used, and announce it then [documented RFC 2131
+    section 4.4.1, RFC 5227; for this phone inferred]."""
     decline_wait: Seconds = 10
     """Pause after DECLINE before INIT [documented RFC 2131 section 3.1 step 5]."""
     direct_renewal: bool = False

@@ -31,11 +31,12 @@ class ProbeAddress(Action, frozen=True, kw_only=True):
 
 
 class ConfigureAddress(Action, frozen=True, kw_only=True):
-    """The phone uses `address` from now on."""
+    """The phone uses `address` from now on, and says so by ARP if it `is_announced`."""
 
     address: str
     subnet_mask: str
     routers: tuple[str, ...] = ()
+    is_announced: bool = True
 
 
 class RemoveAddress(Action, frozen=True, kw_only=True):

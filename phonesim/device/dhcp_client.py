@@ -4,10 +4,11 @@
     INIT-REBOOT --REQUEST--> REBOOTING --ACK, probe--> BOUND
     BOUND --T1--> RENEWING --T2--> REBINDING --expiry--> INIT
 
-The first OFFER is taken. After an ACK the address is probed: a conflict is declined
-and the client begins anew. A message that nobody answers is repeated with the
-profile's back-off. When DISCOVER was not answered at all, the client takes a
-link-local address (AutoIP) and looks for a server again in the background.
+The first OFFER is taken. After an ACK the address is probed, unless the profile says
+otherwise: a conflict is declined and the client begins anew. A message that nobody
+answers is repeated with the profile's back-off. When DISCOVER was not answered at all,
+the client takes a link-local address (AutoIP) and looks for a server again in the
+background.
 
 Renewing departs from RFC 2131 section 4.4.5 unless the profile says otherwise: the
 Windows CE client broadcasts its renewals [documented ms884977, DhcpDirectRenewal=0].
@@ -409,12 +410,12 @@ class DhcpClient:
             lease, warnings = read_lease(ack, server, state.sent.started_at)
         except DecodeError as error:
             return [_ignored(ack, server, str(error))]
+        out: list[Output] = [*warnings, _exchange("dhcp_request", state.sent, now)]
+        if not self._config.detects_conflicts:
+            return out + self._bind(lease, is_renewal=False)
         self.state = msgspec.structs.replace(state, lease=lease, address=lease.address)
-        return [
-            *warnings,
-            _exchange("dhcp_request", state.sent, now),
-            ProbeAddress(address=lease.address),
-        ]
+        out.append(ProbeAddress(address=lease.address))
+        return out
 
     def _extended(
         self, state: Renewing | Rebinding, ack: DhcpMessage, server: str, now: float
@@ -462,7 +463,10 @@ class DhcpClient:
             out += self._leave_auto_ip()
             out.append(
                 ConfigureAddress(
-                    address=lease.address, subnet_mask=lease.subnet_mask, routers=lease.routers
+                    address=lease.address,
+                    subnet_mask=lease.subnet_mask,
+                    routers=lease.routers,
+                    is_announced=self._config.detects_conflicts,
                 )
             )
         out += self._enter(Bound(lease=lease))

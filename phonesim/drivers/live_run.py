@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
@@ -37,6 +38,7 @@ SHUTDOWNS_PER_SECOND = 250
 """... how many phones of a large fleet are asked to a second."""
 
 _FLUSH_INTERVAL = 1.0
+_GIVE_UP_INTERVAL = 0.1
 _AT_ONCE = 20
 _CLOSING_TURNS = 4
 
@@ -71,6 +73,7 @@ class LiveRun:
         self._loop = asyncio.get_running_loop()
         self._timers = TimerQueue(clock)
         self._places = {spec.phone_id: _Place(spec) for spec in specs}
+        self._started: deque[tuple[float, _Place]] = deque()
         self._unsettled = len(specs)
         self._powered = 0
         room = limits.outstanding
@@ -93,7 +96,9 @@ class LiveRun:
             self._is_over.set()
         ends: list[Awaitable[object]] = [self._is_over.wait(), stop.wait(), *failures]
         try:
-            await first_of(*ends, self._start_phones(), self._flush_regularly())
+            await first_of(
+                *ends, self._start_phones(), self._give_up_on_phones(), self._flush_regularly()
+            )
             await self._shut_down()
         finally:
             self._is_ending = True
@@ -147,8 +152,7 @@ class LiveRun:
             if self._room is not None:
                 await self._room.acquire()
             place.disk = self._disk_for(place.spec.phone_id)
-            give_up_at = self._clock() + self._limits.timeout
-            place.timeout = self._timers.call_at(give_up_at, partial(self._settle, place))
+            self._started.append((self._clock() + self._limits.timeout, place))
             self._power_on(place)
         await self._loop.create_future()
 
@@ -187,8 +191,6 @@ class LiveRun:
         if place.is_settled:
             return
         place.is_settled = True
-        if place.timeout is not None:
-            self._timers.cancel(place.timeout)
         if self._room is not None:
             self._room.release()
         self._unsettled -= 1
@@ -199,9 +201,8 @@ class LiveRun:
         """Ask every phone to deregister and release its lease, and give it time to."""
         self._is_ending = True
         for place in self._places.values():
-            for timer in (place.timeout, place.reboot):
-                if timer is not None:
-                    self._timers.cancel(timer)
+            if place.reboot is not None:
+                self._timers.cancel(place.reboot)
         if not self._powered or self._limits.keep_leases:
             return
         rate: float = SHUTDOWNS_PER_SECOND
@@ -223,6 +224,14 @@ class LiveRun:
                     await self._is_dark.wait()
             except TimeoutError:
                 pass
+
+    async def _give_up_on_phones(self) -> None:
+        """Settle those that have not done so in time; never ends by itself."""
+        while True:
+            await asyncio.sleep(_GIVE_UP_INTERVAL)
+            now = self._clock()
+            while self._started and self._started[0][0] <= now:
+                self._settle(self._started.popleft()[1])
 
     async def _flush_regularly(self) -> None:
         while True:
@@ -257,7 +266,7 @@ async def first_of(*awaited: Awaitable[object]) -> None:
 class _Place:
     """A phone of the plan, powered or not."""
 
-    __slots__ = ("boot", "disk", "host", "is_settled", "reboot", "spec", "timeout")
+    __slots__ = ("boot", "disk", "host", "is_settled", "reboot", "spec")
 
     def __init__(self, spec: PhoneSpec) -> None:
         self.spec = spec
@@ -265,7 +274,6 @@ class _Place:
         self.host: PhoneHost | None = None
         self.boot = 0
         self.is_settled = False
-        self.timeout: Timer | None = None
         self.reboot: Timer | None = None
 
     def has_settled(self, *, is_well: bool) -> None:

@@ -55,7 +55,7 @@ _CHADDR = slice(28, 34)
 async def run_loopback(
     specs: Sequence[PhoneSpec],
     site: Site | None,
-    authority: SiteAuthority,
+    authority: SiteAuthority | None,
     disk_for: Callable[[str], PhoneDisk],
     observer: Observer,
     limits: RunLimits,
@@ -88,6 +88,7 @@ async def run_loopback(
             failures: list[asyncio.Future[None]] = []
             squatters = frozenset[str]()
             if site is not None:
+                assert authority is not None
                 site_host = SiteHost(site, authority, observer, clock)
                 stack.push_async_callback(site_host.stop)
                 await site_host.start(port_offset)

@@ -57,7 +57,7 @@ _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}
 async def run_wire(
     specs: Sequence[PhoneSpec],
     site: Site | None,
-    authority: SiteAuthority,
+    authority: SiteAuthority | None,
     disk_for: Callable[[str], PhoneDisk],
     observer: Observer,
     limits: RunLimits,
@@ -70,17 +70,18 @@ async def run_wire(
 ) -> None:
     """Boot `specs` on the interface of that name.
 
-    With a `site`, its servers get their addresses on the same interface and answer
-    anybody on that network. Without an `own_mac` phones have theirs in everything if
-    this machine can do it; `note` is told which it was. Returns when `limits` or `stop`
-    end the run, the phones are down and the interface is as it was. `UsageError` if this
-    machine does not permit it.
+    With a `site` and the `authority` of its certificates, its servers get their addresses on
+    the same interface and answer anybody on that network. Without an `own_mac` phones have
+    theirs in everything if this machine can do it; `note` is told which it was. Returns when
+    `limits` or `stop` end the run, the phones are down and the interface is as it was.
+    `UsageError` if this machine does not permit it.
     """
     check_privileges()
     left_behind = remove_leftovers()
     if left_behind:
         note(f"removed what a killed run had left: {describe_leftovers(left_behind)}")
-    allow_open_files(len(specs), has_site=site is not None)
+    has_sockets = any(spec.last_stage is not Stage.IP for spec in specs)
+    allow_open_files(len(specs) if has_sockets else 0, has_site=site is not None)
     async with keys:
         await first_of(keys.ready(), stop.wait())
         if stop.is_set():
@@ -93,7 +94,6 @@ async def run_wire(
         async with AsyncExitStack() as stack:
             network = Interface(interface)
             stack.callback(network.close)
-            has_sockets = any(spec.last_stage is not Stage.IP for spec in specs)
             own_macs = _open_own_macs(network, own_mac, note) if has_sockets else None
             if not has_sockets:
                 note("phones had MACs of their own in full: all their frames were made here")
@@ -104,6 +104,7 @@ async def run_wire(
             stack.callback(network.clear)
             squatters = frozenset[str]()
             if site is not None:
+                assert authority is not None
                 for listener in site.listeners:
                     _check_address(listener.address)
                     network.add_address(listener.address)
@@ -195,23 +196,7 @@ class WireLink:
 
     def send_dhcp(self, phone: PhoneHost, action: SendDhcp) -> None:
         """Send a frame with the phone's MAC, to everybody or to the next hop."""
-        payload = encode_dhcp(action.message)
-
-        def send_to(mac: bytes) -> None:
-            self._send(
-                encode_udp_frame(
-                    UdpFrame(
-                        source_mac=phone.spec.mac,
-                        destination_mac=mac,
-                        source=action.source,
-                        destination=action.destination,
-                        source_port=CLIENT_PORT,
-                        destination_port=SERVER_PORT,
-                        payload=payload,
-                    )
-                )
-            )
-
+        send_to = partial(self._send_dhcp_to, phone.spec.mac, action)
         if action.destination == BROADCAST:
             send_to(BROADCAST_MAC)
         else:
@@ -266,9 +251,10 @@ class WireLink:
             self._arp.answer(address, phone.spec.mac)
         else:
             self._give_to_kernel(action)
-        self._arp.announce(
-            address, self._mac(phone), lambda: self._configured.get(address) is action
-        )
+        if action.is_announced:
+            self._arp.announce(
+                address, self._mac(phone), lambda: self._configured.get(address) is action
+            )
 
     def remove_address(self, phone: PhoneHost, address: str) -> None:
         """Take the address off the interface."""
@@ -286,6 +272,21 @@ class WireLink:
                 True,
                 self._clock(),
             )
+
+    def _send_dhcp_to(self, source_mac: bytes, action: SendDhcp, destination_mac: bytes) -> None:
+        self._send(
+            encode_udp_frame(
+                UdpFrame(
+                    source_mac=source_mac,
+                    destination_mac=destination_mac,
+                    source=action.source,
+                    destination=action.destination,
+                    source_port=CLIENT_PORT,
+                    destination_port=SERVER_PORT,
+                    payload=encode_dhcp(action.message),
+                )
+            )
+        )
 
     def _send(self, frame: bytes) -> None:
         error = self._socket.send(frame)

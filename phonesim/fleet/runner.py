@@ -29,7 +29,7 @@ from phonesim.errors import UsageError
 from phonesim.fleet.operator_log import operator_log
 from phonesim.fleet.plan import NO_SITE, Plan
 from phonesim.fleet.store import save_run
-from phonesim.fleet.tester_health import Costs, peak_rss_mb
+from phonesim.fleet.tester_health import Costs, collecting_rarely, peak_rss_mb
 from phonesim.results import (
     AnswerWatch,
     OperatorLog,
@@ -46,7 +46,9 @@ NOT_VALID = 4
 _LOGGED = ("signed_in", "completed", "failed", "failures", "valid", "notes")
 
 PROGRESS_INTERVAL = 0.2
-"""Seconds between two calls of `on_progress`."""
+"""Seconds between two calls of `on_progress`, and more for a fleet that takes long to count."""
+
+_SHARE_OF_PROGRESS = 0.01
 
 Tick = Callable[[float], None]
 """Called by a world as often as it likes, with the seconds since the run began."""
@@ -141,21 +143,23 @@ def run_fleet(
     failures_only = plan.fleet.device_logs == "failed"
     folder = RunFolder.create(base, _run_name(plan.fleet.name), failures_only=failures_only)
     has_wall_clock = plan.fleet.attach != "virtual"
-    with operator_log(folder.path, has_wall_clock=has_wall_clock) as log:
+    with collecting_rarely(), operator_log(folder.path, has_wall_clock=has_wall_clock) as log:
         recorder = Recorder(plan.specs, log, _answer_watch(plan))
         log(0, False, "run started", {"fleet": plan.fleet.name, "phones": len(plan.specs)})
 
-        shown_at = 0.0
+        show_at = 0.0
 
         def tick(now: float) -> None:
-            nonlocal shown_at
+            nonlocal show_at
             unanswered = _unanswered(recorder)
             if unanswered is not None and not stop.asked:
                 stop.ask(unanswered)
-            if time.monotonic() - shown_at < PROGRESS_INTERVAL:
+            began_at = time.monotonic()
+            if began_at < show_at:
                 return
-            shown_at = time.monotonic()
             on_progress(Progress(now=now, phones=len(plan.specs), positions=positions(recorder)))
+            took = time.monotonic() - began_at
+            show_at = began_at + max(PROGRESS_INTERVAL, took / _SHARE_OF_PROGRESS)
 
         costs = Costs()
         try:

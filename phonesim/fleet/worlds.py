@@ -19,7 +19,7 @@ from phonesim.config.fleet_profile import Attach
 from phonesim.drivers.run_folder import RunFolder
 from phonesim.fleet.plan import Plan
 from phonesim.fleet.runner import PROGRESS_INTERVAL, StopRequest, Tick, World, WorldReport
-from phonesim.fleet.tester_health import LoopWatch, collecting_rarely
+from phonesim.fleet.tester_health import LoopWatch
 from phonesim.mocksite.exchange import CertificateAuthority
 from phonesim.mocksite.site import Site, build_site
 from phonesim.results import Recorder
@@ -55,17 +55,16 @@ def run_virtual(
         tick(now)
         return not stop.asked
 
-    with collecting_rarely():
-        seconds = simulate(
-            plan.specs,
-            site,
-            _disks(plan, folder),
-            observer,
-            plan.limits,
-            plan.fleet.links,
-            plan.fleet.seed,
-            goes_on,
-        )
+    seconds = simulate(
+        plan.specs,
+        site,
+        _disks(plan, folder),
+        observer,
+        plan.limits,
+        plan.fleet.links,
+        plan.fleet.seed,
+        goes_on,
+    )
     return WorldReport(seconds=seconds)
 
 
@@ -77,7 +76,7 @@ def run_loopback(
     from phonesim.drivers.authority import SiteAuthority
 
     async def run(keys: KeyPool, stopped: asyncio.Event, pace: PacketPace | None) -> None:
-        authority = SiteAuthority()
+        authority = SiteAuthority() if plan.site is not None else None
         await loopback.run_loopback(
             plan.specs,
             _site(plan, authority, time.time()),
@@ -107,7 +106,7 @@ def run_wire(
     notes: list[str] = []
 
     async def run(keys: KeyPool, stopped: asyncio.Event, pace: PacketPace | None) -> None:
-        authority = SiteAuthority()
+        authority = SiteAuthority() if plan.site is not None else None
         await wire.run_wire(
             plan.specs,
             _site(plan, authority, time.time()),
@@ -127,8 +126,8 @@ def run_wire(
     return msgspec.structs.replace(report, notes=(*notes, *report.notes))
 
 
-def _site(plan: Plan, authority: CertificateAuthority, epoch: float) -> Site | None:
-    if plan.site is None:
+def _site(plan: Plan, authority: CertificateAuthority | None, epoch: float) -> Site | None:
+    if plan.site is None or authority is None:
         return None
     rng = random.Random(f"{plan.fleet.seed}/site")
     return build_site(plan.site, plan.faults, authority, rng, epoch)
@@ -181,7 +180,7 @@ def _in_real_time(
         finally:
             stop.on_ask(None)
 
-    with collecting_rarely(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(watched())
 
 

@@ -16,6 +16,7 @@ RFC 5227 (probes), RFC 6864 (identification), IEEE 802.1Q.
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 
 import msgspec
 
@@ -64,38 +65,15 @@ class ArpFrame(msgspec.Struct, frozen=True, kw_only=True):
 
 def encode_udp_frame(frame: UdpFrame) -> bytes:
     """The octets of the frame, checksums included, without padding or frame check sequence."""
-    udp_size = _UDP.size + len(frame.payload)
-    if udp_size > _LARGEST_UDP:
-        raise ValueError(f"{len(frame.payload)} octets do not fit into one UDP datagram")
+    size = len(frame.payload)
+    if size > _LARGEST_UDP - _UDP.size:
+        raise ValueError(f"{size} octets do not fit into one UDP datagram")
     ethernet = _encode_ethernet(frame.destination_mac, frame.source_mac, frame.vlan_id, _IPV4_TYPE)
-    addresses = pack_address(frame.source) + pack_address(frame.destination)
-    try:
-        udp = _UDP.pack(frame.source_port, frame.destination_port, udp_size, 0)
-    except struct.error as error:
-        raise ValueError(f"a UDP port is out of range: {error}") from error
-    udp_checksum = 0xFFFF - _sum_udp(addresses, udp + frame.payload)
-    header = _IPV4.pack(
-        _VERSION_AND_IHL,
-        0,
-        _IPV4.size + len(addresses) + udp_size,
-        0,  # allowed where fragmentation is not (RFC 6864 section 4.1)
-        _DONT_FRAGMENT,
-        _TTL,
-        _UDP_PROTOCOL,
-        0,
+    headers, headers_sum = _headers(
+        frame.source, frame.destination, frame.source_port, frame.destination_port, size
     )
-    header_checksum = 0xFFFF - _sum(header + addresses)
-    return b"".join(
-        (
-            ethernet,
-            header[:-2],
-            header_checksum.to_bytes(2, "big"),
-            addresses,
-            udp[:-2],
-            (udp_checksum or 0xFFFF).to_bytes(2, "big"),  # 0 means "no checksum" (RFC 768)
-            frame.payload,
-        )
-    )
+    udp_checksum = 0xFFFF - (headers_sum + _sum(frame.payload)) % 0xFFFF
+    return b"".join((ethernet, headers, udp_checksum.to_bytes(2, "big"), frame.payload))
 
 
 def decode_udp_frame(data: bytes, *, verify_udp_checksum: bool = True) -> UdpFrame | None:
@@ -253,6 +231,36 @@ def _split_ethernet(data: bytes) -> tuple[int, int | None, int] | None:
 def _check_mac(mac: bytes) -> None:
     if len(mac) != 6:
         raise ValueError(f"a MAC of {len(mac)} octets, not 6")
+
+
+@lru_cache(maxsize=1024)
+def _headers(
+    source: str, destination: str, source_port: int, destination_port: int, size: int
+) -> tuple[bytes, int]:
+    """The headers of IPv4 and UDP up to the UDP checksum, and the sum that they add to it.
+
+    They are the same in every broadcast of a fleet.
+    """
+    udp_size = _UDP.size + size
+    addresses = pack_address(source) + pack_address(destination)
+    try:
+        udp = _UDP.pack(source_port, destination_port, udp_size, 0)
+    except struct.error as error:
+        raise ValueError(f"a UDP port is out of range: {error}") from error
+    header = _IPV4.pack(
+        _VERSION_AND_IHL,
+        0,
+        _IPV4.size + len(addresses) + udp_size,
+        0,  # allowed where fragmentation is not (RFC 6864 section 4.1)
+        _DONT_FRAGMENT,
+        _TTL,
+        _UDP_PROTOCOL,
+        0,
+    )
+    header_checksum = 0xFFFF - _sum(header + addresses)
+    headers = b"".join((header[:-2], header_checksum.to_bytes(2, "big"), addresses, udp[:-2]))
+    pseudo_header = addresses + struct.pack("!HH", _UDP_PROTOCOL, udp_size)
+    return headers, _sum(pseudo_header + udp)
 
 
 def _sum(octets: bytes) -> int:

@@ -7,7 +7,6 @@ tenth of a conversion.
 from __future__ import annotations
 
 from functools import lru_cache
-from ipaddress import IPv4Address
 
 _REMEMBERED = 1 << 16
 
@@ -15,7 +14,14 @@ _REMEMBERED = 1 << 16
 @lru_cache(maxsize=_REMEMBERED)
 def pack_address(text: str) -> bytes:
     """The four octets of a dotted quad; ValueError if `text` is none."""
-    return IPv4Address(text).packed
+    try:
+        octets = bytes(map(int, text.split(".")))
+    except ValueError:
+        octets = b""
+    # Reading it back tells 010, +1, blanks and whatever else int() takes from a dotted quad.
+    if len(octets) != 4 or unpack_address(octets) != text:
+        raise ValueError(f"{text!r} is not an IPv4 address")
+    return octets
 
 
 @lru_cache(maxsize=_REMEMBERED)
