@@ -63,7 +63,7 @@ class PhoneClock:
 
     def __init__(self, config: ClockConfig) -> None:
         self._config = config
-        self._offset = config.power_on.timestamp()
+        self._offset = 0.0
         self._lease: Lease | None = None
         self._sources: list[str] = []
         self._servers: list[str] = []

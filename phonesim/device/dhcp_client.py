@@ -20,7 +20,7 @@ addresses); device reference section 5.
 from __future__ import annotations
 
 import random
-from typing import assert_never
+from typing import ClassVar
 
 import msgspec
 
@@ -65,16 +65,6 @@ _MINIMUM_RENEWAL_INTERVAL = 60.0  # RFC 2131 section 4.4.5
 _MAXIMUM_SECS = 0xFFFF  # the field has 16 bits, and a renewal can last for days
 
 
-class Stopped(msgspec.Struct, frozen=True):
-    """Before power and after shutdown."""
-
-
-class Init(msgspec.Struct, frozen=True, kw_only=True):
-    """A DISCOVER is due: at once, after a DECLINE, or in the background on AutoIP."""
-
-    discover_at: float
-
-
 class Transmission(msgspec.Struct, frozen=True, kw_only=True):
     """A request in flight: since when, how often sent and with what secs, when to repeat it."""
 
@@ -85,70 +75,121 @@ class Transmission(msgspec.Struct, frozen=True, kw_only=True):
     secs: int = 0
 
 
-class Selecting(msgspec.Struct, frozen=True, kw_only=True):
+class _State(msgspec.Struct, frozen=True, kw_only=True):
+    """`name` is that of RFC 2131 figure 5; `sent` is what waits for an answer."""
+
+    name: ClassVar[str]
+    sent: Transmission | None = None
+
+    def deadline(self) -> tuple[float, str] | None:
+        """When a timer is due, and which."""
+        return None
+
+
+class Stopped(_State, frozen=True):
+    """Before power and after shutdown."""
+
+    name = "STOPPED"
+
+
+class Init(_State, frozen=True, kw_only=True):
+    """A DISCOVER is due: at once, after a DECLINE, or in the background on AutoIP."""
+
+    name = "INIT"
+    discover_at: float
+
+    def deadline(self) -> tuple[float, str]:
+        """When to send it."""
+        return self.discover_at, "discover"
+
+
+class Selecting(_State, frozen=True, kw_only=True):
     """DISCOVER sent."""
 
+    name = "SELECTING"
     sent: Transmission
 
+    def deadline(self) -> tuple[float, str]:
+        """When to repeat it."""
+        return self.sent.retransmit_at, "retransmit DISCOVER"
 
-class Requesting(msgspec.Struct, frozen=True, kw_only=True):
+
+class Requesting(_State, frozen=True, kw_only=True):
     """REQUEST for an offered address sent; with a `lease`, its address is being probed."""
 
+    name = "REQUESTING"
     sent: Transmission
     address: str
     server: str
     lease: Lease | None = None
 
+    def deadline(self) -> tuple[float, str] | None:
+        """When to repeat it."""
+        return None if self.lease else (self.sent.retransmit_at, "retransmit REQUEST")
 
-class InitReboot(msgspec.Struct, frozen=True, kw_only=True):
+
+class InitReboot(_State, frozen=True, kw_only=True):
     """An address is cached from before the reboot."""
 
+    name = "INIT-REBOOT"
     address: str
 
 
-class Rebooting(msgspec.Struct, frozen=True, kw_only=True):
+class Rebooting(_State, frozen=True, kw_only=True):
     """REQUEST for the cached address sent; with a `lease`, its address is being probed."""
 
+    name = "REBOOTING"
     sent: Transmission
     address: str
     lease: Lease | None = None
 
+    def deadline(self) -> tuple[float, str] | None:
+        """When to repeat it."""
+        return None if self.lease else (self.sent.retransmit_at, "retransmit REQUEST")
 
-class Bound(msgspec.Struct, frozen=True, kw_only=True):
+
+class Bound(_State, frozen=True, kw_only=True):
     """The address may be used until T1."""
 
+    name = "BOUND"
     lease: Lease
 
+    def deadline(self) -> tuple[float, str]:
+        """T1."""
+        return self.lease.t1_at, "T1"
 
-class Renewing(msgspec.Struct, frozen=True, kw_only=True):
+
+class Renewing(_State, frozen=True, kw_only=True):
     """T1 has passed: the lease's own server is asked."""
 
+    name = "RENEWING"
     lease: Lease
     sent: Transmission
 
+    def deadline(self) -> tuple[float, str]:
+        """When to repeat the REQUEST, or T2."""
+        return min((self.sent.retransmit_at, "retransmit REQUEST"), (self.lease.t2_at, "T2"))
 
-class Rebinding(msgspec.Struct, frozen=True, kw_only=True):
+
+class Rebinding(_State, frozen=True, kw_only=True):
     """T2 has passed: any server is asked."""
 
+    name = "REBINDING"
     lease: Lease
     sent: Transmission
+
+    def deadline(self) -> tuple[float, str]:
+        """When to repeat the REQUEST, or the end of the lease."""
+        return min(
+            (self.sent.retransmit_at, "retransmit REQUEST"), (self.lease.expires_at, "expiry")
+        )
 
 
 State = (
     Stopped | Init | Selecting | Requesting | InitReboot | Rebooting | Bound | Renewing | Rebinding
 )
 
-_STATE_NAMES: dict[type[State], str] = {
-    Stopped: "STOPPED",
-    Init: "INIT",
-    Selecting: "SELECTING",
-    Requesting: "REQUESTING",
-    InitReboot: "INIT-REBOOT",
-    Rebooting: "REBOOTING",
-    Bound: "BOUND",
-    Renewing: "RENEWING",
-    Rebinding: "REBINDING",
-}
+_TYPE_VALUES = {kind: bytes((kind,)) for kind in MessageType}
 
 
 class DhcpClient:
@@ -186,35 +227,12 @@ class DhcpClient:
 
     def next_deadline(self) -> tuple[float, str] | None:
         """When a timer is due, and which."""
-        match self.state:
-            case Stopped():
-                return None
-            case Init(discover_at=at):
-                return at, "discover"
-            case Selecting(sent=sent):
-                return sent.retransmit_at, "retransmit DISCOVER"
-            case InitReboot():
-                return None
-            case Requesting(sent=sent, lease=given) | Rebooting(sent=sent, lease=given):
-                return None if given is not None else (sent.retransmit_at, "retransmit REQUEST")
-            case Bound(lease=lease):
-                return lease.t1_at, "T1"
-            case Renewing(lease=lease, sent=sent):
-                return min((sent.retransmit_at, "retransmit REQUEST"), (lease.t2_at, "T2"))
-            case Rebinding(lease=lease, sent=sent):
-                return min((sent.retransmit_at, "retransmit REQUEST"), (lease.expires_at, "expiry"))
-            case _:
-                assert_never(self.state)
+        return self.state.deadline()
 
     def expects(self, xid: int) -> bool:
         """Whether a message with this xid answers what the client has sent."""
-        match self.state:
-            case Stopped() | Init() | InitReboot() | Bound():
-                return False
-            case Selecting() | Requesting() | Rebooting() | Renewing() | Rebinding():
-                return self.state.sent.xid == xid
-            case _:
-                assert_never(self.state)
+        sent = self.state.sent
+        return sent is not None and sent.xid == xid
 
     # --- beginning and ending ---
 
@@ -280,7 +298,7 @@ class DhcpClient:
         return max(0.0, delay + self._rng.uniform(-jitter, jitter))
 
     def _identity(self, message_type: MessageType) -> dict[int, bytes]:
-        options: dict[int, bytes] = {Option.DHCP_MESSAGE_TYPE: bytes((message_type,))}
+        options: dict[int, bytes] = {Option.DHCP_MESSAGE_TYPE: _TYPE_VALUES[message_type]}
         if self._config.sends_client_identifier:
             options[Option.CLIENT_IDENTIFIER] = b"\x01" + self._mac
         return options
@@ -384,7 +402,7 @@ class DhcpClient:
             case ((Renewing(lease=lease) | Rebinding(lease=lease)), MessageType.NAK):
                 out += self._lose(lease, f"NAK from {server}", now)
             case _:
-                return [_ignored(message, source, f"not expected in {self._state_name()}")]
+                return [_ignored(message, source, f"not expected in {self.state.name}")]
         return out
 
     def _offered(
@@ -611,11 +629,8 @@ class DhcpClient:
 
     # --- states ---
 
-    def _state_name(self) -> str:
-        return _STATE_NAMES[type(self.state)]
-
     def _enter(self, state: State) -> list[Output]:
-        record = log.DHCP_STATE(self._state_name(), _STATE_NAMES[type(state)])
+        record = log.DHCP_STATE(self.state.name, state.name)
         self.state = state
         return [record]
 

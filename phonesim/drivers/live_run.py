@@ -108,18 +108,21 @@ class LiveRun:
             for place in self._places.values():
                 if place.disk is not None:
                     if not place.is_settled:
-                        place.has_settled(is_well=False)
+                        place.disk.settled(is_well=False)
                     place.disk.flush()
             await asyncio.gather(*self._ended_hosts)
             await let_transports_close()
 
     def observed(self, phone: PhoneHost, observation: Observation, now: float) -> None:
         """Take what a phone let be known."""
-        place = self._places[phone.spec.phone_id]
         self._observer.observe(phone.spec.phone_id, observation, now)
+        if not isinstance(observation, SignedIn | StagesDone | BootFailed | PoweredOff):
+            return
+        place = self._places[phone.spec.phone_id]
+        assert place.disk is not None
         match observation:
             case SignedIn() | StagesDone():
-                place.has_settled(is_well=True)
+                place.disk.settled(is_well=True)
                 if place.boot < self._limits.boots and not self._is_ending:
                     self._power_off(place)
                     reboot = partial(self._power_on, place)
@@ -127,18 +130,17 @@ class LiveRun:
                 else:
                     self._settle(place)
             case BootFailed():
-                place.has_settled(is_well=False)
+                place.disk.settled(is_well=False)
                 self._settle(place)
             case PoweredOff():
                 self._power_off(place)
-            case _:
-                pass
 
     def crashed(self, phone: PhoneHost, error: Exception) -> None:
         """Count a phone as lost."""
         place = self._places[phone.spec.phone_id]
         self._observer.crashed(phone.spec.phone_id, error, self._clock())
-        place.has_settled(is_well=False)
+        assert place.disk is not None
+        place.disk.settled(is_well=False)
         self._power_off(place)
         self._settle(place)
 
@@ -275,7 +277,3 @@ class _Place:
         self.boot = 0
         self.is_settled = False
         self.reboot: Timer | None = None
-
-    def has_settled(self, *, is_well: bool) -> None:
-        assert self.disk is not None
-        self.disk.settled(is_well=is_well)

@@ -8,7 +8,7 @@ phone's lines fill `LOG_BUFFER`. One flush is one open, one write and one close 
 the log, so that a fleet's logs cost little. A file is written whole, a new version
 renamed over the old one, with mode 0600 because some of them hold keys.
 
-In a folder that keeps failures only, a phone's lines wait unformatted, the last
+In a folder that keeps failures only, a phone's lines wait unformatted, at least the last
 `LINES_KEPT` moments of them, until its boot fails; then all of it is written. A boot that
 ends well leaves nothing.
 
@@ -20,8 +20,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import structlog
@@ -30,6 +30,7 @@ from phonesim.config.device_profile import DeviceLogConfig
 from phonesim.device.actions import WriteLog
 from phonesim.device.device_log import Dialect
 from phonesim.errors import ProfileError, UsageError
+from phonesim.world import PhoneDisk
 
 LOG_BUFFER = 16384
 """Characters of log lines that one phone may have in memory."""
@@ -91,7 +92,7 @@ class RunFolder:
                 f"{base}: no run folder can be made here: {_why(error)}; choose another with --out"
             ) from None
 
-    def disk(self, phone_id: str, log: DeviceLogConfig) -> FolderDisk:
+    def disk(self, phone_id: str, log: DeviceLogConfig) -> PhoneDisk:
         """The disk of one phone, whose device log is as its profile says.
 
         `ProfileError` if the profile's texts or its log path cannot be used.
@@ -99,9 +100,10 @@ class RunFolder:
         layout = self._layouts.get(id(log))
         if layout is None:
             layout = self._layouts[id(log)] = _Layout(log)
-        return FolderDisk(
-            f"{self.path}/{phone_id}", layout, self.disk_failed, waits=self._failures_only
-        )
+        path = f"{self.path}/{phone_id}"
+        if self._failures_only:
+            return FailureDisk(partial(FolderDisk, path, layout, self.disk_failed))
+        return FolderDisk(path, layout, self.disk_failed)
 
     def disk_failed(self, error: OSError) -> None:
         """Say that something could not be written, the first time."""
@@ -132,15 +134,11 @@ class _Layout:
 
 
 class FolderDisk:
-    """One phone's virtual disk (`phonesim.world.PhoneDisk`), in a folder.
-
-    One that `waits` writes nothing before a boot of the phone has failed.
-    """
+    """One phone's virtual disk (`phonesim.world.PhoneDisk`), in a folder."""
 
     __slots__ = (
         "_failed",
         "_is_made",
-        "_kept",
         "_layout",
         "_lines",
         "_names",
@@ -151,16 +149,8 @@ class FolderDisk:
         "_written",
     )
 
-    def __init__(
-        self,
-        path: str,
-        layout: _Layout,
-        failed: Callable[[OSError], None],
-        *,
-        waits: bool = False,
-    ) -> None:
+    def __init__(self, path: str, layout: _Layout, failed: Callable[[OSError], None]) -> None:
         self._path = path
-        self._kept: deque[WriteLog] | None = deque(maxlen=LINES_KEPT) if waits else None
         self._layout = layout
         self._failed = failed
         self._is_made = False
@@ -202,9 +192,6 @@ class FolderDisk:
 
     def append_log(self, line: WriteLog) -> None:
         """Append records to the device log, at the next flush at the latest."""
-        if self._kept is not None:
-            self._kept.append(line)
-            return
         text = self._layout.format(line.records, line.clock, line.tick)
         self._lines.append(text)
         self._pending += len(text)
@@ -212,19 +199,11 @@ class FolderDisk:
             self.flush()
 
     def settled(self, *, is_well: bool) -> None:
-        """Write what was kept if the boot failed, and all that follows; else forget it."""
-        if self._kept is None:
-            return
-        if is_well:
-            self._kept.clear()
-            return
-        kept, self._kept = self._kept, None
-        for line in kept:
-            self.append_log(line)
+        """All of it is written anyway."""
 
     def flush(self) -> None:
         """Put everything that was appended or written where a reader finds it."""
-        if self._kept is not None or (not self._lines and not self._written):
+        if not self._lines and not self._written:
             return
         lines, files = self._lines, self._written
         self._lines, self._pending, self._written = [], 0, {}
@@ -290,6 +269,63 @@ class FolderDisk:
         if fresh is not path:
             os.replace(fresh, path)
         self._on_disk.add(name)
+
+
+class FailureDisk:
+    """A phone's virtual disk that is in memory until a boot fails, and then what `make` gives."""
+
+    __slots__ = ("_disk", "_files", "_kept", "_make")
+
+    def __init__(self, make: Callable[[], FolderDisk]) -> None:
+        self._make = make
+        self._kept: list[WriteLog] = []
+        self._files: dict[str, bytes] = {}
+        self._disk: FolderDisk | None = None
+
+    def files(self) -> Mapping[str, bytes]:
+        """Every file but the logs, by name."""
+        return self._files if self._disk is None else self._disk.files()
+
+    def write_file(self, name: str, data: bytes) -> None:
+        """Write a whole file."""
+        if self._disk is None:
+            self._files[name] = data
+        else:
+            self._disk.write_file(name, data)
+
+    def delete_file(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        if self._disk is None:
+            self._files.pop(name, None)
+        else:
+            self._disk.delete_file(name)
+
+    def append_log(self, line: WriteLog) -> None:
+        """Keep the last of what is appended, or write it."""
+        if self._disk is not None:
+            self._disk.append_log(line)
+            return
+        self._kept.append(line)
+        if len(self._kept) >= 2 * LINES_KEPT:
+            del self._kept[:LINES_KEPT]
+
+    def settled(self, *, is_well: bool) -> None:
+        """Forget how a boot that ended well went; write all of it, once one failed."""
+        if self._disk is not None:
+            return
+        kept, self._kept = self._kept, []
+        if is_well:
+            return
+        self._disk = self._make()
+        for name, data in self._files.items():
+            self._disk.write_file(name, data)
+        for line in kept:
+            self._disk.append_log(line)
+
+    def flush(self) -> None:
+        """Put everything that was written where a reader finds it."""
+        if self._disk is not None:
+            self._disk.flush()
 
 
 def _write_all(file: int, path: str, data: bytes) -> int:

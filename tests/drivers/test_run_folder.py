@@ -8,7 +8,7 @@ import pytest
 from phonesim.config.device_profile import DeviceLogConfig
 from phonesim.device.actions import WriteLog
 from phonesim.device.device_log import DISPLAY
-from phonesim.drivers.run_folder import LOG_BUFFER, RunFolder
+from phonesim.drivers.run_folder import LINES_KEPT, LOG_BUFFER, RunFolder
 from phonesim.errors import ProfileError, UsageError
 
 PHONE = "00-04-F2-00-00-01"
@@ -161,3 +161,52 @@ def test_a_log_path_may_not_leave_the_phones_folder(
 ) -> None:
     with pytest.raises(ProfileError, match=r"log\.path"):
         RunFolder.create(tmp_path, "run").disk(PHONE, log_profile.model_copy(update={"path": path}))
+
+
+def test_where_only_failures_are_kept_a_boot_that_ends_well_leaves_nothing(
+    tmp_path: Path, log_profile: DeviceLogConfig
+) -> None:
+    folder = RunFolder.create(tmp_path, "run", failures_only=True)
+    disk = folder.disk(PHONE, log_profile)
+    disk.append_log(shown("well"))
+    disk.write_file("cache.json", b"{}")
+    disk.settled(is_well=True)
+    disk.flush()
+    assert not list(folder.path.iterdir())
+    assert disk.files() == {"cache.json": b"{}"}
+
+
+def test_where_only_failures_are_kept_a_failed_boot_is_written_from_its_beginning(
+    tmp_path: Path, log_profile: DeviceLogConfig
+) -> None:
+    folder = RunFolder.create(tmp_path, "run", failures_only=True)
+    disk = folder.disk(PHONE, log_profile)
+    disk.write_file("gone.json", b"1")
+    disk.delete_file("gone.json")
+    disk.write_file("cache.json", b"{}")
+    disk.append_log(shown("before"))
+    disk.settled(is_well=False)
+    disk.append_log(shown("after"))
+    disk.write_file("phone.key", b"k")
+    disk.settled(is_well=True)
+    disk.flush()
+    path = folder.path / PHONE / "DSK1"
+    text = (path / "logs/cpsw3g.log").read_text()
+    assert [line.split('"')[1] for line in text.splitlines()] == ["before", "after"]
+    assert {each.name for each in path.iterdir()} == {"logs", "cache.json", "phone.key"}
+    disk.delete_file("cache.json")
+    assert dict(disk.files()) == {"phone.key": b"k"}
+
+
+def test_where_only_failures_are_kept_a_phone_does_not_fill_the_memory(
+    tmp_path: Path, log_profile: DeviceLogConfig
+) -> None:
+    folder = RunFolder.create(tmp_path, "run", failures_only=True)
+    disk = folder.disk(PHONE, log_profile)
+    for number in range(3 * LINES_KEPT):
+        disk.append_log(shown(f"line {number}"))
+    disk.settled(is_well=False)
+    disk.flush()
+    text = (folder.path / PHONE / "DSK1/logs/cpsw3g.log").read_text()
+    assert LINES_KEPT <= text.count("\n") < 2 * LINES_KEPT
+    assert f'"line {3 * LINES_KEPT - 1}"' in text.splitlines()[-1]
