@@ -12,7 +12,7 @@ from phonesim.wire.sip import SipRequest
 from phonesim.wire.soap import HttpRequest
 
 
-class Action(msgspec.Struct, frozen=True, kw_only=True):
+class Action(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Base of everything that `handle` returns for the world."""
 
 

@@ -34,17 +34,17 @@ from phonesim.wire.dns import SrvData
 Output = PhoneAction | Event | LogRecord
 
 
-class Idle(msgspec.Struct, frozen=True):
+class Idle(msgspec.Struct, frozen=True, gc=False):
     """Nothing asked."""
 
 
-class Resolving(msgspec.Struct, frozen=True, kw_only=True):
+class Resolving(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A source's server name is being looked up."""
 
     lookup_id: str
 
 
-class Querying(msgspec.Struct, frozen=True, kw_only=True):
+class Querying(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A packet is on its way to `server`; `transmit` is its timestamp, which the answer echoes."""
 
     server: str

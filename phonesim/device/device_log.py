@@ -29,14 +29,14 @@ from phonesim.errors import DecodeError, ProfileError
 Value = str | int | float
 
 
-class LogRecord(msgspec.Struct, frozen=True):
+class LogRecord(msgspec.Struct, frozen=True, gc=False):
     """One record: the name of its kind, and a value for each of the kind's fields, in order."""
 
     name: str
     values: tuple[Value, ...] = ()
 
 
-class LogLine(msgspec.Struct, frozen=True, kw_only=True):
+class LogLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One line, read back: the believed time (Unix seconds), the tick, the zone, the record."""
 
     clock: float
@@ -45,7 +45,7 @@ class LogLine(msgspec.Struct, frozen=True, kw_only=True):
     record: LogRecord
 
 
-class FieldType(msgspec.Struct, frozen=True):
+class FieldType(msgspec.Struct, frozen=True, gc=False):
     """How a field's value is printed (`write`, then `conversion`) and found again."""
 
     conversion: str

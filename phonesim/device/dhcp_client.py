@@ -65,7 +65,7 @@ _MINIMUM_RENEWAL_INTERVAL = 60.0  # RFC 2131 section 4.4.5
 _MAXIMUM_SECS = 0xFFFF  # the field has 16 bits, and a renewal can last for days
 
 
-class Transmission(msgspec.Struct, frozen=True, kw_only=True):
+class Transmission(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A request in flight: since when, how often sent and with what secs, when to repeat it."""
 
     xid: int
@@ -75,7 +75,7 @@ class Transmission(msgspec.Struct, frozen=True, kw_only=True):
     secs: int = 0
 
 
-class _State(msgspec.Struct, frozen=True, kw_only=True):
+class _State(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """`name` is that of RFC 2131 figure 5; `sent` is what waits for an answer."""
 
     name: ClassVar[str]

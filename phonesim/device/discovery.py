@@ -55,7 +55,7 @@ from phonesim.wire.provisioning import decode_sip_servers, decode_uc_options
 Output = PhoneAction | Event | LogRecord
 
 
-class DhcpAnswer(msgspec.Struct, frozen=True, kw_only=True):
+class DhcpAnswer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one answer to the INFORM says."""
 
     server: str

@@ -21,7 +21,7 @@ from phonesim.wire.sip import SipMessage
 from phonesim.wire.soap import HttpResponse
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Base of everything that `handle` takes."""
 
 
@@ -135,7 +135,7 @@ class MalformedReceived(Event, frozen=True, kw_only=True):
 # --- between sub-machines, by way of the phone -------------------------------
 
 
-class Lease(msgspec.Struct, frozen=True, kw_only=True):
+class Lease(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A bound address. Times are monotonic seconds, counted from the REQUEST."""
 
     address: str
@@ -207,7 +207,7 @@ class ClockSet(Event, frozen=True, kw_only=True):
     server: str | None = None
 
 
-class WebServicesAddress(msgspec.Struct, frozen=True, kw_only=True):
+class WebServicesAddress(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Where the web services are, and which answer said so (`source`, for the log)."""
 
     scheme: str
@@ -222,7 +222,7 @@ class WebServicesAddress(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.scheme}://{self.host}:{self.port}{self.path}"
 
 
-class RegistrarAddress(msgspec.Struct, frozen=True, kw_only=True):
+class RegistrarAddress(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A Registrar to try; `transport` is "tls" or "tcp"."""
 
     host: str

@@ -93,21 +93,21 @@ _MAXIMUM_REQUESTS = 5  # challenged, stale and 423 at most: a Registrar cannot m
 _METHODS = "INVITE, MESSAGE, INFO, OPTIONS, BYE, CANCEL, NOTIFY, ACK, REFER, BENOTIFY"
 
 
-class Idle(msgspec.Struct, frozen=True):
+class Idle(msgspec.Struct, frozen=True, gc=False):
     """Nothing under way."""
 
 
-class Resolving(msgspec.Struct, frozen=True, kw_only=True):
+class Resolving(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The Registrar's name is being looked up."""
 
 
-class Connecting(msgspec.Struct, frozen=True, kw_only=True):
+class Connecting(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """TCP, and TLS if the Registrar wants it, is being set up to `address`."""
 
     address: str
 
 
-class Registering(msgspec.Struct, frozen=True, kw_only=True):
+class Registering(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A REGISTER waits for its answer.
 
     `was_registered`: it refreshes a binding. `attempt` counts the requests that it
@@ -122,20 +122,20 @@ class Registering(msgspec.Struct, frozen=True, kw_only=True):
     has_answered: bool
 
 
-class Bound(msgspec.Struct, frozen=True, kw_only=True):
+class Bound(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The binding holds until it is refreshed."""
 
     refresh_at: float
     expires: int
 
 
-class Pausing(msgspec.Struct, frozen=True, kw_only=True):
+class Pausing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The connection was lost; another attempt follows."""
 
     reconnect_at: float
 
 
-class Deregistering(msgspec.Struct, frozen=True, kw_only=True):
+class Deregistering(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A REGISTER with Expires 0 waits for its answer."""
 
     cseq: int

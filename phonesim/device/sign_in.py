@@ -105,15 +105,15 @@ _LONGEST_RETRY_AFTER = 3600.0
 _is_sip_uri = re.compile(r"sip:[!#-;=?A-~]+@[!#-;=?A-~]+").fullmatch
 
 
-class Idle(msgspec.Struct, frozen=True):
+class Idle(msgspec.Struct, frozen=True, gc=False):
     """Nothing under way."""
 
 
-class Resolving(msgspec.Struct, frozen=True, kw_only=True):
+class Resolving(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The web server's name is being looked up."""
 
 
-class Awaiting(msgspec.Struct, frozen=True, kw_only=True):
+class Awaiting(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A request is under way."""
 
     stage: Stage
@@ -123,7 +123,7 @@ class Awaiting(msgspec.Struct, frozen=True, kw_only=True):
     started_at: float
 
 
-class Pausing(msgspec.Struct, frozen=True, kw_only=True):
+class Pausing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A request failed for now and is sent again at `retry_at`."""
 
     stage: Stage
@@ -133,7 +133,7 @@ class Pausing(msgspec.Struct, frozen=True, kw_only=True):
     retry_at: float
 
 
-class MakingKey(msgspec.Struct, frozen=True, kw_only=True):
+class MakingKey(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Waiting for the certificate request of `sip_uri`."""
 
     ticket: RequestSecurityTokenResponse

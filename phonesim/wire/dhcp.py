@@ -75,7 +75,7 @@ class Option(IntEnum):
     SIP_SERVERS = 120
 
 
-class DhcpMessage(msgspec.Struct, frozen=True, kw_only=True):
+class DhcpMessage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One DHCP message. Addresses are dotted quads, `chaddr` the 6 octets of a MAC.
 
     `options` maps a code to its whole value, in wire order; it includes option

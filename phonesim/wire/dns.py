@@ -41,7 +41,7 @@ from phonesim.errors import DecodeError
 DNS_PORT = 53
 
 
-class SrvData(msgspec.Struct, frozen=True):
+class SrvData(msgspec.Struct, frozen=True, gc=False):
     """RDATA of an SRV record; a target of "." (no such service) is ""."""
 
     priority: int
@@ -50,7 +50,7 @@ class SrvData(msgspec.Struct, frozen=True):
     target: str
 
 
-class DnsRecord(msgspec.Struct, frozen=True):
+class DnsRecord(msgspec.Struct, frozen=True, gc=False):
     """One record. `data` is an IPv4 address for A, a name for CNAME, `SrvData` for SRV."""
 
     name: str
@@ -59,7 +59,7 @@ class DnsRecord(msgspec.Struct, frozen=True):
     data: str | SrvData
 
 
-class DnsQuery(msgspec.Struct, frozen=True, kw_only=True):
+class DnsQuery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A question: `qtype` is a mnemonic ("A", "SRV", "CNAME")."""
 
     id: int
@@ -68,7 +68,7 @@ class DnsQuery(msgspec.Struct, frozen=True, kw_only=True):
     recursion_desired: bool = True
 
 
-class DnsResponse(msgspec.Struct, frozen=True, kw_only=True):
+class DnsResponse(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An answer: `rcode` is a mnemonic ("NOERROR", "NXDOMAIN", "SERVFAIL").
 
     Records whose type is none of A, CNAME and SRV are left out of `answers`.

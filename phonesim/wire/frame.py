@@ -29,7 +29,7 @@ ARP_REQUEST = 1
 ARP_REPLY = 2
 
 
-class UdpFrame(msgspec.Struct, frozen=True, kw_only=True):
+class UdpFrame(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A UDP datagram in an Ethernet frame. MACs are 6 octets, addresses dotted quads.
 
     `vlan_id` is that of the 802.1Q tag, 0 for a tag of priority only, None for
@@ -46,7 +46,7 @@ class UdpFrame(msgspec.Struct, frozen=True, kw_only=True):
     vlan_id: int | None = None
 
 
-class ArpFrame(msgspec.Struct, frozen=True, kw_only=True):
+class ArpFrame(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An ARP packet for IPv4. `source_mac` and `destination_mac` are the Ethernet header's.
 
     `operation` is `ARP_REQUEST` or `ARP_REPLY`; a probe has `sender_ip` 0.0.0.0

@@ -18,7 +18,7 @@ CLIENT = 3
 SERVER = 4
 
 
-class NtpPacket(msgspec.Struct, frozen=True, kw_only=True):
+class NtpPacket(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One packet without extension fields or MAC."""
 
     mode: int

@@ -31,7 +31,7 @@ UC_IDENTIFIER = "MS-UC-Client"
 """Value of sub-option 1, and the vendor class that is given option 43; case-sensitive."""
 
 
-class UcOptions(msgspec.Struct, frozen=True, kw_only=True):
+class UcOptions(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Option 43, decoded. A sub-option that is absent or unusable is None.
 
     `warnings` says, in words for a field engineer, what was wrong with the
@@ -47,7 +47,7 @@ class UcOptions(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
 
 
-class SipServers(msgspec.Struct, frozen=True, kw_only=True):
+class SipServers(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Option 120, decoded: `names` of encoding 0 in order, `addresses` of encoding 1.
 
     `warnings` says what was wrong, or that a raw ASCII name was accepted.

@@ -53,7 +53,7 @@ LINE_LIMIT = 8192
 HEADERS_LIMIT = 256
 
 
-class NameAddress(msgspec.Struct, frozen=True, kw_only=True):
+class NameAddress(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A From or To value: the bare URI, and its parameters `tag` and `epid`.
 
     `display_name` is without quotes; `parameters` holds the other header parameters
@@ -67,7 +67,7 @@ class NameAddress(msgspec.Struct, frozen=True, kw_only=True):
     parameters: tuple[tuple[str, str], ...] = ()
 
 
-class Contact(msgspec.Struct, frozen=True, kw_only=True):
+class Contact(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A Contact value. `expires` is seconds; `instance` the UUID of +sip.instance.
 
     `parameters` holds the other header parameters in order; a flag has the value "".
@@ -80,7 +80,7 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True):
     parameters: tuple[tuple[str, str], ...] = ()
 
 
-class Challenge(msgspec.Struct, frozen=True, kw_only=True):
+class Challenge(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One WWW-Authenticate or Proxy-Authenticate header; values are without quotes."""
 
     scheme: str
@@ -88,7 +88,7 @@ class Challenge(msgspec.Struct, frozen=True, kw_only=True):
     is_proxy: bool = False
 
 
-class Credentials(msgspec.Struct, frozen=True, kw_only=True):
+class Credentials(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One Authorization or Proxy-Authorization header; values are without quotes."""
 
     scheme: str
@@ -96,7 +96,7 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     is_proxy: bool = False
 
 
-class SipRequest(msgspec.Struct, frozen=True, kw_only=True):
+class SipRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A request. `vias` are whole Via values, topmost first."""
 
     method: str
@@ -114,7 +114,7 @@ class SipRequest(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes = b""
 
 
-class SipResponse(msgspec.Struct, frozen=True, kw_only=True):
+class SipResponse(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A response; `cseq_method` is the method of its CSeq header."""
 
     status: int
@@ -135,7 +135,7 @@ class SipResponse(msgspec.Struct, frozen=True, kw_only=True):
 SipMessage = SipRequest | SipResponse
 
 
-class KeepAlive(msgspec.Struct, frozen=True, kw_only=True):
+class KeepAlive(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """CRLFs between messages: a ping is two of them, a pong is one."""
 
     is_ping: bool
@@ -347,7 +347,7 @@ _PRINTABLE = bytes(octet for octet in range(256) if octet in (9, *range(32, 127)
 _FULL_NAMES = {short: (full.lower(), full) for short, full in COMPACT_FORMS.items()}
 
 
-class _Head(msgspec.Struct, frozen=True):
+class _Head(msgspec.Struct, frozen=True, gc=False):
     """A start line, and headers as (name in lower case, name, value).
 
     Compact names are written out. `length` is Content-Length's.

@@ -77,17 +77,17 @@ class XmlSignatureProof(Proof):
         return self._parts.verifies(key)
 
 
-class GetRootCertChains(msgspec.Struct, frozen=True, kw_only=True):
+class GetRootCertChains(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Anonymous request for the chain of trust, sent over plain HTTP."""
 
 
-class GetRootCertChainsResponse(msgspec.Struct, frozen=True, kw_only=True):
+class GetRootCertChainsResponse(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The chain: a DER PKCS#7 certificate bag."""
 
     chain: bytes
 
 
-class RequestSecurityToken(msgspec.Struct, frozen=True, kw_only=True):
+class RequestSecurityToken(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Web ticket request with PIN credentials; `entropy` is 32 octets."""
 
     context: str
@@ -97,7 +97,7 @@ class RequestSecurityToken(msgspec.Struct, frozen=True, kw_only=True):
     entropy: bytes
 
 
-class RequestSecurityTokenResponse(msgspec.Struct, frozen=True, kw_only=True):
+class RequestSecurityTokenResponse(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A web ticket. `assertion` is the SAML assertion's XML, to be sent back verbatim.
 
     `created` and `expires` are Unix seconds; `entropy` is the server's half of
@@ -113,7 +113,7 @@ class RequestSecurityTokenResponse(msgspec.Struct, frozen=True, kw_only=True):
     sip_uri: str | None
 
 
-class GetAndPublishCert(msgspec.Struct, frozen=True, kw_only=True):
+class GetAndPublishCert(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Certificate request, signed with the ticket's proof key.
 
     `device_id` is a UUID without braces, `entity` is user@domain, `csr` DER PKCS#10.
@@ -134,7 +134,7 @@ class GetAndPublishCert(msgspec.Struct, frozen=True, kw_only=True):
     proof: Proof
 
 
-class GetAndPublishCertResponse(msgspec.Struct, frozen=True, kw_only=True):
+class GetAndPublishCertResponse(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The issued certificate, DER X.509."""
 
     certificate: bytes
@@ -142,7 +142,7 @@ class GetAndPublishCertResponse(msgspec.Struct, frozen=True, kw_only=True):
     entity: str
 
 
-class SoapFault(msgspec.Struct, frozen=True, kw_only=True):
+class SoapFault(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A fault with its OCSDiagnosticsFault; `code` has no prefix.
 
     `error_id` and `error_reason` are those of Ms-Diagnostics-Fault, 0 and ""
@@ -164,7 +164,7 @@ SoapResponse = (
 SoapMessage = SoapRequest | SoapResponse
 
 
-class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
+class HttpRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A POST to a web service. `scheme` is "http" or "https"; `host` the name in Host and SNI."""
 
     scheme: str
@@ -179,7 +179,7 @@ class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.scheme}://{self.host}:{self.port}{self.path}"
 
 
-class HttpResponse(msgspec.Struct, frozen=True, kw_only=True):
+class HttpResponse(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A web service's answer; `message` is None when the body is no SOAP (a 404 page)."""
 
     status: int

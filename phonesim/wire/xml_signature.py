@@ -39,7 +39,7 @@ _count_of_ids = etree.XPath(
 )
 
 
-class SignatureParts(msgspec.Struct, frozen=True):
+class SignatureParts(msgspec.Struct, frozen=True, gc=False):
     """What a signature says, and the canonical octets that it says it about."""
 
     assertion_id: str
