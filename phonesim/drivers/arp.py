@@ -103,14 +103,14 @@ class Arp:
         for ready in self._waiting.pop(address, ()):
             ready(mac)
 
-    def heard(self, data: bytes) -> bool:
-        """Take a frame; whether it was ARP."""
+    def heard(self, data: bytes) -> None:
+        """Take a frame that was received, if it is ARP between Ethernet and IPv4."""
         try:
             frame = decode_arp_frame(data)
         except DecodeError:
-            return True
+            return
         if frame is None:
-            return False
+            return
         if frame.sender_ip in self._waiting:
             self.learn(frame.sender_ip, frame.sender_mac)
         owner = self._answered.get(frame.target_ip)
@@ -122,7 +122,6 @@ class Arp:
         if probe is not None and frame.sender_mac != probe.mac:
             del self._probes[address]
             probe.done(format_mac(frame.sender_mac))
-        return True
 
     def _send_probe(self, address: str, number: int) -> None:
         probe = self._probes.get(address)

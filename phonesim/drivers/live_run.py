@@ -37,6 +37,7 @@ SHUTDOWN_SECONDS = 5.0
 SHUTDOWNS_PER_SECOND = 250
 """... how many phones of a large fleet are asked to a second."""
 
+_ENDINGS = frozenset((SignedIn, StagesDone, BootFailed, PoweredOff))
 _FLUSH_INTERVAL = 1.0
 _GIVE_UP_INTERVAL = 0.1
 _AT_ONCE = 20
@@ -116,7 +117,7 @@ class LiveRun:
     def observed(self, phone: PhoneHost, observation: Observation, now: float) -> None:
         """Take what a phone let be known."""
         self._observer.observe(phone.spec.phone_id, observation, now)
-        if not isinstance(observation, SignedIn | StagesDone | BootFailed | PoweredOff):
+        if type(observation) not in _ENDINGS:
             return
         place = self._places[phone.spec.phone_id]
         assert place.disk is not None
@@ -132,7 +133,7 @@ class LiveRun:
             case BootFailed():
                 place.disk.settled(is_well=False)
                 self._settle(place)
-            case PoweredOff():
+            case _:
                 self._power_off(place)
 
     def crashed(self, phone: PhoneHost, error: Exception) -> None:

@@ -264,10 +264,12 @@ class PhoneHost:
             case do.WriteLog():
                 self._disk.append_log(action)
             case do.SendDhcp() | do.SendDns() | do.SendNtp():
-                if self._pace is None:
-                    self._send(action)
-                else:
+                if self._pace is not None:
                     self._pace.send(self, partial(self._send_in_turn, action))
+                elif isinstance(action, do.SendDhcp):
+                    self._link.send_dhcp(self, action)
+                else:
+                    self._send(action)
             case do.WriteFile():
                 self._disk.write_file(action.name, action.data)
             case do.ProbeAddress():

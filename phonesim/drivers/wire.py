@@ -44,7 +44,13 @@ from phonesim.drivers.site_wire import WireDhcpPorts
 from phonesim.errors import DecodeError, UsageError
 from phonesim.mocksite.site import Site
 from phonesim.wire.dhcp import BROADCAST, CLIENT_PORT, SERVER_PORT, decode_dhcp, encode_dhcp
-from phonesim.wire.frame import BROADCAST_MAC, UdpFrame, decode_udp_frame, encode_udp_frame
+from phonesim.wire.frame import (
+    BROADCAST_MAC,
+    UdpFrame,
+    decode_udp_frame,
+    encode_udp_frame,
+    is_arp_frame,
+)
 from phonesim.world import Observer, PhoneDisk, PhoneSpec, RunLimits
 
 _SQUATTER = "02-00-00-00-00-01"
@@ -196,11 +202,11 @@ class WireLink:
 
     def send_dhcp(self, phone: PhoneHost, action: SendDhcp) -> None:
         """Send a frame with the phone's MAC, to everybody or to the next hop."""
-        send_to = partial(self._send_dhcp_to, phone.spec.mac, action)
         if action.destination == BROADCAST:
-            send_to(BROADCAST_MAC)
+            self._send_dhcp_to(phone.spec.mac, action, BROADCAST_MAC)
         else:
             next_hop = self._next_hop(action.source, action.destination)
+            send_to = partial(self._send_dhcp_to, phone.spec.mac, action)
             self._arp.resolve(next_hop, self._mac(phone), action.source, send_to)
 
     def probe_address(self, phone: PhoneHost, address: str) -> None:
@@ -337,7 +343,8 @@ class WireLink:
         return destination if is_near else action.routers[0]
 
     def _arrived(self, data: bytes) -> None:
-        if self._arp.heard(data):
+        if is_arp_frame(data):
+            self._arp.heard(data)
             return
         try:
             frame = decode_udp_frame(data, verify_udp_checksum=False)

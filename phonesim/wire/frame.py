@@ -146,6 +146,12 @@ def encode_arp_frame(frame: ArpFrame) -> bytes:
     )
 
 
+def is_arp_frame(data: bytes) -> bool:
+    """Whether an untagged or tagged frame says that it carries ARP."""
+    ethertype = data[12:14]
+    return (data[16:18] if ethertype == _VLAN_TYPE_OCTETS else ethertype) == _ARP_TYPE_OCTETS
+
+
 def decode_arp_frame(data: bytes) -> ArpFrame | None:
     """Read a frame; None unless it carries ARP between Ethernet and IPv4."""
     ethernet = _split_ethernet(data)
@@ -187,6 +193,8 @@ def decode_arp_frame(data: bytes) -> ArpFrame | None:
 _IPV4_TYPE = 0x0800
 _ARP_TYPE = 0x0806
 _VLAN_TYPE = 0x8100
+_ARP_TYPE_OCTETS = _ARP_TYPE.to_bytes(2, "big")
+_VLAN_TYPE_OCTETS = _VLAN_TYPE.to_bytes(2, "big")
 _HIGHEST_VLAN_ID = 0xFFF
 _ETHERNET_SIZE = 14
 _TAG_SIZE = 4

@@ -39,7 +39,7 @@ class Network:
             target_mac=UNKNOWN_MAC,
             target_ip=target_ip,
         )
-        assert self.arp.heard(encode_arp_frame(frame))
+        self.arp.heard(encode_arp_frame(frame))
 
 
 @pytest.fixture
@@ -133,11 +133,20 @@ async def test_a_closed_arp_sends_nothing_more(network: Network) -> None:
     assert len(network.sent) == 1
 
 
-def test_only_arp_is_taken() -> None:
-    async def main() -> None:
-        network = Network()
-        assert not network.arp.heard(bytes(12) + b"\x08\x00" + bytes(40))
-        malformed = bytes(12) + b"\x08\x06\x00\x01\x08\x00"
-        assert network.arp.heard(malformed)
+async def test_what_is_no_arp_or_malformed_is_dropped(network: Network) -> None:
+    found = await probe(network)
+    network.arp.heard(bytes(12) + b"\x08\x00" + bytes(40))
+    network.arp.heard(bytes(12) + b"\x08\x06\x00\x01\x08\x00")
+    assert await found is None
 
-    asyncio.run(main())
+
+async def test_a_question_for_an_address_that_is_ours_is_answered(network: Network) -> None:
+    network.arp.answer("10.0.0.5", PHONE)
+    network.hear(ARP_REQUEST, OTHER, "10.0.0.9", "10.0.0.5")
+    (reply,) = network.sent
+    assert (reply.operation, reply.destination_mac, reply.sender_mac) == (ARP_REPLY, OTHER, PHONE)
+    assert (reply.sender_ip, reply.target_mac, reply.target_ip) == ("10.0.0.5", OTHER, "10.0.0.9")
+    network.hear(ARP_REQUEST, OTHER, "10.0.0.9", "10.0.0.7")
+    network.arp.answer_no_more("10.0.0.5")
+    network.hear(ARP_REQUEST, OTHER, "10.0.0.9", "10.0.0.5")
+    assert len(network.sent) == 1
