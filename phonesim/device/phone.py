@@ -28,7 +28,9 @@ Specifications: device reference sections 1 and 3.5.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from functools import cached_property
+from typing import Any
 
 from phonesim.config.device_profile import DeviceProfile
 from phonesim.device import device_log as log
@@ -186,31 +188,10 @@ class Phone:
     def handle(self, event: Event, now: float) -> list[Output]:
         """Take one event; return actions for the world, and observations."""
         out: list[Output] = []
-        match event:
-            case TimerExpired():
-                self._timer_expired(event, now, out)
-            case DhcpMessageReceived():
-                self._dhcp_received(event, now, out)
-            case DnsResponseReceived():
-                self._run(self._resolver, event, now, out)
-            case HttpResponseReceived() | HttpFailed() | CertificateRequestMade():
-                self._run(self._sign_in, event, now, out)
-            case (
-                SipMessageReceived() | ConnectionOpened() | ConnectionFailed() | ConnectionClosed()
-            ):
-                self._run(self._registration, event, now, out)
-            case AddressProbed():
-                self._run(self._dhcp, event, now, out)
-            case NtpPacketReceived():
-                self._run(self._clock, event, now, out)
-            case MalformedReceived():
-                self._malformed(event, now, out)
-            case PowerApplied():
-                self._power_applied(event, now, out)
-            case ShutdownRequested():
-                self._shut_down(event, now, out)
-            case _:
-                raise TypeError(f"no world event: {type(event).__name__}")
+        take = _TAKERS.get(type(event))
+        if take is None:
+            raise TypeError(f"no world event: {type(event).__name__}")
+        take(self, event, now, out)
         if self._records:
             # One moment, one stamp: handling an event takes no time.
             clock, tick = self._clock.believed(now), int((now - self._powered_at) * 1000)
@@ -229,6 +210,21 @@ class Phone:
         return earliest
 
     # --- routing ---
+
+    def _resolver_event(self, event: Event, now: float, out: list[Output]) -> None:
+        self._run(self._resolver, event, now, out)
+
+    def _sign_in_event(self, event: Event, now: float, out: list[Output]) -> None:
+        self._run(self._sign_in, event, now, out)
+
+    def _registration_event(self, event: Event, now: float, out: list[Output]) -> None:
+        self._run(self._registration, event, now, out)
+
+    def _dhcp_event(self, event: Event, now: float, out: list[Output]) -> None:
+        self._run(self._dhcp, event, now, out)
+
+    def _clock_event(self, event: Event, now: float, out: list[Output]) -> None:
+        self._run(self._clock, event, now, out)
 
     def _run(self, machine: Machine, event: Event, now: float, out: list[Output]) -> None:
         """Give an event to a sub-machine and route what it returns."""
@@ -594,3 +590,23 @@ class Phone:
         self._resolver.abandon()
         self._deadlines.clear()
         out.append(PoweredOff())
+
+
+# By type, for a fleet looks here with every event: a chain of cases costs ten times as much.
+_TAKERS: dict[type[Event], Callable[[Phone, Any, float, list[Output]], None]] = {
+    TimerExpired: Phone._timer_expired,
+    DhcpMessageReceived: Phone._dhcp_received,
+    DnsResponseReceived: Phone._resolver_event,
+    HttpResponseReceived: Phone._sign_in_event,
+    HttpFailed: Phone._sign_in_event,
+    CertificateRequestMade: Phone._sign_in_event,
+    SipMessageReceived: Phone._registration_event,
+    ConnectionOpened: Phone._registration_event,
+    ConnectionFailed: Phone._registration_event,
+    ConnectionClosed: Phone._registration_event,
+    AddressProbed: Phone._dhcp_event,
+    NtpPacketReceived: Phone._clock_event,
+    MalformedReceived: Phone._malformed,
+    PowerApplied: Phone._power_applied,
+    ShutdownRequested: Phone._shut_down,
+}

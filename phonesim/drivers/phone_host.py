@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import traceback
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol, assert_never
@@ -154,8 +153,8 @@ class PhoneHost:
         self._is_on = False
         self._is_handling = False
         self._is_ending = False
-        self._events: deque[Event] = deque()
-        self._recent: deque[tuple[float, Event]] = deque(maxlen=_EVENTS_KEPT)
+        self._events: list[Event] = []
+        self._recent: list[tuple[float, Event]] = []
         self._timer: Timer | None = None
         self._key: PhoneKey | None = None
         self._sockets: PhoneSockets | None = None
@@ -216,7 +215,7 @@ class PhoneHost:
         try:
             self._handle(event)
             while self._events and not self._is_ending:
-                self._handle(self._events.popleft())
+                self._handle(self._events.pop(0))
             if not self._is_ending:
                 self._arm()
         except Exception as error:  # the contract: one phone is lost, the fleet goes on
@@ -229,6 +228,8 @@ class PhoneHost:
     def _handle(self, event: Event) -> None:
         now = self._clock()
         self._recent.append((now, event))
+        if len(self._recent) > 2 * _EVENTS_KEPT:
+            del self._recent[:_EVENTS_KEPT]
         for output in self._machine.handle(event, now):
             if isinstance(output, Observation):
                 self._owner.observed(self, output, now)
