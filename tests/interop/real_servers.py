@@ -76,8 +76,12 @@ def start_dnsmasq(lab: Lab, *, serves_dns: bool, has_option_43: bool = True) -> 
     )
 
 
-def start_kea(lab: Lab) -> None:
-    """Kea DHCPv4, with options 43 and 120 for class MS-UC-Client."""
+def start_kea(lab: Lab, *, is_quiet: bool = False) -> None:
+    """Kea DHCPv4, with options 43 and 120 for class MS-UC-Client.
+
+    A quiet one logs no leases, and has all the addresses of the network to give.
+    """
+    first, last = ("10.77.1.1", "10.77.255.254") if is_quiet else (FIRST, LAST)
     config = {
         "Dhcp4": {
             "interfaces-config": {"interfaces": [f"servers0/{DHCP}"], "dhcp-socket-type": "raw"},
@@ -112,7 +116,7 @@ def start_kea(lab: Lab) -> None:
                 {
                     "id": 1,
                     "subnet": "10.77.0.0/16",
-                    "pools": [{"pool": f"{FIRST} - {LAST}"}],
+                    "pools": [{"pool": f"{first} - {last}"}],
                     "option-data": [
                         {"name": "domain-name-servers", "data": DNS},
                         {"name": "ntp-servers", "data": NTP},
@@ -123,7 +127,7 @@ def start_kea(lab: Lab) -> None:
             "loggers": [
                 {
                     "name": "kea-dhcp4",
-                    "severity": "INFO",
+                    "severity": "WARN" if is_quiet else "INFO",
                     "output_options": [{"output": "stdout", "flush": True}],
                 }
             ],
@@ -137,7 +141,9 @@ def start_kea(lab: Lab) -> None:
             *("env", f"KEA_PIDFILE_DIR={lab.folder}", f"KEA_LOCKFILE_DIR={lab.folder}"),
             *("kea-dhcp4", "-c", str(path)),
         ],
-        lambda: "DHCP4_STARTED" in lab.output("kea"),
+        lambda: (
+            lab.is_listening("udp", DHCP, 67) if is_quiet else "DHCP4_STARTED" in lab.output("kea")
+        ),
     )
 
 
