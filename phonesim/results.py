@@ -23,12 +23,14 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from ipaddress import IPv4Address
 from typing import Any
 
 import msgspec
 from ddsketch import LogCollapsingLowestDenseDDSketch
 
 from phonesim.device.events import (
+    AttemptEnded,
     BootFailed,
     DisplayShowed,
     ExchangeEnded,
@@ -90,6 +92,27 @@ class Tally:
 
     def _last(self) -> tuple[str, float]:
         return "max_ms", self._maximum
+
+
+class ServerTally:
+    """What one server did with the requests of one kind.
+
+    `answers` counts what it said: rcodes, TC for a truncated answer, DHCP message types. The
+    requests that it left unanswered are `timed_out`; DHCP's go to every server, and are nobody's.
+    """
+
+    __slots__ = ("answers", "timed_out", "waits")
+
+    def __init__(self) -> None:
+        self.answers: dict[str, int] = {}
+        self.timed_out = 0
+        self.waits = Tally()
+
+    def add(self, answer: str, waited: float) -> None:
+        """Count an answer and how long it took."""
+        answers = self.answers
+        answers[answer] = answers.get(answer, 0) + 1
+        self.waits.add(waited)
 
 
 class AnswerWatch:
@@ -177,6 +200,7 @@ class Recorder:
         }
         self.stages: dict[Stage, Tally] = {}
         self.exchanges: dict[str, Tally] = {}
+        self.servers: dict[str, dict[str, ServerTally]] = {}
         self.boots = Tally()
         self.lateness = Tally()
         self.answers = answers
@@ -206,6 +230,10 @@ class Recorder:
         if kind is ExchangeEnded:
             assert isinstance(observation, ExchangeEnded)
             self._exchange_ended(observation, now)
+            return
+        if kind is AttemptEnded:
+            assert isinstance(observation, AttemptEnded)
+            self._attempt_ended(observation)
             return
         phone = self.phones[phone_id]
         if kind is StageEntered:
@@ -274,8 +302,27 @@ class Recorder:
         else:
             tally.add(exchange.seconds)
             self._last_answer_at[exchange.kind] = now
+            if exchange.server is not None:
+                waited = exchange.seconds if exchange.waited is None else exchange.waited
+                self._server(exchange.kind, exchange.server).add(exchange.answer, waited)
         if self.answers is not None:
             self.answers.add(is_answered=exchange.seconds is not None)
+
+    def _attempt_ended(self, attempt: AttemptEnded) -> None:
+        server = self._server(attempt.kind, attempt.server)
+        if attempt.waited is None:
+            server.timed_out += 1
+        else:
+            server.add(attempt.answer, attempt.waited)
+
+    def _server(self, kind: str, address: str) -> ServerTally:
+        servers = self.servers.get(kind)
+        if servers is None:
+            servers = self.servers[kind] = {}
+        tally = servers.get(address)
+        if tally is None:
+            tally = servers[address] = ServerTally()
+        return tally
 
     def _stage_ended(self, phone: PhoneRecord, ended: StageEnded, now: float) -> None:
         if ended.skipped:
@@ -384,6 +431,13 @@ def summarize(recorder: Recorder, facts: RunFacts) -> dict[str, Any]:
             }
             for kind, tally in sorted(recorder.exchanges.items())
         },
+        "servers": {
+            kind: {
+                address: _server_totals(kind, servers[address])
+                for address in sorted(servers, key=IPv4Address)
+            }
+            for kind, servers in sorted(recorder.servers.items())
+        },
         "lateness_ms": {
             key.removesuffix("_ms"): value for key, value in recorder.lateness.durations().items()
         },
@@ -392,6 +446,18 @@ def summarize(recorder: Recorder, facts: RunFacts) -> dict[str, Any]:
         "peak_rss_mb": round(facts.peak_rss_mb, 1),
         "valid": facts.valid,
         "notes": list(facts.notes),
+    }
+
+
+def _server_totals(kind: str, tally: ServerTally) -> dict[str, Any]:
+    answered = sum(tally.answers.values())
+    is_asked_alone = kind == "dns"
+    return {
+        "sent": answered + tally.timed_out if is_asked_alone else None,
+        "answered": answered,
+        "timed_out": tally.timed_out if is_asked_alone else None,
+        "answers": dict(sorted(tally.answers.items(), key=lambda item: (-item[1], item[0]))),
+        **tally.waits.durations(),
     }
 
 

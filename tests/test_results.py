@@ -4,6 +4,7 @@ import statistics
 import pytest
 
 from phonesim.device.events import (
+    AttemptEnded,
     BootFailed,
     DisplayShowed,
     ExchangeEnded,
@@ -139,6 +140,7 @@ def test_a_boot_becomes_a_record_and_totals() -> None:
                 "per_second": None,
             },
         },
+        "servers": {},
         "lateness_ms": {"p50": 10000.0, "p90": 10000.0, "p99": 10000.0, "max": 10000.0},
         "wall_s": 1.235,
         "cpu_s": 1.0,
@@ -275,6 +277,44 @@ def test_a_share_is_not_exceeded_by_rounding() -> None:
     assert not answers.is_exceeded
     answers.add(is_answered=False)  # the first of the 29 leaves
     assert not answers.is_exceeded
+
+
+def test_what_each_server_did_is_told_from_what_became_of_the_exchange() -> None:
+    run = Watched(1)
+    run.recorder.boot_started("1", 1, 0)
+    one, two = "10.0.0.9", "10.0.0.10"
+    ended = {"kind": "dns", "server": two, "answer": "NOERROR"}
+    run.tell(
+        "1",
+        (1, AttemptEnded(kind="dns", server=one)),
+        (1, AttemptEnded(kind="dns", server=one)),
+        (1, AttemptEnded(kind="dns", server=one, answer="REFUSED", waited=0.004)),
+        (1, AttemptEnded(kind="dns", server=two, answer="TC", waited=0.01)),
+        (1, ExchangeEnded(sent=5, seconds=5.0, waited=0.02, **ended)),  # type: ignore[arg-type]
+        (1, ExchangeEnded(sent=1, seconds=0.02, waited=0.02, **ended)),  # type: ignore[arg-type]
+        (1, ExchangeEnded(kind="dns", sent=4, seconds=None)),
+        (2, ExchangeEnded(kind="dhcp_request", sent=2, seconds=4.5, server=one, answer="NAK")),
+    )
+    found = summarize(run.recorder, FACTS)["servers"]
+    assert list(found) == ["dhcp_request", "dns"]
+    assert list(found["dns"]) == [one, two]  # by number, not by text
+    assert found["dns"][one] == {
+        "sent": 3,
+        "answered": 1,
+        "timed_out": 2,
+        "answers": {"REFUSED": 1},
+        **dict.fromkeys(("p50_ms", "p90_ms", "p99_ms", "max_ms"), 4.0),
+    }
+    assert found["dns"][two]["answers"] == {"NOERROR": 2, "TC": 1}
+    assert (found["dns"][two]["sent"], found["dns"][two]["timed_out"]) == (3, 0)
+    assert found["dns"][two]["max_ms"] == 20
+    assert found["dhcp_request"][one] == {
+        "sent": None,
+        "answered": 1,
+        "timed_out": None,
+        "answers": {"NAK": 1},
+        **dict.fromkeys(("p50_ms", "p90_ms", "p99_ms", "max_ms"), 4500.0),
+    }
 
 
 def test_a_new_boot_forgets_what_the_last_one_came_to() -> None:

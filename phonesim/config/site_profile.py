@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, Field, model_validator
 from phonesim.config.model import Config
 
 Seconds = Annotated[float, Field(ge=0)]
+DomainName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*$")]
 PinState = Literal["ok", "locked", "expired", "not-set", "not-enabled"]
 
 
@@ -40,6 +41,8 @@ class Scope(Config):
     dns_servers: tuple[IPv4Address, ...] = ()
     ntp_servers: tuple[IPv4Address, ...] = ()
     domain: str | None = None
+    domain_search: tuple[DomainName, ...] = ()
+    """Option 119."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Scope:

@@ -236,7 +236,13 @@ class Discovery:
         if not race.is_answered:
             race.is_answered = True
             out.append(
-                ExchangeEnded(kind="dhcp_inform", sent=race.attempt, seconds=now - race.started_at)
+                ExchangeEnded(
+                    kind="dhcp_inform",
+                    sent=race.attempt,
+                    seconds=now - race.started_at,
+                    server=server,
+                    answer="ACK",
+                )
             )
         answer = self._read(message, server, out)
         if answer.has_fqdn:

@@ -27,7 +27,7 @@ SUMMARY_NAME = "summary.json"
 DATABASE_NAME = "run.db"
 
 SCHEMA = """
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 CREATE TABLE run (             -- one row
     run TEXT PRIMARY KEY,      -- name of the run folder
     fleet TEXT NOT NULL,
@@ -73,6 +73,22 @@ CREATE TABLE exchanges (       -- one row a kind, over the whole run
     p50_ms REAL, p90_ms REAL, p99_ms REAL, max_ms REAL,
     per_second REAL            -- answered, from the first start to the last answer
 ) STRICT;
+CREATE TABLE servers (         -- one row a kind of exchange and server, DNS and DHCP
+    kind TEXT NOT NULL,
+    server TEXT NOT NULL,      -- its address
+    sent INTEGER,              -- requests to it; NULL for DHCP, which asks every server
+    answered INTEGER NOT NULL, -- of DHCP only what was waited for
+    timed_out INTEGER,
+    p50_ms REAL, p90_ms REAL, p99_ms REAL, max_ms REAL, -- from each request to its answer
+    PRIMARY KEY (kind, server)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE server_answers (  -- what they answered: DNS rcodes, TC if truncated; DHCP types
+    kind TEXT NOT NULL,
+    server TEXT NOT NULL,
+    answer TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (kind, server, answer)
+) STRICT, WITHOUT ROWID;
 """
 
 
@@ -118,6 +134,27 @@ def _database(path: Path, recorder: Recorder, summary: dict[str, Any], world_s: 
         database.executemany(
             "INSERT INTO exchanges VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             ((kind, *totals.values()) for kind, totals in summary["exchanges"].items()),
+        )
+        servers = [
+            (kind, server, totals)
+            for kind, found in summary["servers"].items()
+            for server, totals in found.items()
+        ]
+        database.executemany(
+            "INSERT INTO servers VALUES (:kind, :server, :sent, :answered, :timed_out,"
+            " :p50_ms, :p90_ms, :p99_ms, :max_ms)",
+            (
+                {"kind": kind, "server": server, **totals, "answers": None}
+                for kind, server, totals in servers
+            ),
+        )
+        database.executemany(
+            "INSERT INTO server_answers VALUES (?, ?, ?, ?)",
+            (
+                (kind, server, answer, count)
+                for kind, server, totals in servers
+                for answer, count in totals["answers"].items()
+            ),
         )
         database.execute("COMMIT")
 

@@ -1,0 +1,41 @@
+"""What a person is told at the end of a run, beyond what `test_run_verb` sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+def lines(out: str, word: str) -> list[list[str]]:
+    """The lines that begin with a word, in columns."""
+    return [line.split() for line in out.splitlines() if line.startswith(word)]
+
+
+def run(phonesim: Callable[..., Any], tmp_path: Any, *arguments: str) -> Any:
+    fixed = ("dns-load", "-n", "4", "--attach", "virtual", "--out", tmp_path)
+    return phonesim("run", *fixed, *arguments)
+
+
+def test_a_single_server_that_does_well_needs_no_table(phonesim: Any, tmp_path: Any) -> None:
+    came = run(phonesim, tmp_path)
+    assert came.status == 0, came.err
+    assert lines(came.out, "server") == lines(came.out, "127.") == []
+
+
+def test_servers_are_told_apart_where_one_fails(phonesim: Any, tmp_path: Any) -> None:
+    servers = "site.dhcp_servers.0.scope.dns_servers=[127.20.0.99, 127.20.0.11]"
+    limit = "fleet.limits.unanswered_share=0.9"
+    came = run(phonesim, tmp_path, "--set", servers, "--set", limit)
+    assert came.status == 0, came.err
+    assert lines(came.out, "server")[0][:5] == ["server", "of", "sent", "timed", "out"]
+    silent, answering = lines(came.out, "127.")
+    assert silent == ["127.20.0.99", "dns", "8", "8", "-", "-", "-", "-", "none"]
+    assert answering[:4] == ["127.20.0.11", "dns", "8", "0"]
+    assert " ".join(answering).endswith("4 NOERROR, 4 NXDOMAIN")
+
+
+def test_an_only_server_that_refuses_is_shown(phonesim: Any, tmp_path: Any) -> None:
+    came = run(phonesim, tmp_path, "--fault", "dns-servfail", "--set", "fleet.limits={}")
+    [server] = lines(came.out, "127.")
+    assert server[:4] == ["127.20.0.11", "dns", "32", "0"]
+    assert server[-2:] == ["32", "SERVFAIL"]
