@@ -14,7 +14,8 @@ is being retried has failed for the reason it had, and a phone that never settle
 made unnecessary are not counted at all.
 
 How late a phone started is what lies between the plan's time for it and its first power-on: a
-limit kept it waiting, or the tester was slow.
+limit kept it waiting, or the tester was slow. Where phones repeat their stages, every start
+counts, and the outcome is that of the last boot that came to an end.
 
 Specifications: DDSketch (Masson, Rim and Lee, PVLDB 12, 2019).
 """
@@ -180,7 +181,7 @@ class Recorder:
     """The observer of a run: folds what the phones let be known.
 
     `operator_log` takes what an operator wants to read while it happens. `answers`
-    watches the exchanges.
+    watches the exchanges. `repeat_every` is that of `RunLimits`.
     """
 
     def __init__(
@@ -188,6 +189,7 @@ class Recorder:
         specs: Iterable[PhoneSpec],
         operator_log: OperatorLog,
         answers: AnswerWatch | None = None,
+        repeat_every: float | None = None,
     ) -> None:
         self.phones = {
             spec.phone_id: PhoneRecord(
@@ -204,6 +206,7 @@ class Recorder:
         self.boots = Tally()
         self.lateness = Tally()
         self.answers = answers
+        self._repeat_every = repeat_every
         self._began_at: float | None = None
         self._last_answer_at: dict[str, float] = {}
         self._operator_log = operator_log
@@ -219,6 +222,11 @@ class Recorder:
             if self._began_at is None:
                 self._began_at = now
         phone.boots = boot
+        if self._repeat_every is not None and boot > 1:
+            due_at = phone.starts_at + (boot - 1) * self._repeat_every
+            self.lateness.add(max(0.0, now - due_at))
+            _start_over(phone, now)
+            return
         phone.is_signed_in = phone.is_done = False
         phone.stage = phone.failed_stage = phone.reason = None
         phone.detail = ""

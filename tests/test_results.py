@@ -50,7 +50,7 @@ def failed(reason: FailureReason, stage: Stage = Stage.IP, detail: str = "why") 
 class Watched:
     """A recorder with phones "1", "2", ... and what it told the operator."""
 
-    def __init__(self, phones: int) -> None:
+    def __init__(self, phones: int, repeat_every: float | None = None) -> None:
         profile = load(DEVICE, "polycom-cx600")
         self.lines: list[tuple[float, bool, str, dict[str, object]]] = []
         self.recorder = Recorder(
@@ -69,6 +69,7 @@ class Watched:
             lambda now, is_warning, text, fields: self.lines.append(
                 (now, is_warning, text, dict(fields))
             ),
+            repeat_every=repeat_every,
         )
 
     def tell(self, phone_id: str, *told: tuple[float, Observation]) -> None:
@@ -326,6 +327,27 @@ def test_a_new_boot_forgets_what_the_last_one_came_to() -> None:
     phone = run.recorder.phones["1"]
     assert (phone.boots, phone.outcome, phone.durations) == (2, "failed:unsettled", {})
     assert summarize(run.recorder, FACTS)["stages"]["ip"]["count"] == 1
+
+
+def test_where_stages_are_repeated_the_last_end_counts_and_every_start() -> None:
+    run = Watched(3, repeat_every=10)
+    for phone_id in "123":
+        run.recorder.boot_started(phone_id, 1, 0)
+        run.tell(phone_id, (0, StageEntered(stage=Stage.IP)), (1, StagesDone()))
+        run.recorder.boot_started(phone_id, 2, 12)
+        run.tell(phone_id, (12, StageEntered(stage=Stage.IP)))
+    run.tell("2", (13, failed(FailureReason.NO_LEASE)))
+    run.recorder.boot_started("2", 3, 20)
+    run.tell("3", (13, StagesDone()))
+    phones = run.recorder.phones
+    assert [phones[phone_id].outcome for phone_id in "123"] == ["done", "failed:no-lease", "done"]
+    assert [phones[phone_id].boots for phone_id in "123"] == [2, 3, 2]
+    assert positions(run.recorder) == {"done": 2, "failed": 1}
+    summary = summarize(run.recorder, FACTS)
+    assert (summary["completed"], summary["failed"]) == (2, 1)
+    assert run.recorder.lateness.count == 7
+    assert summary["lateness_ms"]["max"] == 2000
+    assert run.recorder.boots.count == 5
 
 
 def test_powering_off_changes_nothing() -> None:

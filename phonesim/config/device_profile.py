@@ -101,6 +101,8 @@ class FallbackName(Config):
 class DiscoveryConfig(Config):
     """How the phone finds the Registrar and the Web Services."""
 
+    asks_dhcp: bool = True
+    """Send INFORM; every phone does [documented]. Without, DNS is loaded alone."""
     inform_class: str = "MS-UC-Client"
     """Option 60 of INFORM, case-sensitive [documented gg412828]."""
     inform_parameter_request_list: tuple[OptionCode, ...] = (43, 120)

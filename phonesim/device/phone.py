@@ -9,6 +9,7 @@ one event become one `WriteLog`, stamped with the clock that the phone believes.
 Where a boot can fail, and what follows:
 
     ip           no-lease                 AutoIP; goes on when a server answers later
+                 address-in-use           a fixed address that another host has: never again
     time         clock-not-set            the boot goes on with a wrong clock, and asks again
                                           when it begins again
     discovery    web-services-not-located again after the profile's retry delay
@@ -20,9 +21,9 @@ A failure with addresses from the cache makes the cache unusable: discovery runs
 
 A phone that is to load DHCP or DNS alone stops early: its last stage is ip or discovery, and
 reaching its end is all it does. It does without the time, which only certificates need. With
-a fixed address it does without DHCP's four messages, too.
+a fixed address it does without DHCP's four messages, too, but not without the ARP probe.
 
-Specifications: device reference sections 1 and 3.5.
+Specifications: device reference sections 1 and 3.5, RFC 5227 section 2.1.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ import random
 
 from phonesim.config.device_profile import DeviceProfile
 from phonesim.device import device_log as log
-from phonesim.device.actions import ConfigureAddress, PhoneAction, WriteLog
+from phonesim.device.actions import ConfigureAddress, PhoneAction, ProbeAddress, WriteLog
 from phonesim.device.cache import Cache
 from phonesim.device.clock import PhoneClock
 from phonesim.device.device_log import LogRecord
@@ -176,7 +177,10 @@ class Phone:
             ):
                 self._run(self._registration, event, now, out)
             case AddressProbed():
-                self._run(self._dhcp, event, now, out)
+                if self._fixed_lease is None:
+                    self._run(self._dhcp, event, now, out)
+                else:
+                    self._fixed_probed(event, self._fixed_lease, now, out)
             case NtpPacketReceived():
                 self._run(self._clock, event, now, out)
             case MalformedReceived():
@@ -364,6 +368,16 @@ class Phone:
         if fixed is None:
             self._enter(Stage.IP, now, out)
             self._run(self._dhcp, AddressWanted(cached_address=cached), now, out)
+            return
+        out.append(ProbeAddress(address=fixed.address))
+
+    def _fixed_probed(
+        self, event: AddressProbed, fixed: Lease, now: float, out: list[Output]
+    ) -> None:
+        if event.conflict is not None:
+            self._log(log.ADDRESS_CONFLICT(event.address, event.conflict))
+            reason = FailureReason.ADDRESS_IN_USE
+            self._fail(Stage.IP, reason, f"{event.conflict} has it", None, now, out)
             return
         self._lease = fixed
         out.append(

@@ -111,9 +111,9 @@ class LiveRun:
                     self._power_off(place)
                     place.reboot = self._loop.call_later(POWER_OFF_SECONDS, self._power_on, place)
                 else:
-                    self._settle(place)
+                    self._settled(place)
             case BootFailed():
-                self._settle(place)
+                self._settled(place)
             case PoweredOff():
                 self._power_off(place)
             case _:
@@ -168,6 +168,21 @@ class LiveRun:
         self._powered -= 1
         if not self._powered:
             self._is_dark.set()
+
+    def _settled(self, place: _Place) -> None:
+        self._settle(place)
+        every = self._limits.repeat_every
+        if every is not None and not self._is_ending:
+            due_at = place.spec.starts_at + place.boot * every
+            delay = max(POWER_OFF_SECONDS, due_at - self._clock())
+            self._power_off(place)
+            place.reboot = self._loop.call_later(delay, self._start_over, place)
+
+    def _start_over(self, place: _Place) -> None:
+        assert place.disk is not None
+        for name in list(place.disk.files()):
+            place.disk.delete_file(name)
+        self._power_on(place)
 
     def _settle(self, place: _Place) -> None:
         if place.is_settled:

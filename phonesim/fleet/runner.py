@@ -141,7 +141,7 @@ def run_fleet(
     folder = RunFolder.create(base, _run_name(plan.fleet.name))
     has_wall_clock = plan.fleet.attach != "virtual"
     with operator_log(folder.path, has_wall_clock=has_wall_clock) as log:
-        recorder = Recorder(plan.specs, log, _answer_watch(plan))
+        recorder = Recorder(plan.specs, log, _answer_watch(plan), plan.limits.repeat_every)
         log(0, False, "run started", {"fleet": plan.fleet.name, "phones": len(plan.specs)})
 
         shown_at = 0.0

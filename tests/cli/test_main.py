@@ -30,7 +30,7 @@ def test_the_version_is_that_of_the_package(phonesim: Callable) -> None:
         (["run", "--site", "contosso"], "did you mean 'contoso'?"),
         (["run", "--fault", "dns-dead"], "no fault profile is named 'dns-dead'"),
         (["run", "--set", "fleet.phnes=1"], "unknown key; did you mean 'phones'?"),
-        (["run", "--until", "later"], "until: signed-in, or a duration such as"),
+        (["run", "--until", "later"], "--until later: should be signed-in, or a duration such as"),
         (["run", "--phones", "200000"], "200000 phones need as many users"),
         (["run", "--attach", "wire"], "--interface"),
         (["run", "--no-such-option"], "--no-such-option"),

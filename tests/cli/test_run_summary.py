@@ -12,8 +12,9 @@ def lines(out: str, word: str) -> list[list[str]]:
 
 
 def run(phonesim: Callable[..., Any], tmp_path: Any, *arguments: str) -> Any:
-    fixed = ("dns-load", "-n", "4", "--attach", "virtual", "--out", tmp_path)
-    return phonesim("run", *fixed, *arguments)
+    once = ("--set", "fleet.repeat_every=null", "--until", "signed-in", "--set", "fleet.limits={}")
+    fleet = ("dns-load", "-n", "4", "--attach", "virtual", "--out", tmp_path)
+    return phonesim("run", *fleet, *once, *arguments)
 
 
 def test_a_single_server_that_does_well_needs_no_table(phonesim: Any, tmp_path: Any) -> None:
@@ -23,19 +24,18 @@ def test_a_single_server_that_does_well_needs_no_table(phonesim: Any, tmp_path: 
 
 
 def test_servers_are_told_apart_where_one_fails(phonesim: Any, tmp_path: Any) -> None:
-    servers = "site.dhcp_servers.0.scope.dns_servers=[127.20.0.99, 127.20.0.11]"
-    limit = "fleet.limits.unanswered_share=0.9"
-    came = run(phonesim, tmp_path, "--set", servers, "--set", limit)
+    servers = "fleet.addresses.dns_servers=[127.20.0.99, 127.20.0.11]"
+    came = run(phonesim, tmp_path, "--set", servers)
     assert came.status == 0, came.err
     assert lines(came.out, "server")[0][:5] == ["server", "of", "sent", "timed", "out"]
-    silent, answering = lines(came.out, "127.")
+    answering, silent = lines(came.out, "127.")
     assert silent == ["127.20.0.99", "dns", "8", "8", "-", "-", "-", "-", "none"]
     assert answering[:4] == ["127.20.0.11", "dns", "8", "0"]
     assert " ".join(answering).endswith("4 NOERROR, 4 NXDOMAIN")
 
 
 def test_an_only_server_that_refuses_is_shown(phonesim: Any, tmp_path: Any) -> None:
-    came = run(phonesim, tmp_path, "--fault", "dns-servfail", "--set", "fleet.limits={}")
+    came = run(phonesim, tmp_path, "--fault", "dns-servfail")
     [server] = lines(came.out, "127.")
-    assert server[:4] == ["127.20.0.11", "dns", "32", "0"]
-    assert server[-2:] == ["32", "SERVFAIL"]
+    assert server[:4] == ["127.20.0.11", "dns", "80", "0"]
+    assert server[-2:] == ["80", "SERVFAIL"]
