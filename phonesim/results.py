@@ -10,8 +10,9 @@ list costs 0.1, but it does not grow, and sketches of several machines can be me
 A phone's outcome is what its last boot came to: it is signed in, or done when it was to do only
 the first stages. A boot that failed and was retried with success counts as signed in, one that
 is being retried has failed for the reason it had, and a phone that never settled has failed as
-`unsettled`. A stage's durations are those of the stages that ended well; stages that the cache
-made unnecessary are not counted at all.
+`unsettled`. A phone that lost its registration is signed in when it has one again. A stage's
+durations are those of the stages that ended well; stages that the cache made unnecessary are
+not counted at all.
 
 How late a phone started is what lies between the plan's time for it and its first power-on: a
 limit kept it waiting, or the tester was slow. Where phones repeat their stages, every start
@@ -36,6 +37,8 @@ from phonesim.device.events import (
     DisplayShowed,
     ExchangeEnded,
     Observation,
+    RegistrationLost,
+    RegistrationRegained,
     SignedIn,
     StageEnded,
     StageEntered,
@@ -204,6 +207,7 @@ class Recorder:
         self.exchanges: dict[str, Tally] = {}
         self.servers: dict[str, dict[str, ServerTally]] = {}
         self.boots = Tally()
+        self.registrations_lost = 0
         self.lateness = Tally()
         self.answers = answers
         self._repeat_every = repeat_every
@@ -267,6 +271,14 @@ class Recorder:
         elif kind is StagesDone:
             phone.is_done = True
             self._settle_well(phone, now)
+        elif kind is RegistrationLost:
+            assert isinstance(observation, RegistrationLost)
+            self._registration_lost(phone, observation, now)
+        elif kind is RegistrationRegained:
+            if phone.reason is FailureReason.REGISTRATION_LOST:
+                phone.is_signed_in = True
+                phone.reason = phone.failed_stage = None
+                phone.detail = ""
         elif kind is BootFailed:
             assert isinstance(observation, BootFailed)
             self._boot_failed(phone, observation, now)
@@ -352,6 +364,14 @@ class Recorder:
         phone.entered_at.clear()
         self.boots.add(phone.settled_after)
 
+    def _registration_lost(self, phone: PhoneRecord, lost: RegistrationLost, now: float) -> None:
+        self.registrations_lost += 1
+        phone.is_signed_in = False
+        phone.failed_stage, phone.reason = Stage.REGISTER, FailureReason.REGISTRATION_LOST
+        phone.detail = f"{lost.registrar}: {lost.detail}"
+        fields = {"phone": phone.phone_id, "registrar": lost.registrar, "detail": lost.detail}
+        self._operator_log(now, True, "registration lost", fields)
+
     def _boot_failed(self, phone: PhoneRecord, failed: BootFailed, now: float) -> None:
         self._settle_badly(phone, failed.stage, failed.reason, failed.detail, now)
         self._operator_log(
@@ -399,6 +419,7 @@ class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
     run: str
     fleet: str
     site: str
+    faults: Sequence[str] = ()
     attach: str
     seed: int
     wall_s: float
@@ -417,6 +438,7 @@ def summarize(recorder: Recorder, facts: RunFacts) -> dict[str, Any]:
         "run": facts.run,
         "fleet": facts.fleet,
         "site": facts.site,
+        "faults": list(facts.faults),
         "attach": facts.attach,
         "seed": facts.seed,
         "phones": len(phones),
@@ -424,6 +446,7 @@ def summarize(recorder: Recorder, facts: RunFacts) -> dict[str, Any]:
         "completed": completed,
         "failed": len(phones) - signed_in - completed,
         "failures": failures(recorder),
+        "registrations_lost": recorder.registrations_lost,
         "stages": {
             stage.value: {"count": tally.count, "failed": tally.failed, **tally.durations()}
             for stage in Stage

@@ -75,7 +75,7 @@ def test_every_fleet_names_profiles_that_exist() -> None:
             ":3: links.loss: should be less than 1, not 2",
         ),
         (
-            "name: x\ndevices:\n- device: a\n- {device: b, weigth: 2}\n",
+            "name: x\ndevices:\n- device: hp-4110\n- {device: hp-4120, weigth: 2}\n",
             ":4: devices.1.weigth: unknown key; did you mean 'weight'?",
         ),
         ("name: x\ndevices: []\n", ":2: devices: should not be empty"),

@@ -10,6 +10,8 @@ from phonesim.device.events import (
     ExchangeEnded,
     Observation,
     PoweredOff,
+    RegistrationLost,
+    RegistrationRegained,
     SignedIn,
     StageEnded,
     StageEntered,
@@ -32,6 +34,7 @@ FACTS = RunFacts(
     run="r1",
     fleet="demo",
     site="contoso",
+    faults=("dns-silent",),
     attach="virtual",
     seed=7,
     wall_s=1.23456,
@@ -101,6 +104,7 @@ def test_a_boot_becomes_a_record_and_totals() -> None:
         "run": "r1",
         "fleet": "demo",
         "site": "contoso",
+        "faults": ["dns-silent"],
         "attach": "virtual",
         "seed": 7,
         "phones": 1,
@@ -108,6 +112,7 @@ def test_a_boot_becomes_a_record_and_totals() -> None:
         "completed": 0,
         "failed": 0,
         "failures": {},
+        "registrations_lost": 0,
         "stages": {
             stage: {
                 "count": 1,
@@ -348,6 +353,25 @@ def test_where_stages_are_repeated_the_last_end_counts_and_every_start() -> None
     assert run.recorder.lateness.count == 7
     assert summary["lateness_ms"]["max"] == 2000
     assert run.recorder.boots.count == 5
+
+
+def test_a_lost_registration_counts_and_the_phone_is_signed_in_when_it_has_one_again() -> None:
+    run = Watched(2)
+    lost = RegistrationLost(registrar="fe01:5061", detail="closed by the server")
+    regained = RegistrationRegained(registrar="fe02:5061")
+    for phone_id in "12":
+        run.recorder.boot_started(phone_id, 1, 0)
+        run.tell(phone_id, (1, SIGNED_IN), (5, lost))
+    run.tell("1", (6, regained), (7, lost), (8, regained))
+    summary = summarize(run.recorder, FACTS)
+    assert summary["registrations_lost"] == 3
+    assert (summary["signed_in"], summary["failures"]) == (1, {"registration-lost": 1})
+    phone = run.recorder.phones["2"]
+    assert (phone.outcome, phone.failed_stage) == ("failed:registration-lost", Stage.REGISTER)
+    assert phone.detail == "fe01:5061: closed by the server"
+    assert phone.settled_after == 1
+    assert positions(run.recorder) == {"signed-in": 1, "failed": 1}
+    assert [line[2] for line in run.lines] == ["registration lost"] * 3
 
 
 def test_powering_off_changes_nothing() -> None:

@@ -27,9 +27,10 @@ def summary_tables(finished: Finished) -> list[RenderableType]:
     parts: list[RenderableType] = [
         f"{ended}, {summary['failed']} failed ({summary['attach']}, site {summary['site']},"
         f" seed {summary['seed']}, {_world_time(finished)})",
-        "",
-        _stages(finished),
     ]
+    if summary["faults"]:
+        parts.append(f"Faults: {', '.join(summary['faults'])}")
+    parts += ["", _stages(finished)]
     if summary["exchanges"]:
         parts += ["", _exchanges(summary, shows_rate=stages is not None)]
     servers = _servers(summary)
@@ -38,6 +39,8 @@ def summary_tables(finished: Finished) -> list[RenderableType]:
     if summary["failures"]:
         parts += ["", _failures(finished)]
     parts.append("")
+    if summary["registrations_lost"]:
+        parts.append(f"Registrations lost on the way: {summary['registrations_lost']}")
     if (finished.recorder.lateness.durations()["max_ms"] or 0) >= _LATE_MS:
         late = _durations(finished.recorder.lateness.durations())
         parts.append("Phones started late: p50 {}, p90 {}, p99 {}, max {}".format(*late))

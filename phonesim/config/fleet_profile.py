@@ -14,6 +14,7 @@ from phonesim.config.site_profile import DomainName
 Attach = Literal["loopback", "wire", "virtual"]
 OwnMac = Literal["full", "dhcp-only"]
 PartialStage = Literal["ip", "discovery"]
+NO_SITE = "none"
 SIGNED_IN = "signed-in"
 
 _PARTS: tuple[tuple[PartialStage, ...], ...] = (("ip",), ("ip", "discovery"), ("discovery",))

@@ -408,6 +408,19 @@ class SignedIn(Observation, frozen=True, kw_only=True):
     registrar: str
 
 
+class RegistrationLost(Observation, frozen=True, kw_only=True):
+    """A phone that was signed in has no registration any more, and tries to get another."""
+
+    registrar: str
+    detail: str
+
+
+class RegistrationRegained(Observation, frozen=True, kw_only=True):
+    """It has one again."""
+
+    registrar: str
+
+
 class StagesDone(Observation, frozen=True, kw_only=True):
     """The phone did the stages that it was made for, which end before a sign-in."""
 

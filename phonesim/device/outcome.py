@@ -59,6 +59,7 @@ class FailureReason(StrEnum):
     REGISTRATION_NOT_FOUND = "registration-not-found"
     REGISTRATION_UNAUTHORIZED = "registration-unauthorized"
     REGISTRATION_REJECTED = "registration-rejected"
+    REGISTRATION_LOST = "registration-lost"
     CRASHED = "crashed"
     UNSETTLED = "unsettled"
 

@@ -75,6 +75,7 @@ from phonesim.device.events import (
     RegistrationAbandoned,
     RegistrationEnded,
     RegistrationFailed,
+    RegistrationRegained,
     RegistrationWanted,
     ServicesLocated,
     ShutdownRequested,
@@ -488,7 +489,10 @@ class Phone:
         self._run(self._registration, wanted, now, out)
 
     def _registered(self, event: Registered, now: float, out: list[Output]) -> None:
+        registrar = f"{event.registrar.host}:{event.registrar.port}"
         if self._is_signed_in:
+            if not event.is_refresh:
+                out.append(RegistrationRegained(registrar=registrar))
             return
         assert self._services is not None
         assert self._services.web_services is not None
@@ -506,7 +510,6 @@ class Phone:
         self._run(self._cache, commit, now, out)
         self._end(StageEnded(stage=Stage.COMMIT), now, out)
         self._is_signed_in = True
-        registrar = f"{event.registrar.host}:{event.registrar.port}"
         self._log(log.SIGNED_IN(sip_uri, registrar, now - self._powered_at))
         self._show(self._profile.display.signed_in, out)
         out.append(SignedIn(sip_uri=sip_uri, registrar=registrar))

@@ -19,7 +19,13 @@ import msgspec
 from phonesim.config.device_profile import DeviceProfile
 from phonesim.config.duration import parse_duration
 from phonesim.config.fault import FaultProfile
-from phonesim.config.fleet_profile import SIGNED_IN, DeviceShare, FixedAddresses, FleetProfile
+from phonesim.config.fleet_profile import (
+    NO_SITE,
+    SIGNED_IN,
+    DeviceShare,
+    FixedAddresses,
+    FleetProfile,
+)
 from phonesim.config.site_profile import SiteProfile, UserRange
 from phonesim.device.events import Lease
 from phonesim.device.outcome import Stage
@@ -30,8 +36,6 @@ from phonesim.profiles import DEVICE, FAULT, FLEET, SITE, Override, apply, load
 from phonesim.virtual_authority import VirtualAuthority
 from phonesim.wire.dhcp import UNSPECIFIED
 from phonesim.world import PhoneSpec, RunLimits
-
-NO_SITE = "none"
 
 _FOREVER = float("inf")
 

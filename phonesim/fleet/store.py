@@ -38,6 +38,7 @@ CREATE TABLE run (             -- one row
     signed_in INTEGER NOT NULL,
     completed INTEGER NOT NULL, -- done: they were to do the first stages only
     failed INTEGER NOT NULL,
+    registrations_lost INTEGER NOT NULL,
     world_s REAL NOT NULL,     -- seconds in the run's own world: virtual or real
     wall_s REAL NOT NULL,
     cpu_s REAL NOT NULL,
@@ -100,6 +101,18 @@ def save_run(folder: Path, recorder: Recorder, summary: dict[str, Any], world_s:
         _replace(folder / SUMMARY_NAME, lambda path: _durable(path, text))
 
 
+def read_outcomes(folder: Path) -> dict[str, str]:
+    """Return the outcome of every phone of a run that is over, by phone; none of another."""
+    path = folder / DATABASE_NAME
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        ) as database:
+            return dict(database.execute("SELECT phone_id, outcome FROM phones"))
+    except sqlite3.Error:
+        return {}
+
+
 def _database(path: Path, recorder: Recorder, summary: dict[str, Any], world_s: float) -> None:
     path.unlink(missing_ok=True)
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
@@ -108,7 +121,8 @@ def _database(path: Path, recorder: Recorder, summary: dict[str, Any], world_s: 
         database.execute("BEGIN")
         database.execute(
             "INSERT INTO run VALUES (:run, :fleet, :site, :attach, :seed, :phones, :signed_in,"
-            " :completed, :failed, :world_s, :wall_s, :cpu_s, :peak_rss_mb, :valid, :summary)",
+            " :completed, :failed, :registrations_lost, :world_s, :wall_s, :cpu_s, :peak_rss_mb,"
+            " :valid, :summary)",
             {
                 **{
                     key: value

@@ -39,3 +39,11 @@ def test_an_only_server_that_refuses_is_shown(phonesim: Any, tmp_path: Any) -> N
     [server] = lines(came.out, "127.")
     assert server[:4] == ["127.20.0.11", "dns", "80", "0"]
     assert server[-2:] == ["80", "SERVFAIL"]
+
+
+def test_the_faults_are_named(phonesim: Any, tmp_path: Any) -> None:
+    came = run(phonesim, tmp_path, "--fault", "dns-servfail", "--fault", "ntp-silent")
+    assert came.out.splitlines()[1] == "Faults: dns-servfail, ntp-silent"
+    assert "Faults" not in run(phonesim, tmp_path).out
+    document = run(phonesim, tmp_path, "--fault", "ntp-silent", "--json").document
+    assert document["faults"] == ["ntp-silent"]
