@@ -36,7 +36,7 @@ from pydantic_core import ErrorDetails
 
 from phonesim.config.device_profile import DeviceProfile
 from phonesim.config.fault import FaultProfile
-from phonesim.config.fleet_profile import FleetProfile
+from phonesim.config.fleet_profile import NO_SITE, FleetProfile
 from phonesim.config.model import Config
 from phonesim.config.site_profile import SiteProfile
 from phonesim.device.device_log import Dialect
@@ -57,14 +57,15 @@ KeyPath = tuple[str | int, ...]
 class Kind(NamedTuple, Generic[M]):
     """A kind of profile.
 
-    `references` are the places that name other profiles, where * is any index. `try_out`
-    builds what the core builds from the profile, which may find more to refuse.
+    `references` are the places that name other profiles, where * is any index, and their
+    kinds. `try_out` builds what the core builds from the profile, which may find more to
+    refuse.
     """
 
     name: str
     folder: str
     model: type[M]
-    references: tuple[KeyPath, ...] = ()
+    references: tuple[tuple[KeyPath, Kind[Any]], ...] = ()
     try_out: Callable[[M], object] = repr
 
 
@@ -77,7 +78,12 @@ FLEET = Kind(
     "fleet",
     "fleets",
     FleetProfile,
-    (("site",), ("users_from",), ("faults", "*"), ("devices", "*", "device")),
+    (
+        (("site",), SITE),
+        (("users_from",), SITE),
+        (("faults", "*"), FAULT),
+        (("devices", "*", "device"), DEVICE),
+    ),
 )
 KINDS: tuple[Kind[Any], ...] = (DEVICE, SITE, FAULT, FLEET)
 
@@ -123,16 +129,16 @@ def load(kind: Kind[M], name: str, overrides: Iterable[Override] = ()) -> M:
 def problems(kind: Kind[Any], name: str) -> list[str]:
     """Everything that is wrong with a profile, one line each; none if it can be used."""
     try:
-        model, found = _load(kind, name)
+        document = _read(kind, locate(kind, name), ())
     except ProfileError as error:
         return [str(error)]
-    if model is None:
-        return found
-    try:
-        kind.try_out(model)
-    except ProfileError as error:
-        return [f"{_shown(locate(kind, name))}: {error}"]
-    return []
+    model, found = _validated(kind, document)
+    if model is not None:
+        try:
+            kind.try_out(model)
+        except ProfileError as error:
+            found = [f"{_shown(locate(kind, name))}: {error}"]
+    return found + list(_broken_references(kind, document))
 
 
 def apply(kind: Kind[M], profile: M, overrides: Iterable[Override]) -> M:
@@ -192,6 +198,21 @@ def locate(kind: Kind[Any], name: str) -> Path:
     raise ProfileError(f"no {kind.name} profile is named {name!r}; {hint}")
 
 
+def likely_kinds(name: str) -> list[Kind[Any]]:
+    """The kinds of profile that the file of this path can be: those that know most of its keys."""
+    file = Path(name)
+    shown = _shown(file)
+    values = _Reader(shown, _text(file, shown)).value()
+    if not isinstance(values, dict):
+        return list(KINDS)
+    extended = values.get("extends")
+    known = {
+        kind.name: len(values.keys() & kind.model.model_fields.keys()) + (extended in names(kind))
+        for kind in KINDS
+    }
+    return [kind for kind in KINDS if known[kind.name] == max(known.values())]
+
+
 def is_path(name: str) -> bool:
     """Say whether a reference is a path rather than a name."""
     return "/" in name or name.endswith((".yaml", ".yml"))
@@ -231,7 +252,10 @@ class _Document(NamedTuple):
 
 
 def _load(kind: Kind[M], name: str) -> tuple[M | None, list[str]]:
-    document = _read(kind, locate(kind, name), ())
+    return _validated(kind, _read(kind, locate(kind, name), ()))
+
+
+def _validated(kind: Kind[M], document: _Document) -> tuple[M | None, list[str]]:
     try:
         return kind.model.model_validate(document.values), []
     except ValidationError as failure:
@@ -244,7 +268,7 @@ def _read(kind: Kind[Any], file: Path, extending: tuple[Path, ...]) -> _Document
     values = reader.value()
     if not isinstance(values, dict):
         raise ProfileError(f"{shown}:1: a {kind.name} profile is a mapping, not {_kind_of(values)}")
-    for reference in kind.references:
+    for reference, _ in kind.references:
         _anchor(values, reference, file.parent)
     base = values.pop("extends", None)
     if base is None:
@@ -298,6 +322,35 @@ def _anchor(values: Any, reference: KeyPath, folder: Path) -> None:
             _anchor(values[place], rest, folder)
         elif isinstance(values[place], str) and is_path(values[place]):
             values[place] = str(folder / values[place])
+
+
+def _broken_references(kind: Kind[Any], document: _Document) -> Iterator[str]:
+    """Say which of the profiles that this one names cannot be used."""
+    for reference, named in kind.references:
+        for place, name in _referenced(document.values, reference):
+            if name == NO_SITE and named is SITE:
+                continue
+            found = problems(named, name)
+            if found:
+                mark = document.marks[place]
+                yield f"{mark.file}:{mark.line}: {_dotted(place)}{found[0]}"
+
+
+def _referenced(values: Any, reference: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    """Yield what is named at `reference`, and where; what is no text has been refused."""
+    if not reference:
+        if isinstance(values, str):
+            yield (), values
+        return
+    key, rest = reference[0], reference[1:]
+    inside: Iterable[tuple[str | int, Any]] = ()
+    if key == "*" and isinstance(values, list):
+        inside = enumerate(values)
+    elif isinstance(values, dict) and key in values:
+        inside = [(key, values[key])]
+    for part, value in inside:
+        for place, name in _referenced(value, rest):
+            yield (part, *place), name
 
 
 def _merged(lower: Any, upper: Any) -> Any:

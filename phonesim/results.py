@@ -11,11 +11,13 @@ many come at a time, so they wait in a short list.
 A phone's outcome is what its last boot came to: it is signed in, or done when it was to do only
 the first stages. A boot that failed and was retried with success counts as signed in, one that
 is being retried has failed for the reason it had, and a phone that never settled has failed as
-`unsettled`. A stage's durations are those of the stages that ended well; stages that the cache
-made unnecessary are not counted at all.
+`unsettled`. A phone that lost its registration is signed in when it has one again. A stage's
+durations are those of the stages that ended well; stages that the cache made unnecessary are
+not counted at all.
 
 How late a phone started is what lies between the plan's time for it and its first power-on: a
-limit kept it waiting, or the tester was slow.
+limit kept it waiting, or the tester was slow. Where phones repeat their stages, every start
+counts, and the outcome is that of the last boot that came to an end.
 
 Specifications: DDSketch (Masson, Rim and Lee, PVLDB 12, 2019).
 """
@@ -24,6 +26,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from ipaddress import IPv4Address
 from typing import Any
 
 import msgspec
@@ -31,10 +34,13 @@ from ddsketch import LogCollapsingLowestDenseDDSketch
 from ddsketch.mapping import LogarithmicMapping
 
 from phonesim.device.events import (
+    AttemptEnded,
     BootFailed,
     DisplayShowed,
     ExchangeEnded,
     Observation,
+    RegistrationLost,
+    RegistrationRegained,
     SignedIn,
     StageEnded,
     StageEntered,
@@ -111,6 +117,27 @@ class Tally:
         return "max_ms", self._maximum
 
 
+class ServerTally:
+    """What one server did with the requests of one kind.
+
+    `answers` counts what it said: rcodes, TC for a truncated answer, DHCP message types. The
+    requests that it left unanswered are `timed_out`; DHCP's go to every server, and are nobody's.
+    """
+
+    __slots__ = ("answers", "timed_out", "waits")
+
+    def __init__(self) -> None:
+        self.answers: dict[str, int] = {}
+        self.timed_out = 0
+        self.waits = Tally()
+
+    def add(self, answer: str, waited: float) -> None:
+        """Count an answer and how long it took."""
+        answers = self.answers
+        answers[answer] = answers.get(answer, 0) + 1
+        self.waits.add(waited)
+
+
 class AnswerWatch:
     """Notices when more than `share` of the last `window` exchanges had no answer."""
 
@@ -176,7 +203,7 @@ class Recorder:
     """The observer of a run: folds what the phones let be known.
 
     `operator_log` takes what an operator wants to read while it happens. `answers`
-    watches the exchanges.
+    watches the exchanges. `repeat_every` is that of `RunLimits`.
     """
 
     def __init__(
@@ -184,6 +211,7 @@ class Recorder:
         specs: Iterable[PhoneSpec],
         operator_log: OperatorLog,
         answers: AnswerWatch | None = None,
+        repeat_every: float | None = None,
     ) -> None:
         self.phones = {
             spec.phone_id: PhoneRecord(
@@ -196,9 +224,12 @@ class Recorder:
         }
         self.stages: dict[Stage, Tally] = {}
         self.exchanges: dict[str, Tally] = {}
+        self.servers: dict[str, dict[str, ServerTally]] = {}
         self.boots = Tally()
+        self.registrations_lost = 0
         self.lateness = Tally()
         self.answers = answers
+        self._repeat_every = repeat_every
         self._began_at: float | None = None
         self._last_answer_at: dict[str, float] = {}
         self._operator_log = operator_log
@@ -214,6 +245,11 @@ class Recorder:
             if self._began_at is None:
                 self._began_at = now
         phone.boots = boot
+        if self._repeat_every is not None and boot > 1:
+            due_at = phone.starts_at + (boot - 1) * self._repeat_every
+            self.lateness.add(max(0.0, now - due_at))
+            _start_over(phone, now)
+            return
         phone.is_signed_in = phone.is_done = False
         phone.stage = phone.failed_stage = phone.reason = None
         phone.detail = ""
@@ -225,6 +261,10 @@ class Recorder:
         if kind is ExchangeEnded:
             assert isinstance(observation, ExchangeEnded)
             self._exchange_ended(observation, now)
+            return
+        if kind is AttemptEnded:
+            assert isinstance(observation, AttemptEnded)
+            self._attempt_ended(observation)
             return
         phone = self.phones[phone_id]
         if kind is StageEntered:
@@ -250,6 +290,14 @@ class Recorder:
         elif kind is StagesDone:
             phone.is_done = True
             self._settle_well(phone, now)
+        elif kind is RegistrationLost:
+            assert isinstance(observation, RegistrationLost)
+            self._registration_lost(phone, observation, now)
+        elif kind is RegistrationRegained:
+            if phone.reason is FailureReason.REGISTRATION_LOST:
+                phone.is_signed_in = True
+                phone.reason = phone.failed_stage = None
+                phone.detail = ""
         elif kind is BootFailed:
             assert isinstance(observation, BootFailed)
             self._boot_failed(phone, observation, now)
@@ -293,8 +341,27 @@ class Recorder:
         else:
             tally.add(exchange.seconds)
             self._last_answer_at[exchange.kind] = now
+            if exchange.server is not None:
+                waited = exchange.seconds if exchange.waited is None else exchange.waited
+                self._server(exchange.kind, exchange.server).add(exchange.answer, waited)
         if self.answers is not None:
             self.answers.add(is_answered=exchange.seconds is not None)
+
+    def _attempt_ended(self, attempt: AttemptEnded) -> None:
+        server = self._server(attempt.kind, attempt.server)
+        if attempt.waited is None:
+            server.timed_out += 1
+        else:
+            server.add(attempt.answer, attempt.waited)
+
+    def _server(self, kind: str, address: str) -> ServerTally:
+        servers = self.servers.get(kind)
+        if servers is None:
+            servers = self.servers[kind] = {}
+        tally = servers.get(address)
+        if tally is None:
+            tally = servers[address] = ServerTally()
+        return tally
 
     def _stage_ended(self, phone: PhoneRecord, ended: StageEnded, now: float) -> None:
         if ended.skipped:
@@ -315,6 +382,14 @@ class Recorder:
         phone.settled_after = now - phone.booted_at
         phone.entered_at.clear()
         self.boots.add(phone.settled_after)
+
+    def _registration_lost(self, phone: PhoneRecord, lost: RegistrationLost, now: float) -> None:
+        self.registrations_lost += 1
+        phone.is_signed_in = False
+        phone.failed_stage, phone.reason = Stage.REGISTER, FailureReason.REGISTRATION_LOST
+        phone.detail = f"{lost.registrar}: {lost.detail}"
+        fields = {"phone": phone.phone_id, "registrar": lost.registrar, "detail": lost.detail}
+        self._operator_log(now, True, "registration lost", fields)
 
     def _boot_failed(self, phone: PhoneRecord, failed: BootFailed, now: float) -> None:
         self._settle_badly(phone, failed.stage, failed.reason, failed.detail, now)
@@ -363,6 +438,7 @@ class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
     run: str
     fleet: str
     site: str
+    faults: Sequence[str] = ()
     attach: str
     seed: int
     wall_s: float
@@ -381,6 +457,7 @@ def summarize(recorder: Recorder, facts: RunFacts) -> dict[str, Any]:
         "run": facts.run,
         "fleet": facts.fleet,
         "site": facts.site,
+        "faults": list(facts.faults),
         "attach": facts.attach,
         "seed": facts.seed,
         "phones": len(phones),
@@ -388,6 +465,7 @@ def summarize(recorder: Recorder, facts: RunFacts) -> dict[str, Any]:
         "completed": completed,
         "failed": len(phones) - signed_in - completed,
         "failures": failures(recorder),
+        "registrations_lost": recorder.registrations_lost,
         "stages": {
             stage.value: {"count": tally.count, "failed": tally.failed, **tally.durations()}
             for stage in Stage
@@ -403,6 +481,13 @@ def summarize(recorder: Recorder, facts: RunFacts) -> dict[str, Any]:
             }
             for kind, tally in sorted(recorder.exchanges.items())
         },
+        "servers": {
+            kind: {
+                address: _server_totals(kind, servers[address])
+                for address in sorted(servers, key=IPv4Address)
+            }
+            for kind, servers in sorted(recorder.servers.items())
+        },
         "lateness_ms": {
             key.removesuffix("_ms"): value for key, value in recorder.lateness.durations().items()
         },
@@ -411,6 +496,18 @@ def summarize(recorder: Recorder, facts: RunFacts) -> dict[str, Any]:
         "peak_rss_mb": round(facts.peak_rss_mb, 1),
         "valid": facts.valid,
         "notes": list(facts.notes),
+    }
+
+
+def _server_totals(kind: str, tally: ServerTally) -> dict[str, Any]:
+    answered = sum(tally.answers.values())
+    is_asked_alone = kind == "dns"
+    return {
+        "sent": answered + tally.timed_out if is_asked_alone else None,
+        "answered": answered,
+        "timed_out": tally.timed_out if is_asked_alone else None,
+        "answers": dict(sorted(tally.answers.items(), key=lambda item: (-item[1], item[0]))),
+        **tally.waits.durations(),
     }
 
 

@@ -262,7 +262,21 @@ class _World:
             self.power_off(node)
             self.at(self.now + _POWER_OFF_SECONDS, self.power_on, node)
         else:
-            self.settle(node)
+            self.settled(node)
+
+    def settled(self, node: _PhoneNode) -> None:
+        """A phone has come to its end: let it be, or let it start again when it is due."""
+        self.settle(node)
+        every = self.limits.repeat_every
+        if every is not None and not self.is_ending:
+            self.power_off(node)
+            due_at = node.spec.starts_at + node.boot * every
+            self.at(max(self.now + _POWER_OFF_SECONDS, due_at), self.start_over, node)
+
+    def start_over(self, node: _PhoneNode) -> None:
+        for name in list(node.disk.files()):
+            node.disk.delete_file(name)
+        self.power_on(node)
 
     # --- what a phone does ---
 
@@ -279,7 +293,7 @@ class _World:
                             self.booted(node)
                         case on.BootFailed():
                             node.disk.settled(is_well=False)
-                            self.settle(node)
+                            self.settled(node)
                         case on.PoweredOff():
                             self.power_off(node)
                         case _:

@@ -114,6 +114,10 @@ class RunLimits(msgspec.Struct, frozen=True, kw_only=True):
     (no RELEASE) and boots again from its virtual disk. At the end every phone is asked
     to shut down; `keep_leases` cuts the power instead.
 
+    With `repeat_every`, which needs a `duration`, every phone loses power and boots again so
+    many seconds after its last time, from an empty disk, whatever it came to; one that has not
+    settled then does so when it has.
+
     While `outstanding` phones have started and not settled, the next ones wait; they
     start in the order of their `starts_at`.
     """
@@ -123,3 +127,4 @@ class RunLimits(msgspec.Struct, frozen=True, kw_only=True):
     boots: int = 1
     keep_leases: bool = False
     outstanding: int | None = None
+    repeat_every: float | None = None

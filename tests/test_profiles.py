@@ -75,7 +75,7 @@ def test_every_fleet_names_profiles_that_exist() -> None:
             ":3: links.loss: should be less than 1, not 2",
         ),
         (
-            "name: x\ndevices:\n- device: a\n- {device: b, weigth: 2}\n",
+            "name: x\ndevices:\n- device: hp-4110\n- {device: hp-4120, weigth: 2}\n",
             ":4: devices.1.weigth: unknown key; did you mean 'weight'?",
         ),
         ("name: x\ndevices: []\n", ":2: devices: should not be empty"),
@@ -100,7 +100,8 @@ def test_every_fleet_names_profiles_that_exist() -> None:
         ("name: x\nextends: [y]\n", ":2: extends: a name or a path, not a list"),
         ("name: x\nextends: ./x.yaml\n", None),
         ("a: &a [*a]\n", ":1: an alias inside what it stands for"),
-        ("[" * 100_000, ":1: nested more than 40 deep"),
+        ("[" * 41, ":1: nested more than 40 deep"),
+        ("[" * 100_000, None),
         (b"name: x\ndescription: \xff\n", ":2: not UTF-8 text"),
         (b"name: \x01\n", None),
     ],

@@ -4,11 +4,14 @@ import statistics
 import pytest
 
 from phonesim.device.events import (
+    AttemptEnded,
     BootFailed,
     DisplayShowed,
     ExchangeEnded,
     Observation,
     PoweredOff,
+    RegistrationLost,
+    RegistrationRegained,
     SignedIn,
     StageEnded,
     StageEntered,
@@ -31,6 +34,7 @@ FACTS = RunFacts(
     run="r1",
     fleet="demo",
     site="contoso",
+    faults=("dns-silent",),
     attach="virtual",
     seed=7,
     wall_s=1.23456,
@@ -49,7 +53,7 @@ def failed(reason: FailureReason, stage: Stage = Stage.IP, detail: str = "why") 
 class Watched:
     """A recorder with phones "1", "2", ... and what it told the operator."""
 
-    def __init__(self, phones: int) -> None:
+    def __init__(self, phones: int, repeat_every: float | None = None) -> None:
         profile = load(DEVICE, "polycom-cx600")
         self.lines: list[tuple[float, bool, str, dict[str, object]]] = []
         self.recorder = Recorder(
@@ -68,6 +72,7 @@ class Watched:
             lambda now, is_warning, text, fields: self.lines.append(
                 (now, is_warning, text, dict(fields))
             ),
+            repeat_every=repeat_every,
         )
 
     def tell(self, phone_id: str, *told: tuple[float, Observation]) -> None:
@@ -99,6 +104,7 @@ def test_a_boot_becomes_a_record_and_totals() -> None:
         "run": "r1",
         "fleet": "demo",
         "site": "contoso",
+        "faults": ["dns-silent"],
         "attach": "virtual",
         "seed": 7,
         "phones": 1,
@@ -106,6 +112,7 @@ def test_a_boot_becomes_a_record_and_totals() -> None:
         "completed": 0,
         "failed": 0,
         "failures": {},
+        "registrations_lost": 0,
         "stages": {
             stage: {
                 "count": 1,
@@ -139,6 +146,7 @@ def test_a_boot_becomes_a_record_and_totals() -> None:
                 "per_second": None,
             },
         },
+        "servers": {},
         "lateness_ms": {"p50": 10000.0, "p90": 10000.0, "p99": 10000.0, "max": 10000.0},
         "wall_s": 1.235,
         "cpu_s": 1.0,
@@ -277,6 +285,44 @@ def test_a_share_is_not_exceeded_by_rounding() -> None:
     assert not answers.is_exceeded
 
 
+def test_what_each_server_did_is_told_from_what_became_of_the_exchange() -> None:
+    run = Watched(1)
+    run.recorder.boot_started("1", 1, 0)
+    one, two = "10.0.0.9", "10.0.0.10"
+    ended = {"kind": "dns", "server": two, "answer": "NOERROR"}
+    run.tell(
+        "1",
+        (1, AttemptEnded(kind="dns", server=one)),
+        (1, AttemptEnded(kind="dns", server=one)),
+        (1, AttemptEnded(kind="dns", server=one, answer="REFUSED", waited=0.004)),
+        (1, AttemptEnded(kind="dns", server=two, answer="TC", waited=0.01)),
+        (1, ExchangeEnded(sent=5, seconds=5.0, waited=0.02, **ended)),  # type: ignore[arg-type]
+        (1, ExchangeEnded(sent=1, seconds=0.02, waited=0.02, **ended)),  # type: ignore[arg-type]
+        (1, ExchangeEnded(kind="dns", sent=4, seconds=None)),
+        (2, ExchangeEnded(kind="dhcp_request", sent=2, seconds=4.5, server=one, answer="NAK")),
+    )
+    found = summarize(run.recorder, FACTS)["servers"]
+    assert list(found) == ["dhcp_request", "dns"]
+    assert list(found["dns"]) == [one, two]  # by number, not by text
+    assert found["dns"][one] == {
+        "sent": 3,
+        "answered": 1,
+        "timed_out": 2,
+        "answers": {"REFUSED": 1},
+        **dict.fromkeys(("p50_ms", "p90_ms", "p99_ms", "max_ms"), 4.0),
+    }
+    assert found["dns"][two]["answers"] == {"NOERROR": 2, "TC": 1}
+    assert (found["dns"][two]["sent"], found["dns"][two]["timed_out"]) == (3, 0)
+    assert found["dns"][two]["max_ms"] == 20
+    assert found["dhcp_request"][one] == {
+        "sent": None,
+        "answered": 1,
+        "timed_out": None,
+        "answers": {"NAK": 1},
+        **dict.fromkeys(("p50_ms", "p90_ms", "p99_ms", "max_ms"), 4500.0),
+    }
+
+
 def test_a_new_boot_forgets_what_the_last_one_came_to() -> None:
     run = Watched(1)
     run.recorder.boot_started("1", 1, 0)
@@ -286,6 +332,46 @@ def test_a_new_boot_forgets_what_the_last_one_came_to() -> None:
     phone = run.recorder.phones["1"]
     assert (phone.boots, phone.outcome, phone.durations) == (2, "failed:unsettled", {})
     assert summarize(run.recorder, FACTS)["stages"]["ip"]["count"] == 1
+
+
+def test_where_stages_are_repeated_the_last_end_counts_and_every_start() -> None:
+    run = Watched(3, repeat_every=10)
+    for phone_id in "123":
+        run.recorder.boot_started(phone_id, 1, 0)
+        run.tell(phone_id, (0, StageEntered(stage=Stage.IP)), (1, StagesDone()))
+        run.recorder.boot_started(phone_id, 2, 12)
+        run.tell(phone_id, (12, StageEntered(stage=Stage.IP)))
+    run.tell("2", (13, failed(FailureReason.NO_LEASE)))
+    run.recorder.boot_started("2", 3, 20)
+    run.tell("3", (13, StagesDone()))
+    phones = run.recorder.phones
+    assert [phones[phone_id].outcome for phone_id in "123"] == ["done", "failed:no-lease", "done"]
+    assert [phones[phone_id].boots for phone_id in "123"] == [2, 3, 2]
+    assert positions(run.recorder) == {"done": 2, "failed": 1}
+    summary = summarize(run.recorder, FACTS)
+    assert (summary["completed"], summary["failed"]) == (2, 1)
+    assert run.recorder.lateness.count == 7
+    assert summary["lateness_ms"]["max"] == 2000
+    assert run.recorder.boots.count == 5
+
+
+def test_a_lost_registration_counts_and_the_phone_is_signed_in_when_it_has_one_again() -> None:
+    run = Watched(2)
+    lost = RegistrationLost(registrar="fe01:5061", detail="closed by the server")
+    regained = RegistrationRegained(registrar="fe02:5061")
+    for phone_id in "12":
+        run.recorder.boot_started(phone_id, 1, 0)
+        run.tell(phone_id, (1, SIGNED_IN), (5, lost))
+    run.tell("1", (6, regained), (7, lost), (8, regained))
+    summary = summarize(run.recorder, FACTS)
+    assert summary["registrations_lost"] == 3
+    assert (summary["signed_in"], summary["failures"]) == (1, {"registration-lost": 1})
+    phone = run.recorder.phones["2"]
+    assert (phone.outcome, phone.failed_stage) == ("failed:registration-lost", Stage.REGISTER)
+    assert phone.detail == "fe01:5061: closed by the server"
+    assert phone.settled_after == 1
+    assert positions(run.recorder) == {"signed-in": 1, "failed": 1}
+    assert [line[2] for line in run.lines] == ["registration lost"] * 3
 
 
 def test_powering_off_changes_nothing() -> None:

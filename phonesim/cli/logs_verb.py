@@ -21,6 +21,7 @@ from phonesim.fleet.run_logs import (
     list_runs,
     read_log,
 )
+from phonesim.fleet.store import read_outcomes
 
 app = typer.Typer(
     help="Read the device logs of earlier runs.", no_args_is_help=True, rich_markup_mode=None
@@ -52,9 +53,16 @@ def ls(
         else:
             show(_table([_run_row(run) for run in runs]) if runs else f"{out}: no runs yet")
         return 0
-    rows = [
-        {"phone": log.phone_id, "size": log.size, "log": str(log.path)}
-        for log in list_phones(find_run(out, run))
+    found = find_run(out, run)
+    outcomes = read_outcomes(found.path)
+    rows: list[dict[str, object]] = [
+        {
+            "phone": log.phone_id,
+            "outcome": outcomes.get(log.phone_id),
+            "size": log.size,
+            "log": str(log.path),
+        }
+        for log in list_phones(found)
     ]
     if as_json:
         show_json(rows)

@@ -11,6 +11,7 @@ Exit status, the same in every verb:
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 from collections.abc import Sequence
@@ -87,6 +88,11 @@ def main(arguments: Sequence[str]) -> int:
         _show(error, is_debug)
         return WRONG_USAGE if isinstance(error, UsageError) else INTERNAL_ERROR
     except Exception as error:
+        # The help is printed by the library, past our own printing.
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+            drop_output(sys.stdout)
+            show_error(f"standard output cannot be written: {error.strerror}")
+            return WRONG_USAGE
         what = f"internal error: {type(error).__name__}: {error}"
         show_error(what if is_debug else f"{what} (run it again with --debug)")
         if is_debug:

@@ -11,7 +11,17 @@ from rich.table import Table
 
 from phonesim.cli.terminal import show, show_json, show_text
 from phonesim.errors import ProfileError
-from phonesim.profiles import KINDS, Kind, is_path, load, names, problems, schema, to_yaml
+from phonesim.profiles import (
+    KINDS,
+    Kind,
+    is_path,
+    likely_kinds,
+    load,
+    names,
+    problems,
+    schema,
+    to_yaml,
+)
 
 app = typer.Typer(
     help="Look at device, site, fault and fleet profiles.",
@@ -111,7 +121,10 @@ def _kind(name: str) -> Kind[Any]:
 
 
 def _find(profile: str, kind: str | None) -> tuple[Kind[Any], str]:
-    """Return a profile's kind and name: the kind asked for, or the only one that fits."""
+    """Return a profile's kind and name: the kind asked for, or the only one that fits.
+
+    A file's kind is told by its folder's name, or else by its keys.
+    """
     if kind is not None:
         return _kind(kind), profile
     if is_path(profile):
@@ -119,6 +132,9 @@ def _find(profile: str, kind: str | None) -> tuple[Kind[Any], str]:
         for each in KINDS:
             if parent == each.folder:
                 return each, profile
+        fitting = likely_kinds(profile)
+        if len(fitting) == 1:
+            return fitting[0], profile
         raise ProfileError(f"{profile}: say which kind of profile it is, with --kind")
     fitting = [each for each in KINDS if profile in names(each)]
     if len(fitting) == 1:

@@ -12,6 +12,8 @@ from phonesim.results import PhoneRecord
 
 _DURATIONS = ("p50_ms", "p90_ms", "p99_ms", "max_ms")
 _LATE_MS = 100
+_SERVER_COUNTS = ("sent", "timed_out")
+_GOOD_ANSWERS = {"NOERROR", "NXDOMAIN", "OFFER", "ACK"}
 
 
 def summary_tables(finished: Finished) -> list[RenderableType]:
@@ -25,14 +27,20 @@ def summary_tables(finished: Finished) -> list[RenderableType]:
     parts: list[RenderableType] = [
         f"{ended}, {summary['failed']} failed ({summary['attach']}, site {summary['site']},"
         f" seed {summary['seed']}, {_world_time(finished)})",
-        "",
-        _stages(finished),
     ]
+    if summary["faults"]:
+        parts.append(f"Faults: {', '.join(summary['faults'])}")
+    parts += ["", _stages(finished)]
     if summary["exchanges"]:
         parts += ["", _exchanges(summary, shows_rate=stages is not None)]
+    servers = _servers(summary)
+    if servers is not None:
+        parts += ["", servers]
     if summary["failures"]:
         parts += ["", _failures(finished)]
     parts.append("")
+    if summary["registrations_lost"]:
+        parts.append(f"Registrations lost on the way: {summary['registrations_lost']}")
     if (finished.recorder.lateness.durations()["max_ms"] or 0) >= _LATE_MS:
         late = _durations(finished.recorder.lateness.durations())
         parts.append("Phones started late: p50 {}, p90 {}, p99 {}, max {}".format(*late))
@@ -87,6 +95,24 @@ def _exchanges(summary: dict[str, Any], *, shows_rate: bool) -> Table:
             counts.append("-" if answered is None else f"{answered:.1f}")
         table.add_row(kind, *counts, *_durations(totals))
     return table
+
+
+def _servers(summary: dict[str, Any]) -> Table | None:
+    """Say what each server did, where there were several or one did not do well."""
+    table = _table("server", "of", "sent", "timed out", "p50", "p90", "p99", "max", "answers")
+    table.columns[1].justify = table.columns[-1].justify = "left"
+    for kind, servers in summary["servers"].items():
+        if len(servers) == 1 and all(map(_did_well, servers.values())):
+            continue
+        for server, totals in servers.items():
+            counts = ["-" if totals[key] is None else str(totals[key]) for key in _SERVER_COUNTS]
+            answers = ", ".join(f"{count} {what}" for what, count in totals["answers"].items())
+            table.add_row(server, kind, *counts, *_durations(totals), answers or "none")
+    return table if table.rows else None
+
+
+def _did_well(totals: dict[str, Any]) -> bool:
+    return not totals["timed_out"] and _GOOD_ANSWERS.issuperset(totals["answers"])
 
 
 def _failures(finished: Finished) -> Table:

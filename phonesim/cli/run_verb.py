@@ -111,6 +111,8 @@ def run(
             for key, value in options.items()
             if value is not None
         ),
+        # Who names a rate wants that rate, and not the fleet's shape.
+        *(() if rate is None else [option_override("--rate", "fleet", "shape", None)]),
     ]
     plan = read_plan(fleet, overrides, fault or ())
     if needs_consent(plan):

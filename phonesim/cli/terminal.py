@@ -7,11 +7,13 @@ is no error.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import sys
 import time
+from collections.abc import Iterator
 from io import StringIO
 from shutil import get_terminal_size
 from types import TracebackType
@@ -20,6 +22,8 @@ from typing import IO, Any, Self
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
+
+from phonesim.errors import UsageError
 
 _NO_LIMIT = 10_000
 """Columns of what no terminal wraps."""
@@ -51,9 +55,10 @@ def show_bytes(data: bytes) -> None:
     """Copy a device log to stdout: as it is, or to a terminal without its control codes."""
     if sys.stdout.isatty():
         data = _CONTROL.sub(b"?", data)
-    sys.stdout.flush()
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    with _readable_errors(sys.stdout):
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
 
 
 def show_error(text: str) -> None:
@@ -83,10 +88,24 @@ def _print(stream: IO[str], what: tuple[RenderableType, ...]) -> None:
 
 def _write(stream: IO[str], text: str) -> None:
     try:
-        stream.write(text)
-        stream.flush()
+        with _readable_errors(stream):
+            stream.write(text)
+            stream.flush()
     except BrokenPipeError:
         drop_output(stream)
+
+
+@contextlib.contextmanager
+def _readable_errors(stream: IO[str]) -> Iterator[None]:
+    """Give up a stream that cannot be written; `UsageError` if it was to hold the result."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        drop_output(stream)
+        if stream is sys.stdout:
+            raise UsageError(f"standard output cannot be written: {error.strerror}") from None
 
 
 class StatusLine:

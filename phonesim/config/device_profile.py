@@ -58,6 +58,15 @@ class ResolverConfig(Config):
     """Wait for each attempt; attempts go to the servers of option 6 in turn."""
     caches_answers: bool = True
     """Keep positive answers for their TTL."""
+    search: Literal["off", "suffix", "list"] = "off"
+    """What names are completed with: nothing, the suffix of option 15 [documented for Windows
+    CE 5.0 ms881912, but not when], or each domain of option 119 in turn, and the suffix where
+    that is missing [it is asked for; its use is not documented]."""
+    search_types: tuple[Literal["A", "SRV"], ...] = ("A",)
+    """Lookups that are completed; SRV names have their domain already [inferred]."""
+    search_dots: Annotated[int, Field(ge=0)] = 1
+    """A name with fewer dots is completed first and asked for as it is last; any other the
+    other way round. The next one is asked for when there is no such name or record."""
 
 
 class ClockConfig(Config):
@@ -95,6 +104,8 @@ class FallbackName(Config):
 class DiscoveryConfig(Config):
     """How the phone finds the Registrar and the Web Services."""
 
+    asks_dhcp: bool = True
+    """Send INFORM; every phone does [documented]. Without, DNS is loaded alone."""
     inform_class: str = "MS-UC-Client"
     """Option 60 of INFORM, case-sensitive [documented gg412828]."""
     inform_parameter_request_list: tuple[OptionCode, ...] = (43, 120)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from phonesim.config.duration import parse_duration
 from phonesim.config.model import Config
+from phonesim.config.site_profile import DomainName
 
 Attach = Literal["loopback", "wire", "virtual"]
 OwnMac = Literal["full", "dhcp-only"]
 PartialStage = Literal["ip", "discovery"]
+NO_SITE = "none"
+SIGNED_IN = "signed-in"
 
 _PARTS: tuple[tuple[PartialStage, ...], ...] = (("ip",), ("ip", "discovery"), ("discovery",))
 
@@ -38,7 +43,8 @@ class LoadLimits(Config):
 
     outstanding: Annotated[int, Field(ge=1)] | None = None
     """Phones that have started and not yet signed in, done their stages or failed. The next
-    ones wait; `lateness_ms` of the summary says how long."""
+    ones wait; `lateness_ms` of the summary says how long. A phone that starts again does not
+    count."""
     packets_per_second: Annotated[float, Field(gt=0)] | None = None
     """Datagrams (DHCP, DNS, NTP) that the whole fleet sends; more of them wait. Not for the
     virtual world."""
@@ -47,6 +53,90 @@ class LoadLimits(Config):
     servers had no answer. An exchange ends when it is answered or no longer repeated."""
     unanswered_window: Annotated[int, Field(ge=1, le=100_000)] = 100
     """How many the last exchanges are."""
+
+
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Span = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Ramp(Config):
+    """From one rate to another, evenly; what is left after that comes at the second one."""
+
+    kind: Literal["ramp"]
+    begin: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
+    """Phones started a second at first, and ..."""
+    end: Rate
+    """... after `seconds`."""
+    seconds: Rate
+
+
+class Step(Config):
+    """A rate and how long it lasts."""
+
+    rate: Rate
+    seconds: Rate
+
+
+class Steps(Config):
+    """One rate after another; the last one lasts until every phone has started."""
+
+    kind: Literal["steps"]
+    steps: Annotated[tuple[Step, ...], Field(min_length=1)]
+
+
+class Burst(Config):
+    """All phones at once."""
+
+    kind: Literal["burst"]
+
+
+class Switches(Config):
+    """The power comes back: each switch powers its ports one after another, all switches at once.
+
+    The fleet's phones fill one switch after another.
+    """
+
+    kind: Literal["switches"]
+    ports: Annotated[int, Field(ge=1)] = 48
+    """Phones on a switch."""
+    stagger: Span = 0.5
+    """Seconds from one port to the next [unknown: it differs by switch]."""
+    power_up_jitter: Span = 0
+    """A switch powers its first port up to this many seconds after the first one could, at
+    random [unknown]."""
+
+
+LoadShape = Annotated[Ramp | Steps | Burst | Switches, Field(discriminator="kind")]
+
+
+class FixedAddresses(Config):
+    """Addresses that somebody typed into the phones, one after another, and what goes with them."""
+
+    first: IPv4Address
+    count: Annotated[int, Field(ge=1)]
+    """How many there are."""
+    prefix: Annotated[int, Field(ge=8, le=30)] = 24
+    router: IPv4Address | None = None
+    dns_servers: Annotated[tuple[IPv4Address, ...], Field(min_length=1)]
+    domain: DomainName
+    search_list: tuple[DomainName, ...] = ()
+    asks_dhcp: bool = False
+    """Whether phones send DHCPINFORM beside their DNS queries; otherwise DNS decides alone."""
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> FixedAddresses:
+        size = 1 << (32 - self.prefix)
+        offset = int(self.first) % size
+        if offset == 0 or offset + self.count >= size:
+            raise ValueError(
+                f"{self.count} addresses from {self.first} on are not all hosts of one"
+                f" /{self.prefix}"
+            )
+        taken = range(int(self.first), int(self.first) + self.count)
+        for other in (self.router, *self.dns_servers):
+            if other is not None and int(other) in taken:
+                raise ValueError(f"{other} is one of the phones' addresses")
+        return self
 
 
 class Expectations(Config):
@@ -77,16 +167,23 @@ class FleetProfile(Config):
     own_mac: OwnMac | None = None
     """For `wire`: whether each phone's frames all have its own MAC, or only its DHCP and ARP
     probes; None takes `full` where this machine can do it."""
-    rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 20
+    rate: Rate = 20
     """Phones started a second."""
+    shape: LoadShape | None = None
+    """How phones start otherwise than at one rate: it takes the place of `rate`."""
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 1
     stages: tuple[PartialStage, ...] | None = None
     """What each phone does of its boot: [ip], [ip, discovery], or [discovery] from a fixed
     address; None is all of it. A phone that ends early is done, not signed in."""
+    addresses: FixedAddresses | None = None
+    """For [discovery]: the fixed addresses; None takes those of the mock site's first scope."""
+    repeat_every: Rate | None = None
+    """With `stages`: seconds from one start of a phone to its next, with nothing in its cache,
+    as long as `until` says; None does them once. A phone that is slower starts late."""
     limits: LoadLimits = LoadLimits()
     boots: Annotated[int, Field(ge=1)] = 1
     """Times each phone boots; its virtual disk lasts from one boot to the next."""
-    until: str = "signed-in"
+    until: str = SIGNED_IN
     """"signed-in": until every phone has signed in, is done or has failed; or a duration such
     as "10m"."""
     timeout: Annotated[float, Field(gt=0)] = 600
@@ -109,3 +206,22 @@ class FleetProfile(Config):
         if stages is not None and stages not in _PARTS:
             raise ValueError("should be [ip], [ip, discovery] or [discovery]")
         return stages
+
+    @field_validator("until")
+    @classmethod
+    def _is_an_end(cls, until: str) -> str:
+        if until != SIGNED_IN:
+            parse_duration(until)
+        return until
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> FleetProfile:
+        if self.addresses is not None and self.stages != ("discovery",):
+            raise ValueError("addresses are for stages [discovery]: other phones lease theirs")
+        if self.repeat_every is None:
+            return self
+        if self.stages is None:
+            raise ValueError("repeat_every is for fleets with stages: a whole boot is not repeated")
+        if self.until == SIGNED_IN or self.boots != 1:
+            raise ValueError("repeat_every needs a duration in until, and no boots of its own")
+        return self

@@ -11,6 +11,9 @@ from pydantic import AwareDatetime, Field, model_validator
 from phonesim.config.model import Config
 
 Seconds = Annotated[float, Field(ge=0)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+U16 = Annotated[int, Field(ge=0, le=65535)]
+DomainName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*$")]
 PinState = Literal["ok", "locked", "expired", "not-set", "not-enabled"]
 
 
@@ -22,7 +25,7 @@ class SignInOptions(Config):
     uc_identifier: str = "MS-UC-Client"
     """Sub-option 1; phones take option 43 for theirs if it is their INFORM class [inferred]."""
     url_scheme: str = "https"
-    web_server_port: int = 443
+    web_server_port: Port = 443
     cert_prov_rel_path: str = "/CertProv/CertProvisioningService.svc"
     registrars: tuple[str, ...] = ()
     """Names of option 120, in order; none leaves the option out."""
@@ -40,6 +43,8 @@ class Scope(Config):
     dns_servers: tuple[IPv4Address, ...] = ()
     ntp_servers: tuple[IPv4Address, ...] = ()
     domain: str | None = None
+    domain_search: tuple[DomainName, ...] = ()
+    """Option 119."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Scope:
@@ -70,9 +75,9 @@ class SrvRecord(Config):
     """An SRV record of a zone."""
 
     name: str
-    priority: int = 0
-    weight: int = 0
-    port: int
+    priority: U16 = 0
+    weight: U16 = 0
+    port: U16
     target: str
 
 
@@ -80,7 +85,7 @@ class Zone(Config):
     """A zone. Names are relative to `origin` unless they end in a dot; "@" is the origin."""
 
     origin: str
-    ttl: int = 3600
+    ttl: Annotated[int, Field(ge=0, le=0x7FFFFFFF)] = 3600
     a: dict[str, tuple[IPv4Address, ...]] = {}
     cname: dict[str, str] = {}
     srv: tuple[SrvRecord, ...] = ()
@@ -109,8 +114,8 @@ class WebServicesConfig(Config):
     name: str
     address: IPv4Address
     fqdn: str
-    http_port: int = 80
-    https_port: int = 443
+    http_port: Port = 80
+    https_port: Port = 443
     cert_prov_rel_path: str = "/CertProv/CertProvisioningService.svc"
     web_ticket_path: str = "/WebTicket/WebTicketService.svc/Pin"
     ticket_lifetime: Annotated[int, Field(ge=60)] = 28800
@@ -131,7 +136,7 @@ class RegistrarConfig(Config):
     name: str
     address: IPv4Address
     fqdn: str
-    port: int = 5061
+    port: Port = 5061
     transport: Literal["tls", "tcp"] = "tls"
     auth: Literal["certificate", "digest"] = "certificate"
     """`certificate`: the client shows the certificate that the web services issued to it.

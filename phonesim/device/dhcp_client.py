@@ -397,7 +397,7 @@ class DhcpClient:
                 (Requesting(sent=sent, lease=None) | Rebooting(sent=sent, lease=None)),
                 MessageType.NAK,
             ):
-                out.append(_exchange("dhcp_request", sent, now))
+                out.append(_exchange("dhcp_request", sent, now, server, "NAK"))
                 out += self._discover(now)
             case ((Renewing(lease=lease) | Rebinding(lease=lease)), MessageType.NAK):
                 out += self._lose(lease, f"NAK from {server}", now)
@@ -417,7 +417,7 @@ class DhcpClient:
             retransmit_at=now + self._delay(1),
             secs=sent.secs,
         )
-        out: list[Output] = [_exchange("dhcp_discover", sent, now)]
+        out: list[Output] = [_exchange("dhcp_discover", sent, now, server, "OFFER")]
         out += self._enter(Requesting(sent=request, address=offer.yiaddr, server=server))
         return out + self._send_request(request, requested=offer.yiaddr, server=server)
 
@@ -428,7 +428,8 @@ class DhcpClient:
             lease, warnings = read_lease(ack, server, state.sent.started_at)
         except DecodeError as error:
             return [_ignored(ack, server, str(error))]
-        out: list[Output] = [*warnings, _exchange("dhcp_request", state.sent, now)]
+        exchange = _exchange("dhcp_request", state.sent, now, server, "ACK")
+        out: list[Output] = [*warnings, exchange]
         if not self._config.detects_conflicts:
             return out + self._bind(lease, is_renewal=False)
         self.state = msgspec.structs.replace(state, lease=lease, address=lease.address)
@@ -442,7 +443,10 @@ class DhcpClient:
             lease, warnings = read_lease(ack, server, state.sent.started_at)
         except DecodeError as error:
             return [_ignored(ack, server, str(error))]
-        out: list[Output] = [*warnings, _exchange("dhcp_request", state.sent, now)]
+        out: list[Output] = [
+            *warnings,
+            _exchange("dhcp_request", state.sent, now, server, "ACK"),
+        ]
         if lease.address != state.lease.address:
             out += self._lose(state.lease, f"ACK for another address, {lease.address}", now)
             return out
@@ -643,6 +647,14 @@ def _secs(sent: Transmission, now: float) -> int:
     return min(int(now - sent.started_at), _MAXIMUM_SECS)
 
 
-def _exchange(kind: str, sent: Transmission, answered_at: float | None) -> ExchangeEnded:
+def _exchange(
+    kind: str,
+    sent: Transmission,
+    answered_at: float | None,
+    server: str | None = None,
+    answer: str = "",
+) -> ExchangeEnded:
     seconds = None if answered_at is None else answered_at - sent.started_at
-    return ExchangeEnded(kind=kind, sent=sent.attempt, seconds=seconds)
+    return ExchangeEnded(
+        kind=kind, sent=sent.attempt, seconds=seconds, server=server, answer=answer
+    )

@@ -137,6 +137,7 @@ class Discovery:
         config = self._config
         given = lease.domain if config.domain == "dhcp" else None
         domain = given or config.sip_domain
+        asks_dhcp = config.asks_dhcp
         race = _Race(
             lease=lease,
             domain=domain,
@@ -144,18 +145,22 @@ class Discovery:
             started_at=now,
             attempt=1,
             inform_at=now + config.inform_delays[0],
+            dhcp_is_over=not asks_dhcp,
             waiting=set(),
             srv={},
             fallback={},
         )
         self._race = race
         asked = "INFORM and DNS SRV are asked together"
-        if domain is None:
+        if not asks_dhcp:
+            asked = "DNS SRV is asked, and DHCP is not"
+        elif domain is None:
             asked = "INFORM is asked, and DNS is not, for want of a domain"
         out: list[Output] = [
             log.DISCOVERY_STARTED(domain or "", f"no usable cache: {asked}"),
         ]
-        out += self._send_inform(race)
+        if asks_dhcp:
+            out += self._send_inform(race)
         if domain is not None:
             for name in config.srv_names:
                 qname = name.qname.format(domain=domain)
@@ -163,7 +168,7 @@ class Discovery:
                 out.append(
                     LookupRequested(lookup_id=f"discovery:{qname}", qname=qname, qtype="SRV")
                 )
-        return out
+        return out + self._conclude(race)
 
     def _send_inform(self, race: _Race) -> list[Output]:
         config, address = self._config, race.lease.address
@@ -236,7 +241,13 @@ class Discovery:
         if not race.is_answered:
             race.is_answered = True
             out.append(
-                ExchangeEnded(kind="dhcp_inform", sent=race.attempt, seconds=now - race.started_at)
+                ExchangeEnded(
+                    kind="dhcp_inform",
+                    sent=race.attempt,
+                    seconds=now - race.started_at,
+                    server=server,
+                    answer="ACK",
+                )
             )
         answer = self._read(message, server, out)
         if answer.has_fqdn:
@@ -373,7 +384,8 @@ class Discovery:
                 return self._ask_fallback(race)
             from_dns = self._dns_registrars(race)
             if winner is None and from_dns:
-                detail = "no DHCP answer carried an FQDN"
+                asked = self._config.asks_dhcp
+                detail = "no DHCP answer carried an FQDN" if asked else "DHCP is not asked"
                 out.append(log.RACE_WON(from_dns[0].source, detail))
         race.is_over = True
         if winner is None or not winner.registrars:
@@ -458,7 +470,9 @@ class Discovery:
         )
 
     def _why_not(self, race: _Race, option: int) -> str:
-        if not race.is_answered:
+        if not self._config.asks_dhcp:
+            dhcp = "DHCP is not asked"
+        elif not race.is_answered:
             dhcp = "no DHCP server answered the INFORM"
         elif race.winner is None:
             dhcp = "no DHCP answer carried an FQDN"

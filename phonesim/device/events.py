@@ -147,6 +147,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     routers: tuple[str, ...] = ()
     dns_servers: tuple[str, ...] = ()
     domain: str | None = None
+    search_list: tuple[str, ...] = ()
     ntp_servers: tuple[str, ...] = ()
     time_servers: tuple[str, ...] = ()
 
@@ -375,17 +376,48 @@ class ExchangeEnded(Observation, frozen=True, kw_only=True):
     `kind` is dhcp_discover, dhcp_request, dhcp_inform, dns, ntp, http or
     sip_register; `sent` counts packets, retransmissions included; `seconds` runs
     from the first one to the answer, None when there was none.
+
+    DHCP and DNS say who answered (`server`) and what (`answer`: a message type, an rcode);
+    `waited` is counted from the last packet, None where which one was answered is not known.
     """
 
     kind: str
     sent: int
     seconds: float | None
+    server: str | None = None
+    answer: str = ""
+    waited: float | None = None
+
+
+class AttemptEnded(Observation, frozen=True, kw_only=True):
+    """A request to `server` did not end its exchange.
+
+    `answer` is the rcode that sent the query on, or TC; `waited` is None without an answer.
+    """
+
+    kind: str
+    server: str
+    answer: str = ""
+    waited: float | None = None
 
 
 class SignedIn(Observation, frozen=True, kw_only=True):
     """The boot is complete: registered and committed."""
 
     sip_uri: str
+    registrar: str
+
+
+class RegistrationLost(Observation, frozen=True, kw_only=True):
+    """A phone that was signed in has no registration any more, and tries to get another."""
+
+    registrar: str
+    detail: str
+
+
+class RegistrationRegained(Observation, frozen=True, kw_only=True):
+    """It has one again."""
+
     registrar: str
 
 

@@ -24,6 +24,7 @@ from phonesim.wire.dhcp import (
     decode_addresses,
     decode_u32,
 )
+from phonesim.wire.domain_search import decode_domain_search
 
 INFINITE_LEASE = 0xFFFFFFFF
 """RFC 2131 section 3.3."""
@@ -91,6 +92,7 @@ def read_lease(ack: DhcpMessage, server: str, requested_at: float) -> tuple[Leas
         routers=read(Option.ROUTER, decode_addresses, none),
         dns_servers=read(Option.DOMAIN_NAME_SERVER, decode_addresses, none),
         domain=read(Option.DOMAIN_NAME, _decode_domain, None),
+        search_list=read(Option.DOMAIN_SEARCH, _decode_search_list, none),
         ntp_servers=read(Option.NTP_SERVERS, decode_addresses, none),
         time_servers=read(Option.TIME_SERVER, decode_addresses, none),
     )
@@ -111,8 +113,14 @@ def _decode_seconds(value: bytes) -> float:
 @lru_cache(maxsize=1024)
 def _decode_domain(value: bytes) -> str | None:
     domain = value.rstrip(b"\0").decode("ascii", "replace").strip(".").lower()
-    if not domain:
-        return None
+    return _checked(domain) if domain else None
+
+
+def _decode_search_list(value: bytes) -> tuple[str, ...]:
+    return tuple(map(_checked, decode_domain_search(value)))
+
+
+def _checked(domain: str) -> str:
     if not _is_domain(domain) or len(domain) > _LONGEST_DOMAIN:
         raise DecodeError(f'"{domain}" is no domain name')
     return domain

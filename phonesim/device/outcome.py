@@ -23,6 +23,7 @@ class FailureReason(StrEnum):
     """Why a boot failed. `phonesim.device.phone` says at which stage each can occur."""
 
     NO_LEASE = "no-lease"
+    ADDRESS_IN_USE = "address-in-use"
     LEASE_LOST = "lease-lost"
     CLOCK_NOT_SET = "clock-not-set"
     WEB_SERVICES_NOT_LOCATED = "web-services-not-located"
@@ -58,6 +59,7 @@ class FailureReason(StrEnum):
     REGISTRATION_NOT_FOUND = "registration-not-found"
     REGISTRATION_UNAUTHORIZED = "registration-unauthorized"
     REGISTRATION_REJECTED = "registration-rejected"
+    REGISTRATION_LOST = "registration-lost"
     CRASHED = "crashed"
     UNSETTLED = "unsettled"
 

@@ -9,6 +9,7 @@ one event become one `WriteLog`, stamped with the clock that the phone believes.
 Where a boot can fail, and what follows:
 
     ip           no-lease                 AutoIP; goes on when a server answers later
+                 address-in-use           a fixed address that another host has: never again
     time         clock-not-set            the boot goes on with a wrong clock, and asks again
                                           when it begins again
     discovery    web-services-not-located again after the profile's retry delay
@@ -20,9 +21,9 @@ A failure with addresses from the cache makes the cache unusable: discovery runs
 
 A phone that is to load DHCP or DNS alone stops early: its last stage is ip or discovery, and
 reaching its end is all it does. It does without the time, which only certificates need. With
-a fixed address it does without DHCP's four messages, too.
+a fixed address it does without DHCP's four messages, too, but not without the ARP probe.
 
-Specifications: device reference sections 1 and 3.5.
+Specifications: device reference sections 1 and 3.5, RFC 5227 section 2.1.
 """
 
 from __future__ import annotations
@@ -34,7 +35,13 @@ from typing import Any
 
 from phonesim.config.device_profile import DeviceProfile
 from phonesim.device import device_log as log
-from phonesim.device.actions import Action, ConfigureAddress, PhoneAction, WriteLog
+from phonesim.device.actions import (
+    Action,
+    ConfigureAddress,
+    PhoneAction,
+    ProbeAddress,
+    WriteLog,
+)
 from phonesim.device.cache import Cache
 from phonesim.device.clock import PhoneClock
 from phonesim.device.device_log import LogRecord
@@ -77,6 +84,7 @@ from phonesim.device.events import (
     RegistrationAbandoned,
     RegistrationEnded,
     RegistrationFailed,
+    RegistrationRegained,
     RegistrationWanted,
     ServicesLocated,
     ShutdownRequested,
@@ -220,8 +228,11 @@ class Phone:
     def _registration_event(self, event: Event, now: float, out: list[Output]) -> None:
         self._run(self._registration, event, now, out)
 
-    def _dhcp_event(self, event: Event, now: float, out: list[Output]) -> None:
-        self._run(self._dhcp, event, now, out)
+    def _probed(self, event: AddressProbed, now: float, out: list[Output]) -> None:
+        if self._fixed_lease is None:
+            self._run(self._dhcp, event, now, out)
+        else:
+            self._fixed_probed(event, self._fixed_lease, now, out)
 
     def _clock_event(self, event: Event, now: float, out: list[Output]) -> None:
         self._run(self._clock, event, now, out)
@@ -385,10 +396,29 @@ class Phone:
             self._enter(Stage.IP, now, out)
             self._run(self._dhcp, AddressWanted(cached_address=cached), now, out)
             return
+        if self._profile.dhcp.detects_conflicts:
+            out.append(ProbeAddress(address=fixed.address))
+        else:
+            self._use_fixed(fixed, now, out)
+
+    def _fixed_probed(
+        self, event: AddressProbed, fixed: Lease, now: float, out: list[Output]
+    ) -> None:
+        if event.conflict is None:
+            self._use_fixed(fixed, now, out)
+            return
+        self._log(log.ADDRESS_CONFLICT(event.address, event.conflict))
+        reason = FailureReason.ADDRESS_IN_USE
+        self._fail(Stage.IP, reason, f"{event.conflict} has it", None, now, out)
+
+    def _use_fixed(self, fixed: Lease, now: float, out: list[Output]) -> None:
         self._lease = fixed
         out.append(
             ConfigureAddress(
-                address=fixed.address, subnet_mask=fixed.subnet_mask, routers=fixed.routers
+                address=fixed.address,
+                subnet_mask=fixed.subnet_mask,
+                routers=fixed.routers,
+                is_announced=self._profile.dhcp.detects_conflicts,
             )
         )
         self._run(self._resolver, LeaseBound(lease=fixed), now, out)
@@ -494,7 +524,10 @@ class Phone:
         self._run(self._registration, wanted, now, out)
 
     def _registered(self, event: Registered, now: float, out: list[Output]) -> None:
+        registrar = f"{event.registrar.host}:{event.registrar.port}"
         if self._is_signed_in:
+            if not event.is_refresh:
+                out.append(RegistrationRegained(registrar=registrar))
             return
         assert self._services is not None
         assert self._services.web_services is not None
@@ -512,7 +545,6 @@ class Phone:
         self._run(self._cache, commit, now, out)
         self._end(StageEnded(stage=Stage.COMMIT), now, out)
         self._is_signed_in = True
-        registrar = f"{event.registrar.host}:{event.registrar.port}"
         self._log(log.SIGNED_IN(sip_uri, registrar, now - self._powered_at))
         self._show(self._profile.display.signed_in, out)
         out.append(SignedIn(sip_uri=sip_uri, registrar=registrar))
@@ -604,7 +636,7 @@ _TAKERS: dict[type[Event], Callable[[Phone, Any, float, list[Output]], None]] = 
     ConnectionOpened: Phone._registration_event,
     ConnectionFailed: Phone._registration_event,
     ConnectionClosed: Phone._registration_event,
-    AddressProbed: Phone._dhcp_event,
+    AddressProbed: Phone._probed,
     NtpPacketReceived: Phone._clock_event,
     MalformedReceived: Phone._malformed,
     PowerApplied: Phone._power_applied,

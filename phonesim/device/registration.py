@@ -42,6 +42,7 @@ from phonesim.device.events import (
     RegistrationAbandoned,
     RegistrationEnded,
     RegistrationFailed,
+    RegistrationLost,
     RegistrationWanted,
     ShutdownRequested,
     SipMessageReceived,
@@ -331,7 +332,7 @@ class Registration:
     def _next(self, reason: FailureReason, detail: str, now: float) -> list[Output]:
         """Try the next Registrar after a failure, or give up."""
         assert self._wanted is not None
-        out = self._close()
+        out = [*self._lost(detail), *self._close()]
         self._failures.append((reason, detail))
         if self._index + 1 < len(self._wanted.registrars):
             self._index += 1
@@ -553,7 +554,15 @@ class Registration:
                 return out + self._next(FailureReason.REGISTRAR_REFUSED, full, now)
             case _:
                 self._index = 0
-                return out + self._pause(now)
+                return [*out, *self._lost(detail), *self._pause(now)]
+
+    def _lost(self, detail: str) -> list[Output]:
+        """Say that a binding is lost, if there was one until now."""
+        match self.state:
+            case Bound() | Registering(was_registered=True):
+                return [RegistrationLost(registrar=self._name, detail=detail)]
+            case _:
+                return []
 
     def _pause(self, now: float) -> list[Output]:
         delays = self._config.reconnect_delays

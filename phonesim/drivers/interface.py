@@ -41,6 +41,7 @@ class Interface:
             raise
         self._table = self.mark.routing_table
         self._addresses: set[str] = set()
+        self._ruled: set[IPv4Network] = set()
         self._routed: set[IPv4Network] = set()
 
     def add_address(self, address: str) -> None:
@@ -58,6 +59,8 @@ class Interface:
         if address in self._addresses:
             self._addresses.remove(address)
             self._do("addr", "del", **self._address(address))
+            if not self._addresses:
+                self._routed.clear()  # an interface loses its routes with its last address
 
     def route(self, subnet: IPv4Network, router: str | None) -> None:
         """Let what comes from the addresses of `subnet` leave here, through `router`.
@@ -71,16 +74,19 @@ class Interface:
         self._do("route", "add", dst=str(subnet), scope="link", **way)
         if router is not None:
             self._do("route", "add", dst="default", gateway=router, flags=["onlink"], **way)
-        self._do("rule", "add", **self._rule(subnet))
+        if subnet not in self._ruled:
+            self._ruled.add(subnet)
+            self._do("rule", "add", **self._rule(subnet))
 
     def clear(self) -> None:
         """Remove all that was added."""
         for address in tuple(self._addresses):
             self.remove_address(address)
-        if self._routed:
-            for subnet in self._routed:
+        if self._ruled:
+            for subnet in self._ruled:
                 self._do("rule", "del", **self._rule(subnet))
             self._call(lambda: self._netlink.flush_routes(table=self._table))
+            self._ruled.clear()
             self._routed.clear()
 
     def close(self) -> None:

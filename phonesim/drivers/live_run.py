@@ -22,6 +22,7 @@ from phonesim.device.events import (
     SignedIn,
     StagesDone,
 )
+from phonesim.device.outcome import Stage
 from phonesim.drivers.key_pool import KeyPool
 from phonesim.drivers.packet_pace import PacketPace
 from phonesim.drivers.phone_host import PhoneHost, PhoneLink
@@ -35,7 +36,10 @@ SHUTDOWN_SECONDS = 5.0
 """How long a fleet may take to deregister and release, and ..."""
 
 SHUTDOWNS_PER_SECOND = 250
-"""... how many phones of a large fleet are asked to a second."""
+"""... how many phones of a large fleet are asked to a second, ..."""
+
+RELEASES_PER_SECOND = 2500
+"""... or those of one whose phones have nothing but a lease to give back."""
 
 _ENDINGS = frozenset((SignedIn, StagesDone, BootFailed, PoweredOff))
 _FLUSH_INTERVAL = 1.0
@@ -129,10 +133,10 @@ class LiveRun:
                     reboot = partial(self._power_on, place)
                     place.reboot = self._timers.call_at(now + POWER_OFF_SECONDS, reboot)
                 else:
-                    self._settle(place)
+                    self._settled(place)
             case BootFailed():
                 place.disk.settled(is_well=False)
-                self._settle(place)
+                self._settled(place)
             case _:
                 self._power_off(place)
 
@@ -190,6 +194,21 @@ class LiveRun:
         if not self._powered:
             self._is_dark.set()
 
+    def _settled(self, place: _Place) -> None:
+        self._settle(place)
+        every = self._limits.repeat_every
+        if every is not None and not self._is_ending:
+            due_at = place.spec.starts_at + place.boot * every
+            at = max(self._clock() + POWER_OFF_SECONDS, due_at)
+            self._power_off(place)
+            place.reboot = self._timers.call_at(at, partial(self._start_over, place))
+
+    def _start_over(self, place: _Place) -> None:
+        assert place.disk is not None
+        for name in list(place.disk.files()):
+            place.disk.delete_file(name)
+        self._power_on(place)
+
     def _settle(self, place: _Place) -> None:
         if place.is_settled:
             return
@@ -208,10 +227,14 @@ class LiveRun:
                 self._timers.cancel(place.reboot)
         if not self._powered or self._limits.keep_leases:
             return
-        rate: float = SHUTDOWNS_PER_SECOND
+        may_be_registered = any(
+            place.spec.last_stage is Stage.COMMIT for place in self._places.values()
+        )
+        most = SHUTDOWNS_PER_SECOND if may_be_registered else RELEASES_PER_SECOND
+        rate: float = most
         if self._pace is not None:
             rate = min(rate, self._pace.per_second)  # a RELEASE each
-        at_once = max(1, int(_AT_ONCE * rate / SHUTDOWNS_PER_SECOND))
+        at_once = max(1, int(_AT_ONCE * rate / most))
         deadline = self._loop.time() + SHUTDOWN_SECONDS + self._powered / rate
         asked = 0
         for place in self._places.values():

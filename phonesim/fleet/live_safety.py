@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 
 from phonesim.config.device_profile import DeviceProfile
+from phonesim.fleet.load_shape import peak_starts
 from phonesim.fleet.plan import Plan
 
 _TCP_PACKETS = 12
@@ -22,18 +24,25 @@ def describe_impact(plan: Plan) -> list[str]:
     """Return lines for the person who decides: phones, rate, interface, packets."""
     fleet, specs = plan.fleet, plan.specs
     per_phone = max(expected_packets(spec.profile, fleet.stages) for spec in specs[:1000])
-    seconds = (len(specs) - 1) / fleet.rate
+    boots, peak = _boots(plan), _peak(plan)
+    rate = f"{fleet.rate:g}" if fleet.shape is None else f"up to {peak}"
+    last = max(spec.starts_at for spec in specs)
     ouis = ", ".join(sorted({f"{spec.phone_id[:8]}-..." for spec in specs}))
     leases = "kept until they expire" if fleet.keep_leases else "released at the end"
     lines = [
         f"This will send packets on interface {fleet.interface}:",
         f"  phones    {len(specs)}, with MACs {ouis}",
-        f"  starts    {fleet.rate:g} a second, the last after {seconds:.0f} s",
+        f"  starts    {rate} a second, the last after {last:.0f} s",
         f"  packets   about {per_phone} a boot when everything answers,"
-        f" {per_phone * len(specs) * fleet.boots} in all,"
-        f" up to {per_phone * min(fleet.rate, len(specs)):.0f} a second",
-        f"  leases    {len(specs)} addresses, {leases}",
+        f" {per_phone * boots} in all, up to {per_phone * peak} a second",
     ]
+    if fleet.repeat_every is not None:
+        lines.append(f"  again     every {fleet.repeat_every:g} s, for {fleet.until}")
+    if fleet.addresses is None:
+        lines.append(f"  leases    {len(specs)} addresses, {leases}")
+    else:
+        first = fleet.addresses.first
+        lines.append(f"  addresses {first} to {first + len(specs) - 1}, which no server leased")
     if fleet.limits.packets_per_second is not None:
         most = fleet.limits.packets_per_second
         lines.append(f"  limit     {most:g} datagrams a second from all phones together")
@@ -53,11 +62,11 @@ def expected_packets(profile: DeviceProfile, stages: Sequence[str] | None = None
 
     `stages` are those it does, None for all.
     """
-    address = 2 * 2
+    address = 0 if stages == ("discovery",) else 2 * 2
     arp = 4
     if stages == ("ip",):
         return address + arp
-    inform = 2
+    inform = 2 if profile.discovery.asks_dhcp else 0
     if stages is not None:
         return address + arp + inform + 2 * len(profile.discovery.srv_names)
     ntp = 2
@@ -66,3 +75,22 @@ def expected_packets(profile: DeviceProfile, stages: Sequence[str] | None = None
     chain = _TCP_PACKETS
     register = _TCP_PACKETS + _TLS_PACKETS + 2
     return address + inform + arp + ntp + 2 * names + chain + https + register
+
+
+def _boots(plan: Plan) -> int:
+    """How many boots all phones come to."""
+    duration, every = plan.limits.duration, plan.limits.repeat_every
+    if duration is None or every is None:
+        return len(plan.specs) * plan.limits.boots
+    return sum(max(0, ceil((duration - spec.starts_at) / every)) for spec in plan.specs)
+
+
+def _peak(plan: Plan) -> int:
+    """The most boots that begin within a second."""
+    starts = [spec.starts_at for spec in plan.specs]
+    every = plan.limits.repeat_every
+    if every is not None:
+        # Once every phone has started, each second is like the one a period ago.
+        starts = [start % every for start in starts]
+        starts += [start + every for start in starts]
+    return peak_starts(starts)

@@ -1,37 +1,43 @@
 """What will be run: a fleet's profiles, read together and turned into one spec a phone.
 
-Phone i of a fleet (counted from 1) has the MAC `OUI of its model` + i, the ith user, and
-starts (i - 1) / rate seconds after the run's begin. Models alternate so that every stretch of
-the fleet has them in the proportion of their weights. Phones that end before they sign in need
-no users; those with a fixed address have the ith of the mock site's first scope. Nothing here is
-random: the same profiles give the same phones.
+Phone i of a fleet (counted from 1) has the MAC `OUI of its model` + i, the ith user, and starts
+when the load shape says, at a rate (i - 1) / rate seconds after the run's begin. Models alternate
+so that every stretch of the fleet has them in the proportion of their weights. Phones that end
+before they sign in need no users; those with a fixed address have the ith that the fleet gives,
+or of the mock site's first scope. The same profiles give the same phones.
 """
 
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice, repeat
+from ipaddress import IPv4Network
+from itertools import islice, repeat
 
 import msgspec
 
 from phonesim.config.device_profile import DeviceProfile
+from phonesim.config.duration import parse_duration
 from phonesim.config.fault import FaultProfile
-from phonesim.config.fleet_profile import DeviceShare, FleetProfile
+from phonesim.config.fleet_profile import (
+    NO_SITE,
+    SIGNED_IN,
+    DeviceShare,
+    FixedAddresses,
+    FleetProfile,
+)
 from phonesim.config.site_profile import SiteProfile, UserRange
 from phonesim.device.events import Lease
 from phonesim.device.outcome import Stage
 from phonesim.errors import ProfileError
+from phonesim.fleet.load_shape import start_times
 from phonesim.mocksite.site import build_site
 from phonesim.profiles import DEVICE, FAULT, FLEET, SITE, Override, apply, load
 from phonesim.virtual_authority import VirtualAuthority
+from phonesim.wire.dhcp import UNSPECIFIED
 from phonesim.world import PhoneSpec, RunLimits
 
-NO_SITE = "none"
-
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
+_FOREVER = float("inf")
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +68,7 @@ def read_plan(name: str, overrides: Sequence[Override] = (), faults: Sequence[st
         site = load(SITE, fleet.site, overrides)
     _check_world(fleet)
     devices = {
-        share.device: apply(DEVICE, load(DEVICE, share.device), overrides)
+        share.device: _for_fleet(fleet, apply(DEVICE, load(DEVICE, share.device), overrides))
         for share in fleet.devices
     }
     users = _users(fleet, site) if fleet.stages is None else ()
@@ -100,7 +106,9 @@ def phone_specs(
     typed = _typed(users) if fleet.stages is None else repeat(("", ""))
     last_stage = Stage.COMMIT if fleet.stages is None else Stage(fleet.stages[-1])
     specs: list[PhoneSpec] = []
-    for index, (name, (number, pin), lease) in enumerate(zip(models, typed, leases, strict=False)):
+    starts = start_times(fleet)
+    each = zip(models, typed, leases, starts, strict=False)
+    for index, (name, (number, pin), lease, starts_at) in enumerate(each):
         mac = ouis[name] + (index + 1).to_bytes(3, "big")
         phone_id = mac.hex("-").upper()
         specs.append(
@@ -110,7 +118,7 @@ def phone_specs(
                 profile=devices[name],
                 number=number,
                 pin=pin,
-                starts_at=index / fleet.rate,
+                starts_at=starts_at,
                 seed=f"{fleet.seed}/{phone_id}",
                 last_stage=last_stage,
                 fixed_lease=lease,
@@ -122,14 +130,17 @@ def phone_specs(
 def fixed_leases(fleet: FleetProfile, site: SiteProfile | None) -> list[Lease]:
     """Return an address for each phone of a fleet that asks no DHCP server for one.
 
-    They are those that the mock site's first scope would have given, with its options.
+    They are the fleet's own, or those that the mock site's first scope would have given, with
+    its options.
     """
+    if fleet.addresses is not None:
+        return _typed_in(fleet, fleet.addresses)
     servers = () if site is None else site.dhcp_servers
     server = next((server for server in servers if server.scope is not None), None)
     if server is None or server.scope is None:
         raise ProfileError(
-            f"fleet {fleet.name!r}: stages [discovery] takes its addresses from the mock site's"
-            " first DHCP scope, and there is none: use [ip, discovery]"
+            f"fleet {fleet.name!r}: stages [discovery] takes its addresses from fleet.addresses, or"
+            " from the mock site's first DHCP scope, and there is none: use [ip, discovery]"
         )
     scope = server.scope
     size = int(scope.last) - int(scope.first) + 1
@@ -138,22 +149,53 @@ def fixed_leases(fleet: FleetProfile, site: SiteProfile | None) -> list[Lease]:
             f"fleet {fleet.name!r}: {fleet.phones} phones need as many addresses, and the scope of"
             f" {server.name} has {size}: lower --phones, or enlarge it"
         )
-    forever = float("inf")
     return [
         Lease(
             address=str(scope.first + index),
             subnet_mask=str(scope.subnet.netmask),
             server=str(server.address),
-            t1_at=forever,
-            t2_at=forever,
-            expires_at=forever,
+            t1_at=_FOREVER,
+            t2_at=_FOREVER,
+            expires_at=_FOREVER,
             routers=tuple(map(str, scope.routers)),
             dns_servers=tuple(map(str, scope.dns_servers)),
             domain=scope.domain,
+            search_list=scope.domain_search,
             ntp_servers=tuple(map(str, scope.ntp_servers)),
         )
         for index in range(fleet.phones)
     ]
+
+
+def _typed_in(fleet: FleetProfile, addresses: FixedAddresses) -> list[Lease]:
+    if addresses.count < fleet.phones:
+        raise ProfileError(
+            f"fleet {fleet.name!r}: {fleet.phones} phones need as many addresses, and"
+            f" addresses.count is {addresses.count}: lower --phones, or give more"
+        )
+    return [
+        Lease(
+            address=str(addresses.first + index),
+            subnet_mask=str(IPv4Network((0, addresses.prefix)).netmask),
+            server=UNSPECIFIED,
+            t1_at=_FOREVER,
+            t2_at=_FOREVER,
+            expires_at=_FOREVER,
+            routers=() if addresses.router is None else (str(addresses.router),),
+            dns_servers=tuple(map(str, addresses.dns_servers)),
+            domain=addresses.domain,
+            search_list=addresses.search_list,
+        )
+        for index in range(fleet.phones)
+    ]
+
+
+def _for_fleet(fleet: FleetProfile, device: DeviceProfile) -> DeviceProfile:
+    """The model as this fleet uses it: one that is to load DNS alone asks no DHCP server."""
+    if fleet.addresses is None or fleet.addresses.asks_dhcp:
+        return device
+    discovery = device.discovery.model_copy(update={"asks_dhcp": False})
+    return device.model_copy(update={"discovery": discovery})
 
 
 def interleave(shares: Sequence[DeviceShare]) -> Iterator[str]:
@@ -174,25 +216,13 @@ def interleave(shares: Sequence[DeviceShare]) -> Iterator[str]:
 def run_limits(fleet: FleetProfile) -> RunLimits:
     """Return when a run of this fleet ends."""
     return RunLimits(
-        duration=None if fleet.until == "signed-in" else parse_duration(fleet.until),
+        duration=None if fleet.until == SIGNED_IN else parse_duration(fleet.until),
         timeout=fleet.timeout,
         boots=fleet.boots,
         keep_leases=fleet.keep_leases,
         outstanding=fleet.limits.outstanding,
+        repeat_every=fleet.repeat_every,
     )
-
-
-def parse_duration(text: str) -> float:
-    """Return seconds for 90s, 10m, 1h30m, 250ms, 7d or 1w."""
-    parts = _DURATION.findall(text)
-    if not parts or "".join(chain.from_iterable(parts)) != text:
-        raise ProfileError(
-            f"until: signed-in, or a duration such as 90s, 10m or 1h30m, not {text!r}"
-        )
-    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
-    if seconds <= 0:
-        raise ProfileError(f"until: a duration longer than nothing, not {text!r}")
-    return seconds
 
 
 def _users(fleet: FleetProfile, site: SiteProfile | None) -> tuple[UserRange, ...]:
@@ -215,10 +245,18 @@ def _check_world(fleet: FleetProfile) -> None:
             f"{where}: limits.packets_per_second is for real packets, and the virtual world has"
             " none: use --attach loopback, or limits.outstanding"
         )
-    if fleet.attach == "wire" and fleet.stages == ("discovery",):
+    if fleet.attach == "wire" and fleet.stages == ("discovery",) and fleet.addresses is None:
         raise ProfileError(
-            f"{where}: on a real network a phone needs a leased address: use stages [ip, discovery]"
+            f"{where}: on a real network a phone needs an address of its own: give fleet.addresses,"
+            " or use stages [ip, discovery]"
         )
+    if fleet.addresses is not None and fleet.attach != "virtual":
+        first = fleet.addresses.first
+        if first.is_loopback != (fleet.attach == "loopback"):
+            raise ProfileError(
+                f"{where}: addresses.first is {first}, and the {fleet.attach} world has"
+                f" {'only' if fleet.attach == 'loopback' else 'no'} addresses of 127.0.0.0/8"
+            )
     if fleet.attach == "wire" and fleet.interface is None:
         raise ProfileError(f"{where}: give the interface to use: --interface (see doctor)")
     if fleet.site == NO_SITE and fleet.faults:

@@ -24,10 +24,11 @@ from typing import Any, Protocol
 
 import msgspec
 
+from phonesim.config.fleet_profile import NO_SITE
 from phonesim.drivers.run_folder import RunFolder
 from phonesim.errors import UsageError
 from phonesim.fleet.operator_log import operator_log
-from phonesim.fleet.plan import NO_SITE, Plan
+from phonesim.fleet.plan import Plan
 from phonesim.fleet.store import save_run
 from phonesim.fleet.tester_health import Costs, collecting_rarely, peak_rss_mb
 from phonesim.results import (
@@ -43,7 +44,7 @@ EXPECTATIONS_MET = 0
 EXPECTATIONS_UNMET = 3
 NOT_VALID = 4
 
-_LOGGED = ("signed_in", "completed", "failed", "failures", "valid", "notes")
+_LOGGED = ("signed_in", "completed", "failed", "failures", "registrations_lost", "valid", "notes")
 
 PROGRESS_INTERVAL = 0.2
 """Seconds between two calls of `on_progress`, and more for a fleet that takes long to count."""
@@ -144,7 +145,7 @@ def run_fleet(
     folder = RunFolder.create(base, _run_name(plan.fleet.name), failures_only=failures_only)
     has_wall_clock = plan.fleet.attach != "virtual"
     with collecting_rarely(), operator_log(folder.path, has_wall_clock=has_wall_clock) as log:
-        recorder = Recorder(plan.specs, log, _answer_watch(plan))
+        recorder = Recorder(plan.specs, log, _answer_watch(plan), plan.limits.repeat_every)
         log(0, False, "run started", {"fleet": plan.fleet.name, "phones": len(plan.specs)})
 
         show_at = 0.0
@@ -222,6 +223,7 @@ def _finish(
         run=folder.name,
         fleet=plan.fleet.name,
         site=plan.site.name if plan.site is not None else NO_SITE,
+        faults=[fault.name for fault in plan.faults],
         attach=plan.fleet.attach,
         seed=plan.fleet.seed,
         wall_s=costs.wall_s,

@@ -27,7 +27,7 @@ SUMMARY_NAME = "summary.json"
 DATABASE_NAME = "run.db"
 
 SCHEMA = """
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 CREATE TABLE run (             -- one row
     run TEXT PRIMARY KEY,      -- name of the run folder
     fleet TEXT NOT NULL,
@@ -38,6 +38,7 @@ CREATE TABLE run (             -- one row
     signed_in INTEGER NOT NULL,
     completed INTEGER NOT NULL, -- done: they were to do the first stages only
     failed INTEGER NOT NULL,
+    registrations_lost INTEGER NOT NULL,
     world_s REAL NOT NULL,     -- seconds in the run's own world: virtual or real
     wall_s REAL NOT NULL,
     cpu_s REAL NOT NULL,
@@ -73,6 +74,22 @@ CREATE TABLE exchanges (       -- one row a kind, over the whole run
     p50_ms REAL, p90_ms REAL, p99_ms REAL, max_ms REAL,
     per_second REAL            -- answered, from the first start to the last answer
 ) STRICT;
+CREATE TABLE servers (         -- one row a kind of exchange and server, DNS and DHCP
+    kind TEXT NOT NULL,
+    server TEXT NOT NULL,      -- its address
+    sent INTEGER,              -- requests to it; NULL for DHCP, which asks every server
+    answered INTEGER NOT NULL, -- of DHCP only what was waited for
+    timed_out INTEGER,
+    p50_ms REAL, p90_ms REAL, p99_ms REAL, max_ms REAL, -- from each request to its answer
+    PRIMARY KEY (kind, server)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE server_answers (  -- what they answered: DNS rcodes, TC if truncated; DHCP types
+    kind TEXT NOT NULL,
+    server TEXT NOT NULL,
+    answer TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (kind, server, answer)
+) STRICT, WITHOUT ROWID;
 """
 
 
@@ -84,6 +101,18 @@ def save_run(folder: Path, recorder: Recorder, summary: dict[str, Any], world_s:
         _replace(folder / SUMMARY_NAME, lambda path: _durable(path, text))
 
 
+def read_outcomes(folder: Path) -> dict[str, str]:
+    """Return the outcome of every phone of a run that is over, by phone; none of another."""
+    path = folder / DATABASE_NAME
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        ) as database:
+            return dict(database.execute("SELECT phone_id, outcome FROM phones"))
+    except sqlite3.Error:
+        return {}
+
+
 def _database(path: Path, recorder: Recorder, summary: dict[str, Any], world_s: float) -> None:
     path.unlink(missing_ok=True)
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
@@ -92,7 +121,8 @@ def _database(path: Path, recorder: Recorder, summary: dict[str, Any], world_s: 
         database.execute("BEGIN")
         database.execute(
             "INSERT INTO run VALUES (:run, :fleet, :site, :attach, :seed, :phones, :signed_in,"
-            " :completed, :failed, :world_s, :wall_s, :cpu_s, :peak_rss_mb, :valid, :summary)",
+            " :completed, :failed, :registrations_lost, :world_s, :wall_s, :cpu_s, :peak_rss_mb,"
+            " :valid, :summary)",
             {
                 **{
                     key: value
@@ -118,6 +148,27 @@ def _database(path: Path, recorder: Recorder, summary: dict[str, Any], world_s: 
         database.executemany(
             "INSERT INTO exchanges VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             ((kind, *totals.values()) for kind, totals in summary["exchanges"].items()),
+        )
+        servers = [
+            (kind, server, totals)
+            for kind, found in summary["servers"].items()
+            for server, totals in found.items()
+        ]
+        database.executemany(
+            "INSERT INTO servers VALUES (:kind, :server, :sent, :answered, :timed_out,"
+            " :p50_ms, :p90_ms, :p99_ms, :max_ms)",
+            (
+                {"kind": kind, "server": server, **totals, "answers": None}
+                for kind, server, totals in servers
+            ),
+        )
+        database.executemany(
+            "INSERT INTO server_answers VALUES (?, ?, ?, ?)",
+            (
+                (kind, server, answer, count)
+                for kind, server, totals in servers
+                for answer, count in totals["answers"].items()
+            ),
         )
         database.execute("COMMIT")
 

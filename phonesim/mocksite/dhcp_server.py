@@ -43,6 +43,7 @@ from phonesim.wire.dhcp import (
     encode_u32,
     format_mac,
 )
+from phonesim.wire.domain_search import encode_domain_search
 from phonesim.wire.ipv4 import pack_address, unpack_address
 from phonesim.wire.provisioning import UcOptions, encode_sip_servers, encode_uc_options
 
@@ -456,6 +457,8 @@ def _scope_options(scope: Scope) -> dict[int, bytes]:
             options[code] = encode_addresses([str(address) for address in addresses])
     if scope.domain:
         options[Option.DOMAIN_NAME] = scope.domain.encode()
+    if scope.domain_search:
+        options[Option.DOMAIN_SEARCH] = encode_domain_search(scope.domain_search)
     return options
 
 

@@ -21,6 +21,12 @@ def test_ls_lists_runs_and_their_phones(phonesim: Callable, runs: Path) -> None:
     assert table[0].split()[:3] == ["run", "fleet", "site"]
     assert table[1].startswith(rows[0]["run"])
     phones = phonesim("logs", "ls", rows[0]["run"], "--out", runs, "--json").document
+    assert [phone["outcome"] for phone in phones] == ["signed-in"] * 3
+    table = phonesim("logs", "ls", rows[0]["run"], "--out", runs).out.splitlines()
+    assert table[1].split()[:2] == [phones[0]["phone"], "signed-in"]
+    (runs / rows[0]["run"] / "run.db").write_bytes(b"damaged")
+    table = phonesim("logs", "ls", rows[0]["run"], "--out", runs).out.splitlines()
+    assert table[1].split()[:2] == [phones[0]["phone"], "-"]
     assert [phone["phone"][-2:] for phone in phones] == ["01", "03", "02"]
     assert all(Path(phone["log"]).stat().st_size == phone["size"] for phone in phones)
 

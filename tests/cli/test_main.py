@@ -30,7 +30,7 @@ def test_the_version_is_that_of_the_package(phonesim: Callable) -> None:
         (["run", "--site", "contosso"], "did you mean 'contoso'?"),
         (["run", "--fault", "dns-dead"], "no fault profile is named 'dns-dead'"),
         (["run", "--set", "fleet.phnes=1"], "unknown key; did you mean 'phones'?"),
-        (["run", "--until", "later"], "until: signed-in, or a duration such as"),
+        (["run", "--until", "later"], "--until later: should be signed-in, or a duration such as"),
         (["run", "--phones", "200000"], "200000 phones need as many users"),
         (["run", "--attach", "wire"], "--interface"),
         (["run", "--no-such-option"], "--no-such-option"),
@@ -94,6 +94,26 @@ def test_a_reader_that_goes_away_is_no_error(program: Callable) -> None:
     listing.stdout.close()
     _, err = listing.communicate()
     assert (listing.returncode, err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["profiles", "ls"], ["profiles", "show", "hp-4110", "--json"], ["--version"], ["--help"]],
+)
+def test_a_full_disk_behind_stdout_is_one_line(program: Callable, arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        came = program(*arguments, stdout=full)
+        _, err = came.communicate()
+    assert came.returncode == 2
+    assert err == "phonesim: standard output cannot be written: No space left on device\n"
+
+
+def test_a_full_disk_behind_stderr_does_not_end_a_run(program: Callable, tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        run = program("run", "power-cut", "-n", 3, "--out", tmp_path, stderr=full)
+        out, _ = run.communicate()
+    assert run.returncode == 0
+    assert out.startswith("3 of 3 phones signed in")
 
 
 def test_without_a_terminal_there_are_no_control_codes(program: Callable, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import yaml
 
 from phonesim.profiles import KINDS, names
@@ -41,6 +42,80 @@ def test_validate_names_every_mistake(phonesim: Callable, tmp_path: Path) -> Non
     other.write_text("name: mine\n")
     assert "--kind" in phonesim("profiles", "validate", other).err
     assert phonesim("profiles", "validate", other, "--kind", "fleet").status == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name: x\nphones: 3\n",
+        "name: x\nusers: [{sip_uri: 'sip:a@b', number: '1', pin: '1'}]\n",
+        "name: x\nextends: polycom-cx600\n",
+        "name: x\ndescription: y\nrules: [{kind: silence, protocol: dns}]\n",
+    ],
+)
+def test_a_file_s_kind_is_told_by_its_keys(phonesim: Callable, tmp_path: Path, text: str) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    came = phonesim("profiles", "validate", file)
+    assert (came.status, came.out) == (0, "1 profile, no problems\n"), came.err
+
+
+def test_what_is_no_mapping_has_no_kind(phonesim: Callable, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("[1, 2]\n")
+    assert "--kind" in phonesim("profiles", "validate", file).err
+    file.unlink()
+    assert "cannot be read" in phonesim("profiles", "validate", file).err
+
+
+def test_validate_follows_the_names_of_other_profiles(phonesim: Callable, tmp_path: Path) -> None:
+    (tmp_path / "good.yaml").write_text("name: good\n")
+    (tmp_path / "bad.yaml").write_text("name: bad\nntp_servers: [{name: n}]\n")
+    file = tmp_path / "fleets/mine.yaml"
+    file.parent.mkdir()
+    file.write_text(
+        "name: mine\nextends: demo\nsite: contosso\nusers_from: ../bad.yaml\n"
+        "faults: [dns-silent, dns-silnt]\ndevices:\n  - {device: nope}\n  - {device: hp-4110}\n"
+    )
+    came = phonesim("profiles", "validate", file)
+    assert came.status == 2
+    bad = tmp_path / "fleets/../bad.yaml"
+    assert came.out.splitlines() == [
+        f"{file}:3: site: no site profile is named 'contosso'; did you mean 'contoso'?",
+        f"{file}:4: users_from: {bad}:2: ntp_servers.0.address: is missing",
+        f"{file}:5: faults.1: no fault profile is named 'dns-silnt'; did you mean 'dns-silent'?",
+        f"{file}:7: devices.0.device: no device profile is named 'nope'; there are:"
+        f" {', '.join(names(KINDS[0]))}",
+    ]
+    file.write_text("name: mine\nsite: none\nusers_from: ../good.yaml\n")
+    assert phonesim("profiles", "validate", file).status == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "dns_servers: [{name: d, address: 10.0.0.1, zones: [{origin: x, srv: [{name: s,"
+        " port: 70000, target: a}]}]}]",
+        "dns_servers: [{name: d, address: 10.0.0.1, zones: [{origin: x, srv: [{name: s,"
+        " port: 1, target: a, weight: -1}]}]}]",
+        "web_services: [{name: w, address: 10.0.0.1, fqdn: w.x, https_port: 0}]",
+        "registrars: [{name: r, address: 10.0.0.1, fqdn: r.x, port: 99999}]",
+    ],
+)
+def test_numbers_that_no_packet_can_carry_are_refused(
+    phonesim: Callable, tmp_path: Path, text: str
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"name: x\n{text}\n")
+    came = phonesim("profiles", "validate", file)
+    assert came.status == 2
+    assert "should be " in came.out
+
+
+def test_an_until_that_is_no_end_is_refused(phonesim: Callable, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("name: x\nphones: 3\nuntil: later\n")
+    assert ":3: until: should be signed-in, or a" in phonesim("profiles", "validate", file).out
 
 
 def test_every_shipped_profile_is_valid(phonesim: Callable) -> None:

@@ -80,6 +80,7 @@ def test_with_json_stdout_is_one_document(phonesim: Callable, tmp_path: Path) ->
         "run",
         "fleet",
         "site",
+        "faults",
         "attach",
         "seed",
         "phones",
@@ -87,8 +88,10 @@ def test_with_json_stdout_is_one_document(phonesim: Callable, tmp_path: Path) ->
         "completed",
         "failed",
         "failures",
+        "registrations_lost",
         "stages",
         "exchanges",
+        "servers",
         "lateness_ms",
         "wall_s",
         "cpu_s",
@@ -122,12 +125,31 @@ def test_dhcp_alone_is_loaded(phonesim: Callable, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("attach", ["loopback", "virtual"])
 def test_dns_alone_is_loaded(phonesim: Callable, tmp_path: Path, attach: str) -> None:
-    came = phonesim(*("run", "dns-load", "-n", 20, "--attach", attach, "--out", tmp_path, "--json"))
+    came = phonesim(
+        *("run", "dns-load", "-n", 20, "--attach", attach, "--until", "4s"),
+        *("--set", "fleet.repeat_every=1.5", "--out", tmp_path, "--json"),
+    )
     assert came.status == 0
     summary = came.document
     assert (summary["completed"], summary["failed"]) == (20, 0)
     assert set(summary["stages"]) == {"discovery"}
-    assert set(summary["exchanges"]) == {"dhcp_inform", "dns"}
+    # Two queries a discovery, and every phone does three: at about 0, 1.5 and 3 seconds.
+    assert set(summary["exchanges"]) == {"dns"}
+    assert summary["exchanges"]["dns"]["answered"] == 3 * 20 * 2
+    assert summary["servers"]["dns"]["127.20.0.11"]["sent"] == 3 * 20 * 2
+
+
+def test_a_rate_on_the_command_line_takes_the_place_of_a_shape(
+    phonesim: Callable, tmp_path: Path
+) -> None:
+    run = ("run", "poe-return", "-n", 10, "--out", tmp_path, "--json")
+    shaped, steady = phonesim(*run).document, phonesim(*run, "--rate", 100).document
+    assert shaped["signed_in"] == steady["signed_in"] == 10
+    by = {
+        name: phonesim("logs", "cat", "00-0A", "--run", name, "--out", tmp_path).out.splitlines()
+        for name in (shaped["run"], steady["run"])
+    }
+    assert by[shaped["run"]] != by[steady["run"]]
 
 
 def test_stages_are_set_on_the_command_line(phonesim: Callable, tmp_path: Path) -> None:

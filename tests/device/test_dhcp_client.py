@@ -102,8 +102,8 @@ def request(xid=1, secs=0, **more):
     return sends(MessageType.REQUEST, xid, secs=secs, **more)
 
 
-def ended(kind, sent, seconds):
-    return ExchangeEnded(kind=kind, sent=sent, seconds=seconds)
+def ended(kind, sent, seconds, **more):
+    return like(ExchangeEnded, kind=kind, sent=sent, seconds=seconds, **more)
 
 
 def free(address=ADDRESS):
@@ -171,12 +171,19 @@ def test_dora_goes_through_the_states_of_the_standard():
                 [
                     matching(log.DHCP_RECEIVED, type="OFFER", server=SERVER, yiaddr=ADDRESS),
                     state("SELECTING", "REQUESTING"),
-                    ended("dhcp_discover", 1, 1.0),
+                    ended("dhcp_discover", 1, 1.0, server=SERVER, answer="OFFER"),
                     request(requested=ADDRESS, server=SERVER),
                 ],
             ),
             (1.0, None, [(5.0, "retransmit REQUEST")]),
-            (1.5, ack(), [ended("dhcp_request", 1, 0.5), ProbeAddress(address=ADDRESS)]),
+            (
+                1.5,
+                ack(),
+                [
+                    ended("dhcp_request", 1, 0.5, server=SERVER, answer="ACK"),
+                    ProbeAddress(address=ADDRESS),
+                ],
+            ),
             (1.5, None, []),
             (
                 1.7,
@@ -444,7 +451,7 @@ def test_nak_while_requesting_begins_anew():
                 [
                     state("REQUESTING", "INIT"),
                     state("INIT", "SELECTING"),
-                    ended("dhcp_request", 1, 0.5),
+                    ended("dhcp_request", 1, 0.5, server=SERVER, answer="NAK"),
                     discover(2),
                 ],
             )
@@ -831,6 +838,7 @@ def test_a_lease_holds_what_the_ack_says():
         ROUTER=encode_addresses(("10.0.0.254",)),
         DOMAIN_NAME_SERVER=encode_addresses(("10.0.0.3", "10.0.0.4")),
         DOMAIN_NAME=b"Corp.Example.\0",
+        DOMAIN_SEARCH=b"\x04Corp\x07example\0\x02eu\xc0\x05",
         NTP_SERVERS=encode_addresses(("10.0.0.5",)),
         TIME_SERVER=encode_addresses(("10.0.0.6",)),
     )
@@ -838,6 +846,7 @@ def test_a_lease_holds_what_the_ack_says():
     assert lease.routers == ("10.0.0.254",)
     assert lease.dns_servers == ("10.0.0.3", "10.0.0.4")
     assert lease.domain == "corp.example"
+    assert lease.search_list == ("corp.example", "eu.example")
     assert lease.ntp_servers == ("10.0.0.5",)
     assert lease.time_servers == ("10.0.0.6",)
     assert lease.subnet_mask == "255.255.0.0"
@@ -859,6 +868,8 @@ def test_a_lease_holds_what_the_ack_says():
         ("DOMAIN_NAME", b"x" * 64 + b".example", "domain", None),
         ("DOMAIN_NAME", b".".join([b"x" * 60] * 4), "domain", None),
         ("DOMAIN_NAME", b"line\nbreak", "domain", None),
+        ("DOMAIN_SEARCH", b"\xc0\0", "search_list", ()),
+        ("DOMAIN_SEARCH", b"\x03a b\0", "search_list", ()),
     ],
 )
 def test_an_option_that_cannot_be_read_is_reported_and_the_lease_kept(name, value, field, left):

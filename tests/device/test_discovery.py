@@ -158,8 +158,9 @@ def located(web_services, *registrars):
     return like(ServicesLocated, web_services=web_services, registrars=registrars)
 
 
-def asked(seconds, sent=1):
-    return ExchangeEnded(kind="dhcp_inform", sent=sent, seconds=seconds)
+def asked(seconds, sent=1, server=SERVER):
+    by = {} if seconds is None else {"server": server, "answer": "ACK"}
+    return ExchangeEnded(kind="dhcp_inform", sent=sent, seconds=seconds, **by)
 
 
 FE01 = registrar("fe01.contoso.com")

@@ -48,6 +48,8 @@ from phonesim.device.events import (
     MalformedReceived,
     PowerApplied,
     PoweredOff,
+    RegistrationLost,
+    RegistrationRegained,
     ShutdownRequested,
     SignedIn,
     StageEnded,
@@ -512,9 +514,12 @@ def test_a_lost_connection_is_made_again_without_a_new_sign_in():
     bench = signed_in()
     number = bench.last(OpenConnection).connection_id
     bench.give(ConnectionClosed(connection_id=number, detail="closed by the server"))
+    assert bench.wants(RegistrationLost, registrar=f"{FE01}:5061")
     posts = len(of(bench.all, SendHttp))
     bench.wait_for(SendDns)
+    assert not of(bench.all, RegistrationRegained)
     bench.register()
+    assert bench.wants(RegistrationRegained, registrar=f"{FE01}:5061")
     assert len(of(bench.all, SendHttp)) == posts
     assert len(of(bench.all, SignedIn)) == 1
     assert len(bench.records(log.REGISTERED)) == 2

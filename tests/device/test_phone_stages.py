@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from rig import ADDRESS, DNS, EXTERNAL, FE01, INTERNAL, POOL, Bench, of
+from rig import ADDRESS, DNS, EXTERNAL, FE01, INTERNAL, POOL, PROFILE, Bench, of
 
 from phonesim.device import device_log as log
 from phonesim.device.actions import (
     ConfigureAddress,
     OpenConnection,
+    ProbeAddress,
     RemoveAddress,
     SendDhcp,
     SendDns,
@@ -52,6 +53,12 @@ def up_to_discovery(files=None):
 
 
 def fixed(files=None):
+    bench = unprobed(files)
+    bench.probe()
+    return bench
+
+
+def unprobed(files=None):
     return Bench(files, last_stage=Stage.DISCOVERY, fixed_lease=FIXED)
 
 
@@ -206,6 +213,54 @@ def test_a_phone_with_a_fixed_address_asks_no_server_for_one():
     assert dones(bench) == 1
     assert stages(bench) == [(Stage.DISCOVERY, "begun"), (Stage.DISCOVERY, "ok")]
     assert not bench.records(log.DHCP_LEASE)
+
+
+def test_it_does_nothing_before_it_knows_that_the_address_is_free():
+    bench = unprobed()
+    assert [probe.address for probe in of(bench.all, ProbeAddress)] == [ADDRESS]
+    for never in (ConfigureAddress, SendDhcp, SendDns):
+        assert not of(bench.all, never)
+
+
+def test_an_address_that_another_host_has_is_not_used():
+    bench = unprobed()
+    outputs = bench.probe("02-00-00-00-00-99")
+    (failed,) = of(outputs, BootFailed)
+    assert (failed.stage, failed.reason) == (Stage.IP, FailureReason.ADDRESS_IN_USE)
+    assert (failed.detail, failed.retry_in) == ("02-00-00-00-00-99 has it", None)
+    assert bench.records(log.ADDRESS_CONFLICT) == [(ADDRESS, "02-00-00-00-00-99")]
+    for never in (ConfigureAddress, SendDhcp, SendDns):
+        assert not of(bench.all, never)
+    assert bench.phone.next_deadline() is None
+    assert of(bench.give(ShutdownRequested()), PoweredOff)
+
+
+def alone(**discovery):
+    config = PROFILE.discovery.model_copy(update={"asks_dhcp": False, **discovery})
+    profile = PROFILE.model_copy(update={"discovery": config})
+    bench = Bench(profile=profile, last_stage=Stage.DISCOVERY, fixed_lease=FIXED)
+    bench.probe()
+    return bench
+
+
+def test_dns_alone_decides_when_dhcp_is_not_to_be_asked():
+    bench = alone()
+    bench.resolve(INTERNAL, (10, 5061, FE01))
+    assert not dones(bench)
+    bench.resolve(EXTERNAL, rcode="NXDOMAIN")
+    assert dones(bench) == 1
+    assert exchanges(bench) == ["dns", "dns"]
+    assert sent_types(bench) == []
+    assert bench.records(log.RACE_WON) == [(f"dns:{INTERNAL}", "DHCP is not asked")]
+    assert bench.phone.next_deadline() is None
+
+
+def test_it_fails_by_what_dns_says():
+    bench = alone(fallback_names=())
+    bench.no_srv()
+    failed = bench.last(BootFailed)
+    assert failed.reason is FailureReason.WEB_SERVICES_NOT_LOCATED
+    assert failed.detail == "DHCP is not asked; DNS has no record for a Registrar of contoso.com"
 
 
 @pytest.mark.parametrize("is_done", [True, False])

@@ -22,6 +22,7 @@ from phonesim.device.events import (
     RegistrationAbandoned,
     RegistrationEnded,
     RegistrationFailed,
+    RegistrationLost,
     RegistrationWanted,
     ShutdownRequested,
     SipMessageReceived,
@@ -132,6 +133,10 @@ def ended(seconds=0.0):
 def failed(reason, detail=None):
     fields = {} if detail is None else {"detail": detail}
     return like(RegistrationFailed, reason=reason, **fields)
+
+
+def lost(detail="closed by the server"):
+    return RegistrationLost(registrar=NAME, detail=detail)
 
 
 def registered(registrar=FIRST, expires=600, *, is_refresh=False):
@@ -546,8 +551,8 @@ def test_a_registrar_that_does_not_answer_gives_way_to_the_next():
 def test_a_registrar_that_closes_before_it_answers_gives_way_to_the_next():
     line = Line()
     line.connect()
-    lost = log.REGISTRATION_LOST(NAME, "closed by the server")
-    play(line.machine, [(1.0, closed(), [lost, lookup(SECOND)])])
+    gone = log.REGISTRATION_LOST(NAME, "closed by the server")
+    play(line.machine, [(1.0, closed(), [gone, lookup(SECOND)])])
 
 
 def test_the_last_registrar_s_close_is_the_failure():
@@ -785,7 +790,7 @@ def test_a_lost_connection_is_made_again_after_a_pause():
     play(
         line.machine,
         [
-            (100.0, closed(), [log.REGISTRATION_LOST(NAME, "closed by the server")]),
+            (100.0, closed(), [log.REGISTRATION_LOST(NAME, "closed by the server"), lost()]),
             # The dice give the middle of 1 to 1.5 times the delay.
             (100.0, None, [(106.25, "connect again")]),
             (106.0, TIMER, []),
@@ -868,14 +873,19 @@ def test_a_refused_refresh_leads_to_the_next_registrar():
     line = Line()
     line.bind(expires=600, timeout=10_000)
     line.give(TIMER, 570.0)
-    assert line.give(line.answer(403, "Forbidden"), 571.0) == [ended(1.0), closes(), lookup(SECOND)]
+    assert line.give(line.answer(403, "Forbidden"), 571.0) == [
+        ended(1.0),
+        like(RegistrationLost, registrar=NAME),
+        closes(),
+        lookup(SECOND),
+    ]
 
 
 def test_a_connection_lost_while_refreshing_is_made_again():
     line = Line()
     line.bind(expires=600, timeout=10_000)
     line.give(TIMER, 570.0)
-    assert line.give(closed(), 571.0) == []
+    assert line.give(closed(), 571.0) == [lost()]
     assert line.deadline() == (577.25, "connect again")
 
 
@@ -890,7 +900,11 @@ def test_a_malformed_message_closes_the_connection():
     play(
         line.machine,
         [
-            (10.0, MALFORMED, [matching(log.REGISTRATION_LOST, detail="no colon"), closes()]),
+            (
+                10.0,
+                MALFORMED,
+                [matching(log.REGISTRATION_LOST, detail="no colon"), closes(), lost("no colon")],
+            ),
             (10.0, None, [(16.25, "connect again")]),
         ],
     )

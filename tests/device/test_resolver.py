@@ -9,6 +9,7 @@ from phonesim.config.device_profile import ResolverConfig
 from phonesim.device import device_log as log
 from phonesim.device.actions import SendDns
 from phonesim.device.events import (
+    AttemptEnded,
     DnsResponseReceived,
     ExchangeEnded,
     Lease,
@@ -26,7 +27,7 @@ NAME = "fe01.contoso.com"
 TIMER = TimerExpired()
 
 
-def leased(*servers, address=ME):
+def leased(*servers, address=ME, **more):
     lease = Lease(
         address=address,
         subnet_mask="255.255.0.0",
@@ -35,6 +36,7 @@ def leased(*servers, address=ME):
         t2_at=2e6,
         expires_at=3e6,
         dns_servers=servers,
+        **more,
     )
     return LeaseBound(lease=lease)
 
@@ -96,8 +98,25 @@ def answered(*records, rcode="NOERROR", server=FIRST, qname=NAME, qtype="A", loo
     )
 
 
-def ended(sent, seconds):
-    return ExchangeEnded(kind="dns", sent=sent, seconds=seconds)
+def ended(sent, seconds, waited=None, *, server=FIRST, answer="NOERROR"):
+    if seconds is None:
+        return ExchangeEnded(kind="dns", sent=sent, seconds=None)
+    return ExchangeEnded(
+        kind="dns",
+        sent=sent,
+        seconds=seconds,
+        server=server,
+        answer=answer,
+        waited=seconds if waited is None else waited,
+    )
+
+
+def timed_out(server=FIRST):
+    return AttemptEnded(kind="dns", server=server)
+
+
+def failed(answer, waited, server=FIRST):
+    return AttemptEnded(kind="dns", server=server, answer=answer, waited=pytest.approx(waited))
 
 
 def test_a_name_is_asked_of_the_first_server():
@@ -128,11 +147,19 @@ def test_an_unanswered_query_goes_to_the_servers_in_turn_with_the_profile_s_time
         [
             (0.0, look_up(), [query(1, FIRST)]),
             (0.9, TIMER, []),
-            (1.0, TIMER, [log.DNS_SENT("A", NAME, SECOND, "udp", 2), query(1, SECOND)]),
-            (3.0, TIMER, [query(1, FIRST)]),
-            (5.0, TIMER, [query(1, SECOND)]),
+            (
+                1.0,
+                TIMER,
+                [log.DNS_SENT("A", NAME, SECOND, "udp", 2), timed_out(), query(1, SECOND)],
+            ),
+            (3.0, TIMER, [timed_out(SECOND), query(1, FIRST)]),
+            (5.0, TIMER, [timed_out(), query(1, SECOND)]),
             (5.0, None, [(9.0, "repeat a DNS query")]),
-            (9.0, TIMER, [ended(4, None), answered(rcode="TIMEOUT", server=None)]),
+            (
+                9.0,
+                TIMER,
+                [timed_out(SECOND), ended(4, None), answered(rcode="TIMEOUT", server=None)],
+            ),
             (9.0, None, []),
         ],
     )
@@ -143,18 +170,18 @@ def test_an_answer_of_a_later_server_counts():
         resolver(),
         [
             (0.0, look_up(), [query(1)]),
-            (1.0, TIMER, [query(1, SECOND)]),
+            (1.0, TIMER, [timed_out(), query(1, SECOND)]),
             (
                 1.5,
                 response(1, a("10.0.0.21"), server=SECOND),
-                [ended(2, 1.5), answered(a("10.0.0.21"), server=SECOND)],
+                [ended(2, 1.5, 0.5, server=SECOND), answered(a("10.0.0.21"), server=SECOND)],
             ),
         ],
     )
 
 
 def test_a_single_server_is_asked_again():
-    play(resolver(FIRST), [(0.0, look_up(), [query(1)]), (1.0, TIMER, [query(1)])])
+    play(resolver(FIRST), [(0.0, look_up(), [query(1)]), (1.0, TIMER, [timed_out(), query(1)])])
 
 
 def test_without_servers_nothing_is_asked():
@@ -218,7 +245,7 @@ def test_no_such_name_and_no_such_record_are_answers(rcode):
                 response(1, rcode=rcode),
                 [
                     log.DNS_ANSWER("A", NAME, rcode, FIRST, "no records"),
-                    ended(1, 0.1),
+                    ended(1, 0.1, answer=rcode),
                     answered(rcode=rcode),
                 ],
             ),
@@ -235,27 +262,34 @@ def test_a_server_that_fails_sends_the_lookup_on_at_once(rcode):
             (
                 0.1,
                 response(1, rcode=rcode),
-                [matching(log.DNS_ANSWER, rcode=rcode), query(1, SECOND)],
+                [matching(log.DNS_ANSWER, rcode=rcode), failed(rcode, 0.1), query(1, SECOND)],
             ),
             (
                 0.2,
                 response(1, a("10.0.0.21"), server=SECOND),
-                [ended(2, 0.2), answered(a("10.0.0.21"), server=SECOND)],
+                [
+                    ended(2, 0.2, pytest.approx(0.1), server=SECOND),
+                    answered(a("10.0.0.21"), server=SECOND),
+                ],
             ),
         ],
     )
 
 
 def test_when_every_server_fails_the_last_failure_is_the_answer():
-    failed = {"rcode": "SERVFAIL"}
+    rcode = "SERVFAIL"
     play(
         resolver(),
         [
             (0.0, look_up(), [query(1)]),
-            (0.1, response(1, **failed), [query(1, SECOND)]),
-            (0.2, response(1, server=SECOND, **failed), [query(1, FIRST)]),
-            (0.3, response(1, **failed), [query(1, SECOND)]),
-            (4.3, TIMER, [ended(4, None), answered(server=None, **failed)]),
+            (0.1, response(1, rcode=rcode), [failed(rcode, 0.1), query(1, SECOND)]),
+            (
+                0.2,
+                response(1, server=SECOND, rcode=rcode),
+                [failed(rcode, 0.1, SECOND), query(1, FIRST)],
+            ),
+            (0.3, response(1, rcode=rcode), [failed(rcode, 0.1), query(1, SECOND)]),
+            (4.3, TIMER, [timed_out(SECOND), ended(4, None), answered(server=None, rcode=rcode)]),
         ],
     )
 
@@ -265,7 +299,7 @@ def test_the_answer_of_a_server_that_is_not_asked_any_more_is_dropped():
         resolver(),
         [
             (0.0, look_up(), [query(1)]),
-            (1.0, TIMER, [query(1, SECOND)]),
+            (1.0, TIMER, [timed_out(), query(1, SECOND)]),
             (
                 1.1,
                 response(1, a("10.0.0.21")),
@@ -275,7 +309,7 @@ def test_the_answer_of_a_server_that_is_not_asked_any_more_is_dropped():
                     )
                 ],
             ),
-            (3.0, TIMER, [query(1)]),
+            (3.0, TIMER, [timed_out(SECOND), query(1)]),
         ],
     )
 
@@ -365,7 +399,7 @@ def test_a_cname_to_a_name_that_does_not_exist_is_final():
             (
                 0.1,
                 response(1, cname(NAME, "gone.contoso.com"), rcode="NXDOMAIN"),
-                [ended(1, 0.1), answered(rcode="NXDOMAIN")],
+                [ended(1, 0.1, answer="NXDOMAIN"), answered(rcode="NXDOMAIN")],
             ),
         ],
     )
@@ -415,7 +449,11 @@ def test_a_truncated_answer_is_asked_for_again_over_tcp():
             (
                 0.5,
                 response(1, a("10.0.0.21"), truncated=True),
-                [log.DNS_SENT("A", NAME, FIRST, "tcp", 1), query(1, over_tcp=True)],
+                [
+                    log.DNS_SENT("A", NAME, FIRST, "tcp", 1),
+                    failed("TC", 0.5),
+                    query(1, over_tcp=True),
+                ],
             ),
             (0.5, None, [(1.5, "repeat a DNS query")]),
             (
@@ -426,7 +464,7 @@ def test_a_truncated_answer_is_asked_for_again_over_tcp():
             (
                 0.9,
                 response(1, a("10.0.0.21"), a("10.0.0.22"), over_tcp=True),
-                [ended(2, 0.9), answered(a("10.0.0.21"), a("10.0.0.22"))],
+                [ended(2, 0.9, pytest.approx(0.4)), answered(a("10.0.0.21"), a("10.0.0.22"))],
             ),
         ],
     )
@@ -437,9 +475,13 @@ def test_without_an_answer_over_tcp_the_next_server_is_asked_over_udp():
         resolver(),
         [
             (0.0, look_up(), [query(1)]),
-            (0.5, response(1, truncated=True), [query(1, over_tcp=True)]),
-            (1.5, TIMER, [query(1, SECOND)]),
-            (1.6, response(1, truncated=True, server=SECOND), [query(1, SECOND, over_tcp=True)]),
+            (0.5, response(1, truncated=True), [failed("TC", 0.5), query(1, over_tcp=True)]),
+            (1.5, TIMER, [timed_out(), query(1, SECOND)]),
+            (
+                1.6,
+                response(1, truncated=True, server=SECOND),
+                [failed("TC", 0.1, SECOND), query(1, SECOND, over_tcp=True)],
+            ),
         ],
     )
 
@@ -449,11 +491,11 @@ def test_a_truncated_answer_over_tcp_is_all_there_is():
         resolver(),
         [
             (0.0, look_up(), [query(1)]),
-            (0.1, response(1, truncated=True), [query(1, over_tcp=True)]),
+            (0.1, response(1, truncated=True), [failed("TC", 0.1), query(1, over_tcp=True)]),
             (
                 0.2,
                 response(1, a("10.0.0.21"), truncated=True, over_tcp=True),
-                [ended(2, 0.2), answered(a("10.0.0.21"))],
+                [ended(2, 0.2, pytest.approx(0.1)), answered(a("10.0.0.21"))],
             ),
         ],
     )
@@ -507,7 +549,7 @@ def test_what_does_not_exist_is_asked_for_every_time(rcode):
         resolver(),
         [
             (0.0, look_up(), [query(1)]),
-            (0.0, response(1, rcode=rcode), [ended(1, 0.0), answered(rcode=rcode)]),
+            (0.0, response(1, rcode=rcode), [ended(1, 0.0, answer=rcode), answered(rcode=rcode)]),
             (0.1, look_up(), [query(2)]),
         ],
     )
@@ -529,7 +571,11 @@ def test_a_renewal_without_servers_ends_open_lookups_when_they_are_due():
         [
             (0.0, look_up(), [query(1)]),
             (0.5, leased(), []),
-            (1.0, TIMER, [ended(1, None), answered(rcode="TIMEOUT", server=None)]),
+            (
+                1.0,
+                TIMER,
+                [timed_out(), ended(1, None), answered(rcode="TIMEOUT", server=None)],
+            ),
         ],
     )
 
@@ -590,3 +636,125 @@ def test_srv_records_are_described_with_their_targets():
             ),
         ],
     )
+
+
+# --- the search list ---
+
+ALIAS = "fe01"
+LISTED = {"domain": "contoso.com", "search_list": ("eu.contoso.com", "contoso.com")}
+
+
+def searching(lease=LISTED, **config):
+    machine = Resolver(ResolverConfig(search="list", **config), Dice())
+    machine.handle(leased(FIRST, **lease), 0.0)
+    return machine
+
+
+def asked_names(machine, request, rcode="NXDOMAIN"):
+    """The names that are asked for while none of them exists, and the lookup's end."""
+    names = []
+    outputs = machine.handle(request, 0.0)
+    while sent := [item for item in outputs if isinstance(item, SendDns)]:
+        names.append(sent[0].query.qname)
+        given = response(sent[0].query.id, qname=names[-1], qtype=sent[0].query.qtype, rcode=rcode)
+        outputs = machine.handle(given, 0.0)
+    assert machine.next_deadline() is None
+    return names, outputs[-1]
+
+
+@pytest.mark.parametrize(
+    ("qname", "config", "names"),
+    [
+        ("fe01", {}, ["fe01.eu.contoso.com", "fe01.contoso.com", "fe01"]),
+        ("fe01.x", {}, ["fe01.x", "fe01.x.eu.contoso.com", "fe01.x.contoso.com"]),
+        (
+            "fe01.x",
+            {"search_dots": 2},
+            ["fe01.x.eu.contoso.com", "fe01.x.contoso.com", "fe01.x"],
+        ),
+        ("fe01", {"search_dots": 0}, ["fe01", "fe01.eu.contoso.com", "fe01.contoso.com"]),
+        ("fe01", {"search": "suffix"}, ["fe01.contoso.com", "fe01"]),
+        ("fe01", {"search": "off"}, ["fe01"]),
+        ("fe01.", {}, ["fe01"]),
+    ],
+)
+@pytest.mark.parametrize("rcode", ["NXDOMAIN", "NOERROR"])
+def test_a_name_is_completed_until_one_exists(qname, config, names, rcode):
+    machine = Resolver(ResolverConfig(**{"search": "list", **config}), Dice())
+    machine.handle(leased(FIRST, **LISTED), 0.0)
+    asked, end = asked_names(machine, look_up(qname), rcode)
+    assert asked == names
+    assert end == answered(rcode=rcode, qname=names[-1])
+
+
+def test_the_suffix_stands_in_for_a_missing_search_list():
+    machine = searching({"domain": "contoso.com"})
+    assert asked_names(machine, look_up("fe01"))[0] == ["fe01.contoso.com", "fe01"]
+    assert asked_names(searching({}), look_up("fe01"))[0] == ["fe01"]
+
+
+def test_only_the_types_of_the_profile_are_completed():
+    qname = "_sip._tls.contoso.com"
+    assert asked_names(searching(), look_up(qname, "SRV"))[0] == [qname]
+    machine = searching(search_types=("A", "SRV"))
+    assert len(asked_names(machine, look_up(qname, "SRV"))[0]) == 3
+
+
+def test_the_name_that_exists_is_the_answer_and_is_kept_for_what_was_asked():
+    found = a("10.0.0.21", "fe01.contoso.com")
+    end = answered(found, qname="fe01.contoso.com")
+    play(
+        searching(),
+        [
+            (0.0, look_up(ALIAS), [query(1, qname="fe01.eu.contoso.com")]),
+            (
+                0.1,
+                response(1, qname="fe01.eu.contoso.com", rcode="NXDOMAIN"),
+                [ended(1, 0.1, answer="NXDOMAIN"), query(2, qname="fe01.contoso.com")],
+            ),
+            (0.3, response(2, found, qname="fe01.contoso.com"), [like(ExchangeEnded), end]),
+            (0.4, look_up(ALIAS), [answered(found, qname=ALIAS)]),
+        ],
+    )
+
+
+def test_a_server_that_fails_says_nothing_about_the_name_and_ends_the_search():
+    play(
+        searching(attempt_timeouts=(1,)),
+        [
+            (0.0, look_up(ALIAS), [query(1, qname="fe01.eu.contoso.com")]),
+            (1.0, TIMER, [timed_out(), ended(1, None), like(LookupAnswered, rcode="TIMEOUT")]),
+            (1.0, look_up(ALIAS), [like(SendDns)]),
+            (
+                1.1,
+                response(2, qname="fe01.eu.contoso.com", rcode="SERVFAIL"),
+                [failed("SERVFAIL", 0.1), ended(1, None), like(LookupAnswered, rcode="SERVFAIL")],
+            ),
+        ],
+    )
+
+
+def test_a_cname_s_second_query_goes_on_with_the_search():
+    alias = cname("fe01.eu.contoso.com", "gone.contoso.com")
+    play(
+        searching(),
+        [
+            (0.0, look_up(ALIAS), [query(1, qname="fe01.eu.contoso.com")]),
+            (
+                0.0,
+                response(1, alias, qname="fe01.eu.contoso.com"),
+                [like(ExchangeEnded), query(2, qname="gone.contoso.com")],
+            ),
+            (
+                0.0,
+                response(2, qname="gone.contoso.com", rcode="NXDOMAIN"),
+                [like(ExchangeEnded), query(3, qname="fe01.contoso.com")],
+            ),
+        ],
+    )
+
+
+def test_names_that_dns_cannot_hold_are_passed_over():
+    label = "x" * 63
+    long = ".".join([label] * 3 + ["y" * 55])
+    assert asked_names(searching(), look_up(long))[0] == [long]

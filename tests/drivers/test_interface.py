@@ -64,6 +64,27 @@ def test_what_comes_from_a_leased_address_leaves_through_its_router(segment: Seg
     assert "via" not in near
 
 
+@pytest.mark.parametrize("others", [0, 1])
+def test_the_way_out_is_there_again_after_the_last_address_was_gone(
+    segment: Segment, others: int
+) -> None:
+    for number in range(others):
+        ip("-n", segment.phones, "addr", "add", f"10.79.0.{number + 1}/24", "dev", PHONES)
+    before = segment.state()
+
+    def use(interface: Interface) -> str:
+        for _ in range(2):
+            interface.add_address("10.77.0.1")
+            interface.route(SUBNET, "10.77.0.254")
+            found = ip("-n", segment.phones, "route", "get", "198.51.100.7", "from", "10.77.0.1")
+            interface.remove_address("10.77.0.1")
+        assert segment.state().count("from 10.77.0.0/16 lookup") == 1
+        return found
+
+    assert f"via 10.77.0.254 dev {PHONES}" in inside(segment, use)
+    assert segment.state() == before
+
+
 def test_an_address_that_was_there_before_stays(segment: Segment) -> None:
     ip("-n", segment.phones, "addr", "add", "10.77.0.1/32", "dev", PHONES)
     before = segment.state()

@@ -60,6 +60,19 @@ async def test_phones_with_fixed_addresses_find_the_services(run: Run) -> None:
     assert "ciaddr 127.20.16.1" in run.log(specs[0])
 
 
+async def test_phones_repeat_their_stages_with_an_empty_cache(run: Run) -> None:
+    specs = [
+        only(spec, Stage.DISCOVERY, fixed_lease=fixed(number), starts_at=0.0)
+        for number, spec in enumerate(run.specs(2, discovery__asks_dhcp=False), 1)
+    ]
+    limits = RunLimits(duration=4, repeat_every=1.5)
+    observer = await run.boot(specs, run.site(), limits)
+    assert [boot for _, boot in observer.boots] == [1, 1, 2, 2, 3, 3]
+    assert len(observer.of(StagesDone)) == 6
+    assert run.log(specs[0]).count("DNS query SRV _sipinternaltls._tcp.contoso.com") == 3
+    assert "DHCP INFORM" not in run.log(specs[0])
+
+
 async def test_a_paced_fleet_sends_everything_its_releases_too(run: Run) -> None:
     specs = [only(spec, Stage.IP) for spec in run.specs(12)]
     narrow = load(SITE, "contoso", [parse_override("site.dhcp_servers.0.scope.last=127.20.16.6")])

@@ -5,12 +5,12 @@ import pytest
 
 from phonesim.config.fleet_profile import DeviceShare, FleetProfile
 from phonesim.config.site_profile import UserRange
+from phonesim.device.events import Lease
 from phonesim.device.outcome import Stage
 from phonesim.errors import ProfileError
 from phonesim.fleet.plan import (
     Plan,
     interleave,
-    parse_duration,
     phone_specs,
     read_plan,
     run_limits,
@@ -22,6 +22,10 @@ USERS = (
     UserRange(first=1, count=2, sip_uri="sip:a{n}@x", number="10{n}", pin="{n:04d}"),
     UserRange(first=7, count=8, sip_uri="sip:b{n}@x", number="20{n}", pin="9{n:03d}"),
 )
+
+
+TYPED = "{first: 10.77.40.1, count: 9, prefix: 16, dns_servers: [10.77.0.2], domain: x.com}"
+DISCOVERING = ("fleet.stages=[discovery]", f"fleet.addresses={TYPED}")
 
 
 def fleet(**values: object) -> FleetProfile:
@@ -77,20 +81,6 @@ def test_a_user_template_that_cannot_be_filled_in_is_refused_without_its_pin() -
     assert "pin=" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("90s", 90), ("10m", 600), ("1h30m", 5400), ("250ms", 0.25), ("7d", 604800), ("1.5h", 5400)],
-)
-def test_durations(text: str, seconds: float) -> None:
-    assert parse_duration(text) == pytest.approx(seconds)
-
-
-@pytest.mark.parametrize("text", ["", "10", "m", "-1s", "10 m", "1x", "signed in", "0s"])
-def test_what_is_no_duration(text: str) -> None:
-    with pytest.raises(ProfileError, match="until"):
-        parse_duration(text)
-
-
 def test_limits_follow_the_fleet() -> None:
     limits = run_limits(fleet(until="10m", timeout=30, boots=3, keep_leases=True))
     assert (limits.duration, limits.timeout) == (600, 30)
@@ -98,6 +88,9 @@ def test_limits_follow_the_fleet() -> None:
     assert run_limits(fleet()).duration is None
     assert run_limits(fleet()).outstanding is None
     assert run_limits(fleet(limits={"outstanding": 7})).outstanding == 7
+    assert run_limits(fleet()).repeat_every is None
+    again = fleet(repeat_every=5, stages=["ip"], until="1m")
+    assert (run_limits(again).repeat_every, run_limits(again).duration) == (5, 60)
 
 
 def test_phones_of_whole_boots_go_to_the_end() -> None:
@@ -136,6 +129,41 @@ def test_fixed_addresses_are_those_of_the_first_scope() -> None:
     assert leases[0].subnet_mask == "255.255.0.0"
     assert (leases[0].dns_servers, leases[0].domain) == (("127.20.0.11",), "contoso.com")
     assert leases[0].expires_at == float("inf")
+
+
+def test_fixed_addresses_can_be_the_fleet_s_own_and_dns_is_asked_alone() -> None:
+    plan = stages_of(
+        *DISCOVERING,
+        "fleet.addresses.router=10.77.0.1",
+        "fleet.addresses.search_list=[eu.x.com]",
+        "fleet.site=none",
+        "fleet.attach=wire",
+        "fleet.interface=eth9",
+    )
+    leases = [spec.fixed_lease for spec in plan.specs]
+    assert [lease.address for lease in leases if lease] == [f"10.77.40.{n}" for n in (1, 2, 3)]
+    assert leases[2] == Lease(
+        address="10.77.40.3",
+        subnet_mask="255.255.0.0",
+        server="0.0.0.0",
+        t1_at=float("inf"),
+        t2_at=float("inf"),
+        expires_at=float("inf"),
+        routers=("10.77.0.1",),
+        dns_servers=("10.77.0.2",),
+        domain="x.com",
+        search_list=("eu.x.com",),
+    )
+    assert {spec.profile.discovery.asks_dhcp for spec in plan.specs} == {False}
+    asking = stages_of(*DISCOVERING, "fleet.addresses.asks_dhcp=true")
+    assert {spec.profile.discovery.asks_dhcp for spec in asking.specs} == {True}
+
+
+def test_phones_start_as_the_shape_says_and_rate_alone_is_one_rate() -> None:
+    shaped = stages_of("fleet.stages=[ip]", "fleet.shape={kind: burst}")
+    assert [spec.starts_at for spec in shaped.specs] == [0, 0, 0]
+    steady = stages_of("fleet.stages=[ip]", "fleet.rate=4")
+    assert [spec.starts_at for spec in steady.specs] == [0, 0.25, 0.5]
 
 
 def test_a_plan_is_read_with_everything_it_names() -> None:
@@ -179,7 +207,30 @@ def test_a_fleet_without_a_mock_site_brings_its_users(tmp_path: Path) -> None:
             [],
             "25 phones need as many addresses, and the scope of dhcp01 has 9",
         ),
-        (["fleet.stages=[discovery]", "fleet.attach=wire"], [], "needs a leased address"),
+        (["fleet.stages=[discovery]", "fleet.attach=wire"], [], "needs an address of its own"),
+        ([f"fleet.addresses={TYPED}"], [], "addresses are for stages .discovery.: other"),
+        (
+            [*DISCOVERING, "fleet.attach=virtual"],
+            [],
+            "25 phones need as many addresses, and addresses.count is 9",
+        ),
+        (
+            ["fleet.phones=2", *DISCOVERING, "fleet.attach=loopback"],
+            [],
+            "10.77.40.1, and the loopback world has only addresses of 127",
+        ),
+        (
+            [*DISCOVERING, "fleet.attach=wire", "fleet.addresses.first=127.0.0.9"],
+            [],
+            "127.0.0.9, and the wire world has no addresses of 127",
+        ),
+        (["fleet.repeat_every=5"], [], "for fleets with stages: a whole boot is not repeated"),
+        (["fleet.repeat_every=5", "fleet.stages=[ip]"], [], "needs a duration in until"),
+        (
+            ["fleet.repeat_every=5", "fleet.stages=[ip]", "fleet.until=9s", "fleet.boots=2"],
+            [],
+            "and no boots of its own",
+        ),
         (
             ["fleet.limits.packets_per_second=9", "fleet.attach=virtual"],
             [],

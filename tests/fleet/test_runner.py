@@ -38,7 +38,9 @@ def half_succeeds(
     for index, spec in enumerate(plan.specs):
         observer.boot_started(spec.phone_id, 1, 0)
         observer.observe(spec.phone_id, StageEntered(stage=Stage.IP), 0)
-        exchange = ExchangeEnded(kind="dhcp_discover", sent=1, seconds=0.002)
+        exchange = ExchangeEnded(
+            kind="dhcp_discover", sent=1, seconds=0.002, server="127.20.0.10", answer="OFFER"
+        )
         observer.observe(spec.phone_id, exchange, 0.5)
         if index % 2:
             observer.observe(
@@ -89,6 +91,10 @@ def test_the_database_answers_what_the_summary_does_not(tmp_path: Path) -> None:
         assert stages == [("ip", 500.0)] * 2
         [exchange] = database.execute("SELECT * FROM exchanges").fetchall()
         assert exchange == ("dhcp_discover", 4, 0, 4, 2.0, 2.0, 2.0, 2.0, 8.0)
+        [server] = database.execute("SELECT * FROM servers").fetchall()
+        assert server == ("dhcp_discover", "127.20.0.10", None, 4, None, 2.0, 2.0, 2.0, 2.0)
+        answers = database.execute("SELECT * FROM server_answers").fetchall()
+        assert answers == [("dhcp_discover", "127.20.0.10", "OFFER", 4)]
         late = database.execute("SELECT late_ms FROM phones").fetchall()
         assert late == [(0.0,)] * 4
         [[world_s, valid, text]] = database.execute("SELECT world_s, valid, summary FROM run")

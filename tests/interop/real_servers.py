@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from netlab import (
@@ -36,11 +37,16 @@ A_RECORDS = {
 }
 
 
-def start_dnsmasq(lab: Lab, *, serves_dns: bool, has_option_43: bool = True) -> None:
-    """dnsmasq: DHCP, and DNS too if `serves_dns`."""
+def start_dnsmasq(
+    lab: Lab,
+    *,
+    serves_dns: bool,
+    has_option_43: bool = True,
+    search_list: Sequence[str] = (),
+) -> None:
+    """dnsmasq: DHCP, and DNS too if `serves_dns`; `search_list` is option 119."""
     lines = [
-        "interface=servers0",
-        "except-interface=lo",
+        f"listen-address={DHCP}",
         "bind-interfaces",
         "no-resolv",
         "no-hosts",
@@ -61,6 +67,10 @@ def start_dnsmasq(lab: Lab, *, serves_dns: bool, has_option_43: bool = True) -> 
     ]
     if has_option_43:
         lines.append(f"dhcp-option=tag:uc,43,{OPTION_43.hex(':')}")
+    if search_list:
+        lines.append(f"dhcp-option=option:domain-search,{','.join(search_list)}")
+    if serves_dns:
+        lines.append("log-queries")
     path = lab.folder / "dnsmasq.conf"
     path.write_text("\n".join(lines) + "\n")
     lab.serve(
@@ -147,8 +157,17 @@ def start_kea(lab: Lab, *, is_quiet: bool = False) -> None:
     )
 
 
-def start_bind(lab: Lab, *, has_srv: bool = True) -> None:
-    """BIND, authoritative for the domain."""
+def start_bind(
+    lab: Lab,
+    *,
+    has_srv: bool = True,
+    refuses: bool = False,
+    more_registrars: int = 0,
+) -> None:
+    """BIND, authoritative for the domain; if it `refuses`, for nobody.
+
+    `more_registrars` are SRV records beside the two.
+    """
     folder = lab.folder
     records = [
         "$TTL 3600",
@@ -165,6 +184,10 @@ def start_bind(lab: Lab, *, has_srv: bool = True) -> None:
         records += [
             f"_sipinternaltls._tcp IN SRV 10 0 5061 {FE01_NAME}.",
             f"_sipinternaltls._tcp IN SRV 20 0 5061 {FE02_NAME}.",
+            *(
+                f"_sipinternaltls._tcp IN SRV 30 {number} 5061 spare{number}.{DOMAIN}."
+                for number in range(more_registrars)
+            ),
         ]
     (folder / "zone.db").write_text("\n".join(records) + "\n")
     (folder / "named.conf").write_text(
@@ -174,6 +197,8 @@ options {{
     listen-on {{ {DNS}; }};
     listen-on-v6 {{ none; }};
     recursion no;
+    querylog yes;
+    allow-query {{ {"none" if refuses else "any"}; }};
     pid-file "{folder}/named.pid";
     session-keyfile "{folder}/session.key";
 }};

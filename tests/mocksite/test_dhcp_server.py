@@ -16,6 +16,7 @@ from phonesim.wire.dhcp import (
     encode_addresses,
     encode_u32,
 )
+from phonesim.wire.domain_search import decode_domain_search
 from phonesim.wire.provisioning import decode_sip_servers, decode_uc_options
 
 SERVER = "10.0.0.2"
@@ -151,6 +152,13 @@ def test_only_options_asked_for_are_returned_in_the_order_asked():
         (Option.ROUTER, encode_addresses(["10.0.0.1"])),
         (Option.NTP_SERVERS, encode_addresses(["10.0.0.123"])),
     ]
+
+
+def test_a_search_list_goes_to_those_who_ask_for_it():
+    domains = ("eu.contoso.com", "contoso.com")
+    scope = Scope(**{**SCOPE.model_dump(), "domain_search": domains})
+    (offered,) = new_server(scope=scope).handle(discover(asked=(119,)), 0)
+    assert decode_domain_search(offered.message.options[Option.DOMAIN_SEARCH]) == domains
 
 
 def test_an_inform_is_answered_without_a_lease(play):

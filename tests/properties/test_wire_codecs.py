@@ -35,6 +35,7 @@ from phonesim.wire.dns import (
     encode_query,
     encode_response,
 )
+from phonesim.wire.domain_search import decode_domain_search, encode_domain_search
 from phonesim.wire.frame import (
     ArpFrame,
     UdpFrame,
@@ -188,6 +189,11 @@ CODECS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], bytes], Callable
         sip_servers,
         lambda servers: encode_sip_servers(servers.names),
         decode_sip_servers,
+    ),
+    "domain search": (
+        st.lists(host_names, min_size=1, max_size=9).map(tuple),
+        encode_domain_search,
+        decode_domain_search,
     ),
     "dns query": (dns_queries, encode_query, decode_query),
     "dns response": (dns_responses, encode_response, decode_response),

@@ -8,6 +8,8 @@ from virtual_runs import RunFleet, VirtualRun
 from phonesim.device.events import BootFailed, ExchangeEnded, SignedIn, StagesDone
 from phonesim.device.outcome import Stage
 
+DISCOVER = "dhcp_discover"
+
 
 def done(run: VirtualRun) -> list[str]:
     return [phone for _, phone, seen in run.observed if isinstance(seen, StagesDone)]
@@ -99,3 +101,34 @@ def test_whole_boots_and_reboots_are_limited_too(run_fleet: RunFleet) -> None:
     run = run_fleet(6, rate=100, outstanding=2, boots=2)
     assert len(run.signed_in) == 6
     assert max(outstanding(run)) == 2
+
+
+def starts_of(run: VirtualRun, phone_id: str) -> list[float]:
+    return [when for when, phone in run.started if phone == phone_id]
+
+
+def test_phones_repeat_their_stages_with_an_empty_cache(run_fleet: RunFleet) -> None:
+    run = run_fleet(4, rate=2, last_stage=Stage.DISCOVERY, duration=20, repeat_every=5)
+    assert starts_of(run, "00-04-F2-00-00-01") == [0, 5, 10, 15, 20]
+    assert starts_of(run, "00-04-F2-00-00-04") == [1.5, 6.5, 11.5, 16.5]
+    # Each time from the beginning: DISCOVER, not the REQUEST of a phone that was here before.
+    discovers = [seen for _, _, seen in run.observed if getattr(seen, "kind", "") == DISCOVER]
+    assert len(discovers) == len(done(run)) == 16
+    assert run.seconds == 20
+
+
+def test_phones_that_fail_do_so_again_when_they_are_due(run_fleet: RunFleet) -> None:
+    run = run_fleet(
+        1, "dhcp-silent", last_stage=Stage.IP, duration=400, repeat_every=150, timeout=5
+    )
+    assert starts_of(run, "00-04-F2-00-00-01") == [0, 150, 300]
+
+
+def test_a_phone_that_is_slower_than_its_period_starts_late(run_fleet: RunFleet) -> None:
+    run = run_fleet(
+        1, "dhcp-silent", last_stage=Stage.IP, duration=400, repeat_every=100, timeout=5
+    )
+    first, second, third, *_ = starts_of(run, "00-04-F2-00-00-01")
+    assert first == 0
+    assert 110 < second < 140
+    assert third > 220

@@ -1,0 +1,58 @@
+import pytest
+from pydantic import ValidationError
+
+from phonesim.config.fleet_profile import FixedAddresses, FleetProfile
+
+
+def addresses(**changes: object) -> FixedAddresses:
+    values = {"first": "10.77.40.1", "count": 9, "dns_servers": ["10.77.0.2"], "domain": "x.com"}
+    return FixedAddresses.model_validate({**values, **changes})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"count": 254, "prefix": 24},
+        {"count": 65534, "first": "10.77.0.1", "prefix": 16, "dns_servers": ["10.78.0.2"]},
+        {"first": "10.77.40.5", "count": 2, "prefix": 30},
+    ],
+)
+def test_addresses_may_fill_their_network(changes: dict[str, object]) -> None:
+    assert addresses(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"count": 255}, "255 addresses from 10.77.40.1 on are not all hosts of one /24"),
+        ({"first": "10.77.40.0"}, "not all hosts of one /24"),
+        ({"first": "10.77.40.255", "count": 1}, "not all hosts of one /24"),
+        ({"router": "10.77.40.9"}, "10.77.40.9 is one of the phones' addresses"),
+        ({"dns_servers": ["10.77.0.2", "10.77.40.1"]}, "10.77.40.1 is one of the phones'"),
+        ({"dns_servers": []}, "dns_servers"),
+        ({"domain": "two words"}, "domain"),
+        ({"prefix": 31}, "prefix"),
+    ],
+)
+def test_what_no_phones_can_have_is_refused(changes: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        addresses(**changes)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"kind": "sawtooth"},
+        {"kind": "ramp", "end": 0, "seconds": 5},
+        {"kind": "ramp", "end": 5, "seconds": 0},
+        {"kind": "steps", "steps": []},
+        {"kind": "steps", "steps": [{"rate": 0, "seconds": 1}]},
+        {"kind": "switches", "ports": 0},
+        {"kind": "switches", "stagger": float("inf")},
+        {"ports": 48},
+    ],
+)
+def test_a_shape_that_starts_no_phones_is_refused(shape: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match="shape"):
+        FleetProfile.model_validate({"name": "f", "shape": shape})
