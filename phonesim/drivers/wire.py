@@ -159,12 +159,14 @@ class WireLink:
             interface.name, interface.index, CLIENT_PORT, self._arrived, takes_arp=True
         )
         self._arp = Arp(self._send)
+        self._on_interface = interface.phone_addresses(self.unsent)
         self._sink = _open_sink(interface.name)
 
     def close(self) -> None:
         """Close every socket. What is still on the interface goes with it."""
         for timer in self._leaving.values():
             timer.cancel()
+        self._on_interface.close()
         self._arp.close()
         self._socket.close()
         if self._sink is not None:
@@ -214,7 +216,7 @@ class WireLink:
         """Ask the network, after those who are known here.
 
         The address is the phone's from now on, unless somebody has it: its MAC must be
-        in place before the address is.
+        in place before the address is, and the address before the phone sends from it.
         """
 
         def done(conflict: str | None) -> None:
@@ -227,9 +229,13 @@ class WireLink:
                 self.remove_address(phone, address)
                 done(conflict)
             elif self._own_macs is not None:
-                self._own_macs.when_added(address, free)
+                self._own_macs.when_added(address, place)
             else:
-                free()
+                place()
+
+        def place() -> None:
+            self._on_interface.want(address, True)
+            self._on_interface.when_done(address, free)
 
         def free() -> None:
             done(None)
@@ -251,11 +257,10 @@ class WireLink:
             self._arp.probe(address, phone.spec.mac, asked)
 
     def configure_address(self, phone: PhoneHost, action: ConfigureAddress) -> None:
-        """Put the address on the interface, with a way out, and announce it."""
+        """Give the address, which is on the interface since it was probed, a way out."""
         address = action.address
         self._configured[address] = action
         try:
-            self._interface.add_address(address)
             self._interface.route(_subnet(action), action.routers[0] if action.routers else None)
         except OSError as error:
             self.unsent(error)
@@ -298,17 +303,20 @@ class WireLink:
             # address, or the servers keep them for ever.
             loop = asyncio.get_running_loop()
             self._leaving[address] = loop.call_later(_LINGER_SECONDS, self._leave, address)
-        elif self._own_macs is not None:
-            self._own_macs.remove(address)
+        else:
+            self._withdraw(address)
 
     def _leave(self, address: str) -> None:
         self._leaving.pop(address).cancel()
-        try:
-            self._interface.remove_address(address)
-        except OSError as error:
-            self.unsent(error)
-        if self._own_macs is not None:
-            self._own_macs.remove(address)
+        self._withdraw(address)
+
+    def _withdraw(self, address: str) -> None:
+        def withdrawn() -> None:
+            if self._own_macs is not None and address not in self._users:
+                self._own_macs.remove(address)
+
+        self._on_interface.want(address, None)
+        self._on_interface.when_done(address, withdrawn)
 
     def _next_hop(self, source: str, destination: str) -> str:
         action = self._configured.get(source)
