@@ -38,6 +38,12 @@ class ConfigureAddress(Action, frozen=True, kw_only=True):
     routers: tuple[str, ...] = ()
 
 
+class AnnounceAddress(Action, frozen=True, kw_only=True):
+    """Say to everybody that `address`, which is configured, is the phone's (RFC 5227)."""
+
+    address: str
+
+
 class RemoveAddress(Action, frozen=True, kw_only=True):
     """The phone must not use `address` any more."""
 
@@ -150,6 +156,7 @@ PhoneAction = (
     SendDhcp
     | ProbeAddress
     | ConfigureAddress
+    | AnnounceAddress
     | RemoveAddress
     | SendDns
     | SendNtp

@@ -38,6 +38,7 @@ from phonesim.device.device_log import LogRecord
 from phonesim.device.dhcp_client import DhcpClient
 from phonesim.device.discovery import Discovery
 from phonesim.device.events import (
+    AddressClaimed,
     AddressProbed,
     AddressWanted,
     BootFailed,
@@ -68,6 +69,7 @@ from phonesim.device.events import (
     MalformedReceived,
     NtpPacketReceived,
     Observation,
+    PhoneAbandoned,
     PowerApplied,
     PoweredOff,
     Registered,
@@ -138,7 +140,10 @@ class Phone:
         self._clock = PhoneClock(profile.clock)
         self._discovery = Discovery(profile.discovery, mac, rng)
         asks_dns = profile.discovery.web_services_fallback == "dns"
-        self._cache = Cache(profile.discovery.cert_prov_rel_path if asks_dns else None)
+        self._cache = Cache(
+            profile.discovery.cert_prov_rel_path if asks_dns else None,
+            keeps_lease=profile.dhcp.reboot_keeps_lease,
+        )
         believed = self._clock.believed
         self._sign_in = SignIn(profile.sign_in, mac, number, pin, rng, believed)
         user_agent = profile.user_agent.replace("{firmware}", profile.firmware)
@@ -175,7 +180,7 @@ class Phone:
                 SipMessageReceived() | ConnectionOpened() | ConnectionFailed() | ConnectionClosed()
             ):
                 self._run(self._registration, event, now, out)
-            case AddressProbed():
+            case AddressProbed() | AddressClaimed():
                 self._run(self._dhcp, event, now, out)
             case NtpPacketReceived():
                 self._run(self._clock, event, now, out)
@@ -185,6 +190,8 @@ class Phone:
                 self._power_applied(event, now, out)
             case ShutdownRequested():
                 self._shut_down(event, now, out)
+            case PhoneAbandoned():
+                self._power_off(now, out)
             case _:
                 raise TypeError(f"no world event: {type(event).__name__}")
         if self._records:
@@ -243,7 +250,7 @@ class Phone:
                 self._lease_lost(event, now, out)
             case CacheLoaded():
                 self._cached = event.services
-                self._take_address(event.address, now, out)
+                self._take_address(event, now, out)
             case ClockSet():
                 self._clock_set(event, now, out)
             case DhcpAnswerKept() | DnsAnswerKept():
@@ -359,11 +366,12 @@ class Phone:
         self._log(record)
         self._run(self._cache, event, now, out)
 
-    def _take_address(self, cached: str | None, now: float, out: list[Output]) -> None:
+    def _take_address(self, cached: CacheLoaded, now: float, out: list[Output]) -> None:
         fixed = self._fixed_lease
         if fixed is None:
             self._enter(Stage.IP, now, out)
-            self._run(self._dhcp, AddressWanted(cached_address=cached), now, out)
+            wanted = AddressWanted(cached_address=cached.address, cached_lease=cached.lease)
+            self._run(self._dhcp, wanted, now, out)
             return
         self._lease = fixed
         out.append(

@@ -153,6 +153,7 @@ class LiveRun:
             self,
             self._clock,
             self._pace,
+            keeps_lease=self._limits.keep_leases,
         )
         self._observer.boot_started(place.spec.phone_id, place.boot, self._clock())
         place.host.power_on()

@@ -8,7 +8,7 @@ What differs between worlds (how DHCP travels, what it takes to have an address)
 behind a `PhoneLink`; DNS, NTP, HTTP and SIP use the kernel's sockets in all of them.
 
 A phone whose machine raises is lost: what happened to it last is written beside its
-log, and the fleet goes on.
+log, its lease is given back if the machine can still say how, and the fleet goes on.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from phonesim.device.events import (
     CertificateRequestMade,
     Event,
     Observation,
+    PhoneAbandoned,
     PowerApplied,
     TimerExpired,
 )
@@ -85,6 +86,10 @@ class PhoneLink(Protocol):
         """Give the phone an address."""
         ...
 
+    def announce_address(self, phone: PhoneHost, address: str) -> None:
+        """Tell everybody whose it is."""
+        ...
+
     def remove_address(self, phone: PhoneHost, address: str) -> None:
         """Take it away."""
         ...
@@ -109,7 +114,8 @@ class PhoneOwner(Protocol):
 class PhoneHost:
     """A phone from `power_on` to `power_off`; a reboot needs another host.
 
-    `clock` gives seconds since the run began; `pace` holds its datagrams back.
+    `clock` gives seconds since the run began; `pace` holds its datagrams back. With
+    `keeps_lease`, a phone that is lost does not give it back.
     """
 
     def __init__(
@@ -122,6 +128,8 @@ class PhoneHost:
         owner: PhoneOwner,
         clock: Callable[[], float],
         pace: PacketPace | None = None,
+        *,
+        keeps_lease: bool = False,
     ) -> None:
         self.spec = spec
         self._machine = machine
@@ -131,6 +139,7 @@ class PhoneHost:
         self._owner = owner
         self._clock = clock
         self._pace = pace
+        self._keeps_lease = keeps_lease
         self._loop = asyncio.get_running_loop()
         self._is_on = False
         self._is_handling = False
@@ -261,6 +270,8 @@ class PhoneHost:
                 self._link.probe_address(self, action.address)
             case do.ConfigureAddress():
                 self._link.configure_address(self, action)
+            case do.AnnounceAddress():
+                self._link.announce_address(self, action.address)
             case do.RemoveAddress():
                 if self._pace is not None:
                     self._pace.send_waiting(self)
@@ -308,5 +319,20 @@ class PhoneHost:
         happened = "".join(f"{now:.6f} {event!r}\n" for now, event in self._recent)
         trace = "".join(traceback.format_exception(error))
         self._disk.write_file(CRASH_FILE, f"{trace}\n{happened}".encode())
+        if not self._keeps_lease:
+            self._give_lease_back(error)
         self._lose_power()
         self._owner.crashed(self, error)
+
+    def _give_lease_back(self, error: Exception) -> None:
+        """Send the RELEASE of a machine that raised `error`, and note there what came of it."""
+        try:
+            outputs = self._machine.handle(PhoneAbandoned(), self._clock())
+            releases = [output for output in outputs if isinstance(output, do.SendDhcp)]
+            for release in releases:
+                self._send(release)
+        except Exception as another:  # what is broken may be just that
+            error.add_note(f"a lease it had stays at the server until it ends: {another!r}")
+        else:
+            if releases:
+                error.add_note("its lease was released")

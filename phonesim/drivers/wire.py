@@ -24,7 +24,12 @@ from pathlib import Path
 
 from phonesim.config.fleet_profile import OwnMac
 from phonesim.device.actions import ConfigureAddress, SendDhcp
-from phonesim.device.events import AddressProbed, DhcpMessageReceived, MalformedReceived
+from phonesim.device.events import (
+    AddressClaimed,
+    AddressProbed,
+    DhcpMessageReceived,
+    MalformedReceived,
+)
 from phonesim.drivers.arp import Arp
 from phonesim.drivers.authority import SiteAuthority
 from phonesim.drivers.interface import Interface
@@ -40,7 +45,14 @@ from phonesim.drivers.site_host import SiteHost
 from phonesim.drivers.site_wire import WireDhcpPorts
 from phonesim.errors import DecodeError, UsageError
 from phonesim.mocksite.site import Site
-from phonesim.wire.dhcp import BROADCAST, CLIENT_PORT, SERVER_PORT, decode_dhcp, encode_dhcp
+from phonesim.wire.dhcp import (
+    BROADCAST,
+    CLIENT_PORT,
+    SERVER_PORT,
+    decode_dhcp,
+    encode_dhcp,
+    format_mac,
+)
 from phonesim.wire.frame import BROADCAST_MAC, UdpFrame, decode_udp_frame, encode_udp_frame
 from phonesim.world import Observer, PhoneDisk, PhoneSpec, RunLimits
 
@@ -158,7 +170,7 @@ class WireLink:
         self._socket = PacketSocket(
             interface.name, interface.index, CLIENT_PORT, self._arrived, takes_arp=True
         )
-        self._arp = Arp(self._send)
+        self._arp = Arp(self._send, self._claimed)
         self._on_interface = interface.phone_addresses(self.unsent)
         self._sink = _open_sink(interface.name)
 
@@ -254,7 +266,7 @@ class WireLink:
             self._addresses.setdefault(phone, set()).add(address)
             if self._own_macs is not None:
                 self._own_macs.add(address, phone.spec.mac)
-            self._arp.probe(address, phone.spec.mac, asked)
+            self._arp.probe(address, phone.spec.mac, phone.spec.profile.arp, asked)
 
     def configure_address(self, phone: PhoneHost, action: ConfigureAddress) -> None:
         """Give the address, which is on the interface since it was probed, a way out."""
@@ -264,9 +276,12 @@ class WireLink:
             self._interface.route(_subnet(action), action.routers[0] if action.routers else None)
         except OSError as error:
             self.unsent(error)
-        self._arp.announce(
-            address, self._mac(phone), lambda: self._configured.get(address) is action
-        )
+        timing = phone.spec.profile.arp
+        self._announce(phone, address, timing.announcements, timing.announce_interval)
+
+    def announce_address(self, phone: PhoneHost, address: str) -> None:
+        """Announce the address once more."""
+        self._announce(phone, address, 1, 0)
 
     def remove_address(self, phone: PhoneHost, address: str) -> None:
         """Take the address off the interface."""
@@ -289,6 +304,24 @@ class WireLink:
         error = self._socket.send(frame)
         if error is not None:
             self.unsent(error)
+
+    def _announce(self, phone: PhoneHost, address: str, times: int, interval: float) -> None:
+        action = self._configured.get(address)
+        self._arp.announce(
+            address,
+            self._mac(phone),
+            times,
+            interval,
+            lambda: action is not None and self._configured.get(address) is action,
+        )
+
+    def _claimed(self, address: str, mac: bytes) -> None:
+        """Tell the phone whose address somebody else claims."""
+        phone = self._users.get(address)
+        if phone is None or address not in self._configured:
+            return
+        if mac not in (phone.spec.mac, self._interface.mac):
+            phone.deliver(AddressClaimed(address=address, mac=format_mac(mac)))
 
     def _mac(self, phone: PhoneHost) -> bytes:
         """The MAC at which the kernel takes what is for the phone."""
