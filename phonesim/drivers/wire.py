@@ -36,6 +36,7 @@ from phonesim.drivers.interface import Interface
 from phonesim.drivers.key_pool import KeyPool
 from phonesim.drivers.leftovers import describe_leftovers, remove_leftovers
 from phonesim.drivers.live_run import LiveRun, first_of
+from phonesim.drivers.mac_claim import MacClaim
 from phonesim.drivers.open_files import allow_open_files
 from phonesim.drivers.own_macs import OwnMacs
 from phonesim.drivers.packet_pace import PacketPace
@@ -100,6 +101,8 @@ async def run_wire(
             return time.monotonic() - began
 
         async with AsyncExitStack() as stack:
+            claim = MacClaim(interface, (spec.mac for spec in specs))
+            stack.callback(claim.release)
             network = Interface(interface)
             stack.callback(network.close)
             own_macs = _open_own_macs(network, own_mac, note)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from phonesim.config.device_profile import DeviceProfile
+from phonesim.config.fleet_profile import LoadLimits
 from phonesim.fleet.plan import Plan
 
 _TCP_PACKETS = 12
@@ -23,20 +24,18 @@ def describe_impact(plan: Plan) -> list[str]:
     fleet, specs = plan.fleet, plan.specs
     per_phone = max(expected_packets(spec.profile, fleet.stages) for spec in specs[:1000])
     seconds = (len(specs) - 1) / fleet.rate
-    ouis = ", ".join(sorted({f"{spec.phone_id[:8]}-..." for spec in specs}))
     leases = "kept until they expire" if fleet.keep_leases else "released at the end"
     lines = [
         f"This will send packets on interface {fleet.interface}:",
-        f"  phones    {len(specs)}, with MACs {ouis}",
+        f"  phones    {len(specs)}, with MACs {_macs(plan)}",
+        f"  duration  {_duration(plan)}",
         f"  starts    {fleet.rate:g} a second, the last after {seconds:.0f} s",
         f"  packets   about {per_phone} a boot when everything answers,"
         f" {per_phone * len(specs) * fleet.boots} in all,"
         f" up to {per_phone * min(fleet.rate, len(specs)):.0f} a second",
         f"  leases    {len(specs)} addresses, {leases}",
     ]
-    if fleet.limits.packets_per_second is not None:
-        most = fleet.limits.packets_per_second
-        lines.append(f"  limit     {most:g} datagrams a second from all phones together")
+    lines.append(f"  limits    {_limits(plan.fleet.limits)}")
     if plan.site is None:
         users = "; phones sign in as real users" if fleet.stages is None else ""
         lines.append(f"  servers   those of this network{users}")
@@ -48,13 +47,44 @@ def describe_impact(plan: Plan) -> list[str]:
     return lines
 
 
+def _macs(plan: Plan) -> str:
+    """The first and the last MAC of every vendor."""
+    by_vendor: dict[str, list[str]] = {}
+    for spec in plan.specs:
+        by_vendor.setdefault(spec.phone_id[:8], []).append(spec.phone_id)
+    ranges = [(min(ids), max(ids)) for _, ids in sorted(by_vendor.items())]
+    return ", ".join(first if first == last else f"{first} to {last}" for first, last in ranges)
+
+
+def _duration(plan: Plan) -> str:
+    duration = plan.limits.duration
+    if duration is not None:
+        return f"{duration:g} s (until {plan.fleet.until}), and the time to shut down"
+    longest = plan.specs[-1].starts_at + plan.limits.timeout
+    return f"until every phone is done, at most {longest:.0f} s if all start on time"
+
+
+def _limits(limits: LoadLimits) -> str:
+    parts = []
+    if limits.outstanding is not None:
+        parts.append(f"{limits.outstanding} phones booting at once")
+    if limits.packets_per_second is not None:
+        parts.append(f"{limits.packets_per_second:g} datagrams a second from all phones together")
+    if limits.unanswered_share is not None:
+        share = f"more than {limits.unanswered_share:.0%} of {limits.unanswered_window} exchanges"
+        parts.append(f"the run stops when {share} have no answer")
+    if not parts:
+        return "none: the phones do not slow down when servers fall behind (see fleet.limits)"
+    return "; ".join(parts)
+
+
 def expected_packets(profile: DeviceProfile, stages: Sequence[str] | None = None) -> int:
     """Return about how many packets one boot without a cache makes, both directions.
 
     `stages` are those it does, None for all.
     """
     address = 2 * 2
-    arp = 4
+    arp = profile.arp.probes + profile.arp.announcements
     if stages == ("ip",):
         return address + arp
     inform = 2

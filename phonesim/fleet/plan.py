@@ -1,10 +1,10 @@
 """What will be run: a fleet's profiles, read together and turned into one spec a phone.
 
-Phone i of a fleet (counted from 1) has the MAC `OUI of its model` + i, the ith user, and
-starts (i - 1) / rate seconds after the run's begin. Models alternate so that every stretch of
-the fleet has them in the proportion of their weights. Phones that end before they sign in need
-no users; those with a fixed address have the ith of the mock site's first scope. Nothing here is
-random: the same profiles give the same phones.
+Phone i of a fleet (counted from 0) has the MAC `OUI of its model` + `first_phone` + i, the ith
+user, and starts i / rate seconds after the run's begin. Models alternate so that every stretch
+of the fleet has them in the proportion of their weights. Phones that end before they sign in
+need no users; those with a fixed address have the ith of the mock site's first scope. Nothing
+here is random: the same profiles give the same phones.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from phonesim.world import PhoneSpec, RunLimits
 
 NO_SITE = "none"
 
+_LAST_NUMBER = 0xFFFFFF
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
 
@@ -95,13 +96,18 @@ def phone_specs(
             f"fleet {fleet.name!r}: {fleet.phones} phones need as many users, and"
             f" {fleet.users_from or fleet.site!r} has {known}: lower --phones, or add users"
         )
+    if fleet.first_phone + fleet.phones - 1 > _LAST_NUMBER:
+        raise ProfileError(
+            f"fleet {fleet.name!r}: {fleet.phones} phones from number {fleet.first_phone} on are"
+            f" more than a MAC has room for ({_LAST_NUMBER}): lower first_phone or --phones"
+        )
     ouis = {name: bytes.fromhex(profile.oui.replace(":", "")) for name, profile in devices.items()}
     models = islice(interleave(fleet.devices), fleet.phones)
     typed = _typed(users) if fleet.stages is None else repeat(("", ""))
     last_stage = Stage.COMMIT if fleet.stages is None else Stage(fleet.stages[-1])
     specs: list[PhoneSpec] = []
     for index, (name, (number, pin), lease) in enumerate(zip(models, typed, leases, strict=False)):
-        mac = ouis[name] + (index + 1).to_bytes(3, "big")
+        mac = ouis[name] + (fleet.first_phone + index).to_bytes(3, "big")
         phone_id = mac.hex("-").upper()
         specs.append(
             PhoneSpec(

@@ -15,7 +15,7 @@ def test_a_fleet_that_stops_early_sends_less() -> None:
     profile = load(DEVICE, "polycom-cx600")
     address = expected_packets(profile, ("ip",))
     discovery = expected_packets(profile, ("ip", "discovery"))
-    assert address == 8
+    assert address == 4 + 3 + 2
     assert address < discovery < expected_packets(profile)
 
 
@@ -29,6 +29,36 @@ def test_it_is_said_whether_phones_sign_in(stages: str, signs_in: bool) -> None:
     assert "servers   those of this network" in said
 
 
-def test_the_limit_on_datagrams_is_said() -> None:
-    assert "limit     50 datagrams a second" in impact("fleet.limits.packets_per_second=50")
-    assert "limit " not in impact()
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ([], "limits    none: the phones do not slow down"),
+        (["packets_per_second=50"], "limits    50 datagrams a second from all phones together"),
+        (
+            ["outstanding=7", "unanswered_share=0.25", "unanswered_window=40"],
+            "limits    7 phones booting at once; the run stops when more than 25% of 40 exchanges"
+            " have no answer",
+        ),
+    ],
+)
+def test_the_limits_are_said_and_that_there_are_none(limits: list[str], said: str) -> None:
+    assert said in impact(*(f"fleet.limits.{each}" for each in limits))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["fleet.rate=2"], "duration  until every phone is done, at most 601 s"),
+        (["fleet.until=10m"], "duration  600 s (until 10m), and the time to shut down"),
+    ],
+)
+def test_it_is_said_how_long_it_takes(settings: list[str], said: str) -> None:
+    assert said in impact(*settings)
+
+
+def test_every_mac_is_said() -> None:
+    said = impact("fleet.first_phone=257", "fleet.devices=[{device: polycom-cx600}]")
+    assert "phones    3, with MACs 00-04-F2-00-01-01 to 00-04-F2-00-01-03" in said
+    assert "with MACs 00-08-5D-00-00-0A\n" in impact(
+        "fleet.phones=1", "fleet.first_phone=10", "fleet.devices=[{device: aastra-6721ip}]"
+    )

@@ -175,3 +175,17 @@ def test_what_many_phones_leave_doctor_removes(lab: Lab, untouched: str, many: F
     assert len(lab.addresses()) == PHONES
     assert f"Removed: {PHONES} addresses on phones0, 1 rule" in lab.doctor("--clean")
     assert lab.phones_side() == untouched
+
+
+@pytest.mark.interop("kea-dhcp4", "nft")
+def test_fleets_share_an_interface_if_their_macs_differ(lab: Lab, many: Fleet) -> None:
+    arguments = ("dhcp-load", "--phones", "5")
+    refused = lab.start_fleet(*arguments)
+    _, told = refused.communicate(timeout=30)
+    assert refused.returncode == 2
+    assert "another run on this machine has the MACs 00-04-F2-00-00-01 to 00-04-F2-00-01-F4" in told
+
+    status, summary, told = lab.run_fleet(*arguments, "--set", "fleet.first_phone=501")
+    assert (status, summary["completed"]) == (0, 5), told
+    assert len(lab.addresses()) == PHONES
+    assert "00-04-F2-00-01-F5" in leases(lab).values()
