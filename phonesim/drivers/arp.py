@@ -62,8 +62,8 @@ class Arp:
         if other is not None:
             done(format_mac(other.mac))
             return
-        self._probes[address] = _Probe(mac, timing, done)
-        self._send_probe(address, 1)
+        probe = self._probes[address] = _Probe(mac, timing, done)
+        self._send_probe(address, probe, 1)
 
     def announce(
         self, address: str, mac: bytes, times: int, interval: float, is_wanted: Callable[[], bool]
@@ -119,9 +119,8 @@ class Arp:
             self._claimed(frame.sender_ip, frame.sender_mac)
         return True
 
-    def _send_probe(self, address: str, number: int) -> None:
-        probe = self._probes.get(address)
-        if probe is None:
+    def _send_probe(self, address: str, probe: _Probe, number: int) -> None:
+        if self._probes.get(address) is not probe:
             return
         if number > probe.timing.probes:
             del self._probes[address]
@@ -142,7 +141,7 @@ class Arp:
         )
         is_last = number == probe.timing.probes
         delay = probe.timing.announce_wait if is_last else probe.timing.probe_interval
-        self._later(delay, lambda: self._send_probe(address, number + 1))
+        self._later(delay, lambda: self._send_probe(address, probe, number + 1))
 
     def _ask(self, address: str, mac: bytes, source: str, number: int) -> None:
         if address not in self._waiting:

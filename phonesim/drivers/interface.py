@@ -116,6 +116,9 @@ class Interface:
         except AddressesRefused as error:
             self._addresses.update(error.changed)
             raise
+        except OSError:  # no answer: what became of them is not known
+            self._addresses.update(new)
+            raise
 
     def _remove(self, addresses: Iterable[str]) -> None:
         ours = [address for address in addresses if address in self._addresses]

@@ -93,6 +93,15 @@ async def test_two_phones_of_one_fleet_cannot_probe_the_same_address(network: Ne
     assert await found is None
 
 
+async def test_a_probe_that_ended_does_not_hasten_the_next(network: Network) -> None:
+    found = await probe(network)
+    network.hear(ARP_REPLY, OTHER, "10.0.0.5", "10.0.0.1")
+    assert await found is not None
+    sent = len(network.sent)
+    assert await (await probe(network)) is None
+    assert len(network.sent) - sent == TIMING.probes
+
+
 async def test_without_probes_every_address_is_free(network: Network) -> None:
     found: list[str | None] = []
     network.arp.probe("10.0.0.5", PHONE, ArpConfig(probes=0), found.append)

@@ -68,7 +68,7 @@ def wait_for_log(lab: Lab, *texts: str) -> None:
 def test_a_lease_is_renewed_at_t1_and_released_in_the_end(
     lab: Lab, watch: Watch, phones: Phones, is_direct: bool
 ) -> None:
-    start_leases(lab)
+    start_leases(lab, times=(1, 5, 20))
     phones.start(direct_renewal=is_direct)
 
     renewals = watch.wait_for("REQUEST", ciaddr=ADDRESS, count=2)
@@ -99,12 +99,12 @@ def test_a_lease_is_renewed_at_t1_and_released_in_the_end(
 def test_a_lease_is_rebound_when_its_server_is_gone_at_t1(
     lab: Lab, watch: Watch, phones: Phones, server: str
 ) -> None:
-    start_leases(lab, times=(2, 6, 30), persists=True)
+    start_leases(lab, times=(1, 4, 30), persists=True)
     phones.start(direct_renewal=True)
     watch.wait_for("ACK")
     lab.stop("kea")
     watch.wait_for("REQUEST", ciaddr=ADDRESS)
-    start_leases(lab, "kea2", address=server, times=(2, 6, 30), persists=True)
+    start_leases(lab, "kea2", address=server, times=(1, 4, 30), persists=True)
 
     (rebinding,) = watch.wait_for("REQUEST", ciaddr=ADDRESS, to="255.255.255.255")
     ack = watch.wait_for("ACK", xid=rebinding["xid"])[0]
@@ -125,7 +125,7 @@ def test_a_lease_is_rebound_when_its_server_is_gone_at_t1(
 def test_a_nak_ends_the_lease_and_the_phone_begins_anew(
     lab: Lab, watch: Watch, phones: Phones
 ) -> None:
-    start_dnsmasq_leases(lab, "before", pool="10.77.16.1-10.77.16.9", t1=3)
+    start_dnsmasq_leases(lab, "before", pool="10.77.16.1-10.77.16.9", t1=2)
     phones.start()
     (old,) = {ack["yiaddr"] for ack in watch.wait_for("ACK")}
     lab.stop("before")
@@ -148,7 +148,7 @@ def test_a_nak_ends_the_lease_and_the_phone_begins_anew(
 def test_a_lease_that_nobody_extends_expires_and_its_address_is_given_up(
     lab: Lab, watch: Watch, phones: Phones
 ) -> None:
-    start_leases(lab, times=(2, 4, 7))
+    start_leases(lab, times=(1, 2, 4))
     phones.start()
     lab.wait_for_addresses(1)
     lab.stop("kea")
@@ -317,3 +317,15 @@ def test_secs_rises_until_a_server_answers(
     # RFC 2131 section 3.1: the REQUEST has the secs of the DISCOVER that was answered.
     assert watch.frames("REQUEST")[0]["secs"] == watch.frames("DISCOVER")[-1]["secs"]
     assert "DHCP4_LEASE_ALLOC" in lab.output("kea")
+
+
+@pytest.mark.interop("ip")
+def test_a_load_that_nobody_answers_ends_by_itself(lab: Lab, watch: Watch) -> None:
+    status, summary, told = lab.run_fleet(
+        *("dhcp-load", "--phones", "1000", "--rate", "20"),
+        *("--set=fleet.limits.unanswered_window=5", "--set=device.dhcp.retransmit_delays=[0.5]"),
+        "--set=device.dhcp.retransmit_jitter=0",
+    )
+    assert (status, summary["valid"]) == (4, False), told
+    assert any("limits.unanswered_share" in note for note in summary["notes"])
+    assert len(watch.frames("DISCOVER")) < 1000

@@ -152,7 +152,7 @@ def test_what_kill_9_leaves_the_next_run_removes(
 def many(lab: Lab, untouched: str) -> Iterator[Fleet]:
     """Five hundred phones that have leased an address, and stay."""
     start_kea(lab)
-    arguments = ("dhcp-load", "--phones", str(PHONES), "--rate", "100", "--until", "1h")
+    arguments = ("dhcp-load", "--phones", str(PHONES), "--rate", "200", "--until", "1h")
     fleet = lab.start_fleet(*arguments)
     lab.wait_for_addresses(PHONES)
     yield fleet
