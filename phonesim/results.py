@@ -305,10 +305,11 @@ class Recorder:
     def crashed(self, phone_id: str, error: BaseException, now: float) -> None:
         """Record that a phone's machine raised: our fault, never a peer's."""
         phone = self.phones[phone_id]
-        self._settle_badly(
-            phone, phone.stage, FailureReason.CRASHED, f"{type(error).__name__}: {error}", now
-        )
-        self._operator_log(now, True, "phone crashed", {"phone": phone_id, "error": repr(error)})
+        notes: list[str] = getattr(error, "__notes__", [])
+        detail = "; ".join([f"{type(error).__name__}: {error}", *notes])
+        self._settle_badly(phone, phone.stage, FailureReason.CRASHED, detail, now)
+        told = "; ".join([repr(error), *notes])
+        self._operator_log(now, True, "phone crashed", {"phone": phone_id, "error": told})
 
     def report(
         self,

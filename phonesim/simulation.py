@@ -28,7 +28,6 @@ from phonesim.virtual_authority import certificate_refusal
 from phonesim.wire.dhcp import BROADCAST
 from phonesim.world import Observer, PhoneDisk, PhoneSpec, RunLimits, new_phone
 
-_PROBE_SECONDS = 0.2
 _POWER_OFF_SECONDS = 1.0
 _SHUTDOWN_SECONDS = 10.0
 _EVENTS_PER_PROGRESS = 2000
@@ -313,6 +312,8 @@ class _World:
                 case do.ConfigureAddress():
                     node.address = output.address
                     self.by_address[output.address] = node
+                case do.AnnounceAddress():
+                    pass  # nobody listens to ARP here
                 case do.RemoveAddress():
                     if self.by_address.get(output.address) is node:
                         del self.by_address[output.address]
@@ -345,7 +346,8 @@ class _World:
         elif other is not None and other is not node:
             conflict = other.spec.phone_id
         probed = on.AddressProbed(address=address, conflict=conflict)
-        self.at(self.now + _PROBE_SECONDS, self.to_phone, node, node.boot, probed)
+        seconds = node.spec.profile.arp.probe_seconds
+        self.at(self.now + seconds, self.to_phone, node, node.boot, probed)
 
     def send_dhcp(self, node: _PhoneNode, action: do.SendDhcp) -> None:
         event = site_side.DhcpReceived(

@@ -402,10 +402,12 @@ def test_failures_and_crashes_reach_the_operator_log() -> None:
     run.tell("1", (2, failed(FailureReason.NO_LEASE, detail="no DHCP server answered")))
     run.recorder.boot_started("2", 1, 0)
     run.tell("2", (0.5, StageEntered(stage=Stage.TICKET)))
-    run.recorder.crashed("2", KeyError("x"), 3)
+    error = KeyError("x")
+    error.add_note("its lease was released")
+    run.recorder.crashed("2", error, 3)
     phone = run.recorder.phones["2"]
     assert (phone.outcome, phone.failed_stage) == ("failed:crashed", Stage.TICKET)
-    assert phone.detail == "KeyError: 'x'"
+    assert phone.detail == "KeyError: 'x'; its lease was released"
     run.recorder.report("pool01", "PIN refused", (("user", "sip:a@b"),), True, 4)
     assert run.lines == [
         (
@@ -419,7 +421,12 @@ def test_failures_and_crashes_reach_the_operator_log() -> None:
                 "detail": "no DHCP server answered",
             },
         ),
-        (3, True, "phone crashed", {"phone": "2", "error": "KeyError('x')"}),
+        (
+            3,
+            True,
+            "phone crashed",
+            {"phone": "2", "error": "KeyError('x'); its lease was released"},
+        ),
         (4, True, "PIN refused", {"server": "pool01", "user": "sip:a@b"}),
     ]
 

@@ -32,15 +32,25 @@ class DhcpClientConfig(Config):
     """Back-off [documented RFC 2131 section 4.1; for this phone inferred]."""
     retransmit_jitter: Seconds = 1
     """Each delay is moved by up to this many seconds either way [documented RFC 2131]."""
-    detects_conflicts: bool = True
-    """Probe a leased address by ARP before it is used, and announce it then [documented RFC 2131
-    section 4.4.1, RFC 5227; for this phone inferred]."""
+    secs: Literal["elapsed", "byte-swapped", "zero"] = "elapsed"
+    """What the field holds: seconds since the first DISCOVER or renewal [documented RFC 2131
+    table 1; for this phone unknown], the same in little-endian order, as old Windows clients send
+    it [source: DHCP servers and analysers that allow for it], or always 0 [unknown]."""
     decline_wait: Seconds = 10
     """Pause after DECLINE before INIT [documented RFC 2131 section 3.1 step 5]."""
     direct_renewal: bool = False
     """Renew by unicast. The CE default broadcasts [documented ms884977, DhcpDirectRenewal=0]."""
     reboot_attempts: Annotated[int, Field(ge=1)] = 3
     """INIT-REBOOT requests before falling back to INIT [unknown]."""
+    reboot_keeps_lease: bool = False
+    """When no server answers INIT-REBOOT, use the old lease for as long as it lasts. RFC 2131
+    section 3.2 permits it; it takes a clock that goes on without power [unknown]."""
+    address_defence: Literal["once", "never", "always"] = "once"
+    """What to do when another host claims the address that is in use. Never: DECLINE it and begin
+    anew. Once: announce it, and give it up on another claim within `defend_interval`. Always:
+    announce it, whatever follows. The three of RFC 5227 section 2.4 [for this phone unknown]."""
+    defend_interval: Seconds = 10
+    """DEFEND_INTERVAL [documented RFC 5227 section 1.1; for this phone unknown]."""
     auto_ip: bool = True
     """Take 169.254.0.0/16 when no server answers [documented ms884977, AutoCfg]."""
     auto_ip_retry_interval: Seconds = 300
@@ -49,6 +59,31 @@ class DhcpClientConfig(Config):
     """Link-local addresses tried before giving up [documented aa453971]."""
     releases_on_shutdown: bool = True
     """RELEASE at the end of a run; a phone that loses power cannot [unknown]."""
+
+
+class ArpConfig(Config):
+    """How the phone makes sure that its address is nobody else's, and says that it has it.
+
+    The constants of RFC 5227 section 1.1. The phone's are [unknown]: Windows CE is known to test a
+    link-local address by ARP [documented aa453971]. The times are shortened on purpose: with those
+    of the standard an address takes four to seven seconds.
+    """
+
+    probes: Annotated[int, Field(ge=0, le=10)] = 3
+    """PROBE_NUM [documented RFC 5227]; 0 takes every address for free."""
+    probe_interval: Annotated[float, Field(ge=0, le=60)] = 0.05
+    """From probe to probe. RFC 5227: at random between PROBE_MIN and PROBE_MAX, 1 and 2."""
+    announce_wait: Annotated[float, Field(ge=0, le=60)] = 0.1
+    """From the last probe to the use of the address. RFC 5227: ANNOUNCE_WAIT, 2."""
+    announcements: Annotated[int, Field(ge=0, le=10)] = 2
+    """ANNOUNCE_NUM [documented RFC 5227]."""
+    announce_interval: Annotated[float, Field(ge=0, le=60)] = 2
+    """ANNOUNCE_INTERVAL [documented RFC 5227]."""
+
+    @property
+    def probe_seconds(self) -> float:
+        """How long it takes to find an address free."""
+        return (self.probes - 1) * self.probe_interval + self.announce_wait if self.probes else 0.0
 
 
 class ResolverConfig(Config):
@@ -235,6 +270,7 @@ class DeviceProfile(Config):
     retry_delay: Seconds = 60
     """Pause before a failed boot starts over, by itself [unknown]."""
     dhcp: DhcpClientConfig = DhcpClientConfig()
+    arp: ArpConfig = ArpConfig()
     resolver: ResolverConfig = ResolverConfig()
     clock: ClockConfig = ClockConfig()
     discovery: DiscoveryConfig = DiscoveryConfig()

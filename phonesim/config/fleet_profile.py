@@ -152,6 +152,9 @@ class FleetProfile(Config):
     name: str
     description: str = ""
     phones: Annotated[int, Field(ge=1, le=1_000_000)] = 25
+    first_phone: Annotated[int, Field(ge=1, le=0xFFFFFF)] = 1
+    """The number in the last three octets of the first phone's MAC; the others count on. Fleets
+    that share a network at one time need numbers of their own."""
     devices: Annotated[tuple[DeviceShare, ...], Field(min_length=1)] = (
         DeviceShare(device="polycom-cx600"),
     )

@@ -31,12 +31,17 @@ class ProbeAddress(Action, frozen=True, kw_only=True):
 
 
 class ConfigureAddress(Action, frozen=True, kw_only=True):
-    """The phone uses `address` from now on, and says so by ARP if it `is_announced`."""
+    """The phone uses `address` from now on."""
 
     address: str
     subnet_mask: str
     routers: tuple[str, ...] = ()
-    is_announced: bool = True
+
+
+class AnnounceAddress(Action, frozen=True, kw_only=True):
+    """Say to everybody that `address`, which is configured, is the phone's (RFC 5227)."""
+
+    address: str
 
 
 class RemoveAddress(Action, frozen=True, kw_only=True):
@@ -151,6 +156,7 @@ PhoneAction = (
     SendDhcp
     | ProbeAddress
     | ConfigureAddress
+    | AnnounceAddress
     | RemoveAddress
     | SendDns
     | SendNtp

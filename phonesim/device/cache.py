@@ -5,7 +5,8 @@ was used. When the phone has registered, both are cleared and the values in use 
 stored instead. At power-on the values in use count; without them the first kept DHCP
 answer, then the kept DNS answer. A phone whose cache holds something usable does not
 ask the network; what proves unusable is forgotten. The address of the last lease is
-kept for INIT-REBOOT.
+kept for INIT-REBOOT, and the lease itself if the phone may go on using it; its times are
+seconds of a clock that goes on without power.
 
 A file that cannot be read is reported and treated as empty.
 
@@ -27,6 +28,7 @@ from phonesim.device.events import (
     DhcpAnswerKept,
     DnsAnswerKept,
     Event,
+    Lease,
     LeaseBound,
     PowerApplied,
     RegistrarAddress,
@@ -38,6 +40,8 @@ from phonesim.device.events import (
 Output = PhoneAction | Event | LogRecord
 
 CACHE_FILE = "cache.json"
+
+_NEVER = 1e15  # JSON has no infinity
 
 
 class KeptAnswer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,6 +64,7 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The whole file."""
 
     address: str | None = None
+    lease: Lease | None = None
     dhcp: tuple[KeptAnswer, ...] = ()
     dns: tuple[RegistrarAddress, ...] = ()
     in_use: InUse | None = None
@@ -73,11 +78,12 @@ class Cache:
     """Gives `CacheLoaded` at power-on; every change writes the file.
 
     `cert_prov_rel_path` makes a URL of the name of a Registrar that DNS gave; None if
-    the phone does not do that.
+    the phone does not do that. `keeps_lease` says whether the whole lease is kept.
     """
 
-    def __init__(self, cert_prov_rel_path: str | None) -> None:
+    def __init__(self, cert_prov_rel_path: str | None, *, keeps_lease: bool = False) -> None:
         self._cert_prov_rel_path = cert_prov_rel_path
+        self._keeps_lease = keeps_lease
         self.contents = Contents()
 
     def handle(self, event: Event, now: float) -> list[Output]:
@@ -85,6 +91,8 @@ class Cache:
         match event:
             case PowerApplied():
                 return self._load(event.files.get(CACHE_FILE))
+            case LeaseBound() if self._keeps_lease:
+                return [self._store(address=event.lease.address, lease=_finite(event.lease))]
             case LeaseBound() if event.lease.address != self.contents.address:
                 return [self._store(address=event.lease.address)]
             case DhcpAnswerKept():
@@ -100,7 +108,7 @@ class Cache:
                     self._store(dhcp=(), dns=(), in_use=None),
                 ]
             case ShutdownRequested() if self.contents.address is not None:
-                return [self._store(address=None)]
+                return [self._store(address=None, lease=None)]
             case _:
                 return []
 
@@ -125,7 +133,8 @@ class Cache:
             kept = "in-use" if self.contents.in_use is not None else "discovered"
             names = "+".join(registrar.host for registrar in services.registrars)
             out.append(log.CACHE_USED(services.web_services.url, names, kept))
-        out.append(CacheLoaded(address=self.contents.address, services=services))
+        contents = self.contents
+        out.append(CacheLoaded(address=contents.address, lease=contents.lease, services=services))
         return out
 
     def _usable(self) -> ServicesLocated | None:
@@ -173,3 +182,12 @@ class Cache:
     def _store(self, **changes: object) -> WriteFile:
         self.contents = msgspec.structs.replace(self.contents, **changes)
         return WriteFile(name=CACHE_FILE, data=_encoder.encode(self.contents))
+
+
+def _finite(lease: Lease) -> Lease:
+    return msgspec.structs.replace(
+        lease,
+        t1_at=min(lease.t1_at, _NEVER),
+        t2_at=min(lease.t2_at, _NEVER),
+        expires_at=min(lease.expires_at, _NEVER),
+    )

@@ -154,6 +154,8 @@ DHCP_LEASE = RecordKind(
 )
 DHCP_NO_ANSWER = RecordKind("dhcp_no_answer", type=TOKEN, attempts=NUMBER)
 ADDRESS_CONFLICT = RecordKind("address_conflict", address=TOKEN, mac=TOKEN)
+ADDRESS_DEFENDED = RecordKind("address_defended", address=TOKEN)
+LEASE_KEPT = RecordKind("lease_kept", address=TOKEN, seconds=SECONDS)
 AUTO_IP = RecordKind("auto_ip", address=TOKEN, retry=SECONDS)
 LEASE_LOST = RecordKind("lease_lost", address=TOKEN, detail=TEXT)
 

@@ -4,17 +4,21 @@
     INIT-REBOOT --REQUEST--> REBOOTING --ACK, probe--> BOUND
     BOUND --T1--> RENEWING --T2--> REBINDING --expiry--> INIT
 
-The first OFFER is taken. After an ACK the address is probed, unless the profile says
-otherwise: a conflict is declined and the client begins anew. A message that nobody
-answers is repeated with the profile's back-off. When DISCOVER was not answered at all,
-the client takes a link-local address (AutoIP) and looks for a server again in the
-background.
+The first OFFER is taken; only the server that made it may then say ACK or NAK. After an
+ACK the address is probed: a conflict is declined and the client begins anew. When another
+host claims the address later, the client defends it or declines it, as the profile says.
+A reboot asks for the old address; when no server answers, the profile says whether the rest
+of the old lease is used (RFC 2131 section 3.2) or a new one is looked for.
+
+A message that nobody answers is repeated with the profile's back-off. When DISCOVER was not
+answered at all, the client takes a link-local address (AutoIP) and looks for a server again
+in the background.
 
 Renewing departs from RFC 2131 section 4.4.5 unless the profile says otherwise: the
 Windows CE client broadcasts its renewals [documented ms884977, DhcpDirectRenewal=0].
 
 Specifications: RFC 2131 sections 3.1, 3.2, 4.3.2, 4.4; RFC 2132; RFC 3927 (link-local
-addresses); device reference section 5.
+addresses); RFC 5227 section 2.4 (defence); device reference section 5.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ import msgspec
 from phonesim.config.device_profile import DhcpClientConfig
 from phonesim.device import device_log as log
 from phonesim.device.actions import (
+    AnnounceAddress,
     ConfigureAddress,
     PhoneAction,
     ProbeAddress,
@@ -35,6 +40,7 @@ from phonesim.device.actions import (
 )
 from phonesim.device.device_log import LogRecord
 from phonesim.device.events import (
+    AddressClaimed,
     AddressProbed,
     AddressWanted,
     DhcpMessageReceived,
@@ -136,11 +142,15 @@ class InitReboot(_State, frozen=True, kw_only=True):
 
 
 class Rebooting(_State, frozen=True, kw_only=True):
-    """REQUEST for the cached address sent; with a `lease`, its address is being probed."""
+    """REQUEST for the cached address sent; with a `lease`, its address is being probed.
+
+    `cached` is what is left of the old lease, if that may be used.
+    """
 
     name = "REBOOTING"
     sent: Transmission
     address: str
+    cached: Lease | None = None
     lease: Lease | None = None
 
     def deadline(self) -> tuple[float, str] | None:
@@ -205,6 +215,7 @@ class DhcpClient:
         self._parameter_text = ",".join(map(str, config.parameter_request_list))
         self._auto_ip: str | None = None
         self._auto_ip_candidates = 0
+        self._defended_at: float | None = None
         self.state: State = Stopped()
 
     # --- the contract ---
@@ -218,8 +229,10 @@ class DhcpClient:
                 return self._timer_expired(now)
             case AddressProbed():
                 return self._probed(event, now)
+            case AddressClaimed():
+                return self._claimed(event, now)
             case AddressWanted():
-                return self._begin(event.cached_address, now)
+                return self._begin(event, now)
             case ShutdownRequested():
                 return self._shut_down(now)
             case _:
@@ -236,19 +249,27 @@ class DhcpClient:
 
     # --- beginning and ending ---
 
-    def _begin(self, cached_address: str | None, now: float) -> list[Output]:
-        if cached_address is None:
+    def _begin(self, wanted: AddressWanted, now: float) -> list[Output]:
+        address = wanted.cached_address
+        if address is None:
             return self._discover(now)
-        out = self._enter(InitReboot(address=cached_address))
+        out = self._enter(InitReboot(address=address))
         sent = self._transmission(now)
-        out += self._enter(Rebooting(sent=sent, address=cached_address))
-        out += self._send_request(sent, requested=cached_address)
+        cached = wanted.cached_lease if self._config.reboot_keeps_lease else None
+        out += self._enter(Rebooting(sent=sent, address=address, cached=cached))
+        out += self._send_request(sent, requested=address)
         return out
 
     def _shut_down(self, now: float) -> list[Output]:
         out: list[Output] = []
         match self.state:
-            case Bound(lease=lease) | Renewing(lease=lease) | Rebinding(lease=lease):
+            case (
+                Bound(lease=Lease() as lease)
+                | Renewing(lease=Lease() as lease)
+                | Rebinding(lease=Lease() as lease)
+                | Requesting(lease=Lease() as lease)
+                | Rebooting(lease=Lease() as lease)
+            ):
                 if self._config.releases_on_shutdown:
                     release = DhcpMessage(
                         message_type=MessageType.RELEASE,
@@ -315,7 +336,7 @@ class DhcpClient:
         message = DhcpMessage(
             message_type=MessageType.DISCOVER,
             xid=sent.xid,
-            secs=sent.secs,
+            secs=self._secs_field(sent),
             flags=self._flags,
             chaddr=self._mac,
             options=self._asking(MessageType.DISCOVER),
@@ -342,13 +363,22 @@ class DhcpClient:
         message = DhcpMessage(
             message_type=MessageType.REQUEST,
             xid=sent.xid,
-            secs=sent.secs,
+            secs=self._secs_field(sent),
             flags=self._flags if lease is None else 0,
             ciaddr=ciaddr,
             chaddr=self._mac,
             options=options,
         )
         return self._send(message, ciaddr, destination, sent.attempt)
+
+    def _secs_field(self, sent: Transmission) -> int:
+        match self._config.secs:
+            case "elapsed":
+                return sent.secs
+            case "byte-swapped":
+                return sent.secs >> 8 | (sent.secs & 0xFF) << 8
+            case "zero":
+                return 0
 
     def _send(
         self, message: DhcpMessage, source: str, destination: str, attempt: int
@@ -389,6 +419,11 @@ class DhcpClient:
         match self.state, message.message_type:
             case Selecting(sent=sent), MessageType.OFFER:
                 out += self._offered(sent, message, server, now)
+            case (
+                Requesting(lease=None, server=asked),
+                (MessageType.ACK | MessageType.NAK),
+            ) if server != asked and Option.SERVER_IDENTIFIER in message.options:
+                return [_ignored(message, source, f"from {server}, but {asked} was asked")]
             case ((Requesting(lease=None) | Rebooting(lease=None)), MessageType.ACK):
                 out += self._acknowledged(self.state, message, server, now)
             case ((Renewing() | Rebinding()), MessageType.ACK):
@@ -399,7 +434,11 @@ class DhcpClient:
             ):
                 out.append(_exchange("dhcp_request", sent, now, server, "NAK"))
                 out += self._discover(now)
-            case ((Renewing(lease=lease) | Rebinding(lease=lease)), MessageType.NAK):
+            case (
+                (Renewing(lease=lease, sent=sent) | Rebinding(lease=lease, sent=sent)),
+                MessageType.NAK,
+            ):
+                out.append(_exchange("dhcp_request", sent, now))
                 out += self._lose(lease, f"NAK from {server}", now)
             case _:
                 return [_ignored(message, source, f"not expected in {self.state.name}")]
@@ -430,8 +469,6 @@ class DhcpClient:
             return [_ignored(ack, server, str(error))]
         exchange = _exchange("dhcp_request", state.sent, now, server, "ACK")
         out: list[Output] = [*warnings, exchange]
-        if not self._config.detects_conflicts:
-            return out + self._bind(lease, is_renewal=False)
         self.state = msgspec.structs.replace(state, lease=lease, address=lease.address)
         out.append(ProbeAddress(address=lease.address))
         return out
@@ -465,6 +502,43 @@ class DhcpClient:
             case _:
                 return []
 
+    def _claimed(self, event: AddressClaimed, now: float) -> list[Output]:
+        match self.state:
+            case Bound(lease=lease) | Renewing(lease=lease) | Rebinding(lease=lease):
+                is_ours = lease.address == event.address
+            case Init() | Selecting():
+                is_ours = event.address == self._auto_ip
+            case _:
+                is_ours = False
+        if not is_ours:
+            return []
+        conflict = log.ADDRESS_CONFLICT(event.address, event.mac)
+        defence = self._config.address_defence
+        since = None if self._defended_at is None else now - self._defended_at
+        if defence != "never" and (since is None or since >= self._config.defend_interval):
+            self._defended_at = now
+            announce = AnnounceAddress(address=event.address)
+            return [conflict, log.ADDRESS_DEFENDED(event.address), announce]
+        if defence == "always":
+            return [conflict]
+        return self._give_up(event, now)
+
+    def _give_up(self, event: AddressClaimed, now: float) -> list[Output]:
+        match self.state:
+            case Bound(lease=lease) | Renewing(lease=lease) | Rebinding(lease=lease):
+                detail = f"conflict with {event.mac}"
+                return [
+                    *self._decline(lease, event.mac, now),
+                    log.LEASE_LOST(lease.address, detail),
+                    RemoveAddress(address=lease.address),
+                    LeaseLost(address=lease.address, detail=detail),
+                ]
+            case _:
+                out: list[Output] = [log.ADDRESS_CONFLICT(event.address, event.mac)]
+                out.append(RemoveAddress(address=event.address))
+                self._auto_ip_candidates = 0
+                return out + self._probe_auto_ip()
+
     def _decline(self, lease: Lease, conflict: str, now: float) -> list[Output]:
         options = self._identity(MessageType.DECLINE)
         options[Option.REQUESTED_IP_ADDRESS] = encode_addresses((lease.address,))
@@ -482,13 +556,13 @@ class DhcpClient:
     def _bind(self, lease: Lease, *, is_renewal: bool) -> list[Output]:
         out: list[Output] = []
         if not is_renewal:
+            self._defended_at = None
             out += self._leave_auto_ip()
             out.append(
                 ConfigureAddress(
                     address=lease.address,
                     subnet_mask=lease.subnet_mask,
                     routers=lease.routers,
-                    is_announced=self._config.detects_conflicts,
                 )
             )
         out += self._enter(Bound(lease=lease))
@@ -550,7 +624,12 @@ class DhcpClient:
                 log.DHCP_NO_ANSWER("REQUEST", state.sent.attempt),
                 _exchange("dhcp_request", state.sent, None),
             ]
-            return out + self._discover(now)
+            cached = state.cached
+            if cached is None or now >= cached.expires_at:
+                return out + self._discover(now)
+            self.state = msgspec.structs.replace(state, lease=cached)
+            kept = log.LEASE_KEPT(cached.address, cached.expires_at - now)
+            return [*out, kept, ProbeAddress(address=cached.address)]
         self.state = msgspec.structs.replace(state, sent=again)
         return self._send_request(again, requested=state.address)
 

@@ -38,6 +38,10 @@ class ShutdownRequested(Event, frozen=True, kw_only=True):
     """The operator ends the run: deregister, release the lease, then `PoweredOff`."""
 
 
+class PhoneAbandoned(Event, frozen=True, kw_only=True):
+    """The phone raised and is lost: release the lease if there is one, and nothing else."""
+
+
 class TimerExpired(Event, frozen=True, kw_only=True):
     """The time that `next_deadline` named has come."""
 
@@ -54,6 +58,13 @@ class AddressProbed(Event, frozen=True, kw_only=True):
 
     address: str
     conflict: str | None = None
+
+
+class AddressClaimed(Event, frozen=True, kw_only=True):
+    """Another host, whose MAC is `mac`, sent ARP from the phone's configured `address`."""
+
+    address: str
+    mac: str
 
 
 class DnsResponseReceived(Event, frozen=True, kw_only=True):
@@ -153,9 +164,13 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class AddressWanted(Event, frozen=True, kw_only=True):
-    """The phone wants an address; `cached_address` is the one it had before it lost power."""
+    """The phone wants an address; `cached_address` is the one it had before it lost power.
+
+    `cached_lease` is the lease of it, if the phone keeps that too.
+    """
 
     cached_address: str | None = None
+    cached_lease: Lease | None = None
 
 
 class LeaseBound(Event, frozen=True, kw_only=True):
@@ -172,7 +187,7 @@ class LeaseFailed(Event, frozen=True, kw_only=True):
 
 
 class LeaseLost(Event, frozen=True, kw_only=True):
-    """The address may no longer be used (NAK, expiry); `detail` is for the log."""
+    """The address may no longer be used (NAK, expiry, conflict); `detail` is for the log."""
 
     address: str
     detail: str
@@ -258,6 +273,7 @@ class CacheLoaded(Event, frozen=True, kw_only=True):
     """What the virtual disk still held; `services` is None when the network must be asked."""
 
     address: str | None
+    lease: Lease | None = None
     services: ServicesLocated | None
 
 

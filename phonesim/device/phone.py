@@ -48,6 +48,7 @@ from phonesim.device.device_log import LogRecord
 from phonesim.device.dhcp_client import DhcpClient
 from phonesim.device.discovery import Discovery
 from phonesim.device.events import (
+    AddressClaimed,
     AddressProbed,
     AddressWanted,
     BootFailed,
@@ -78,6 +79,7 @@ from phonesim.device.events import (
     MalformedReceived,
     NtpPacketReceived,
     Observation,
+    PhoneAbandoned,
     PowerApplied,
     PoweredOff,
     Registered,
@@ -148,7 +150,10 @@ class Phone:
         self._resolver = Resolver(profile.resolver, rng)
         self._clock = PhoneClock(profile.clock)
         asks_dns = profile.discovery.web_services_fallback == "dns"
-        self._cache = Cache(profile.discovery.cert_prov_rel_path if asks_dns else None)
+        self._cache = Cache(
+            profile.discovery.cert_prov_rel_path if asks_dns else None,
+            keeps_lease=profile.dhcp.reboot_keeps_lease,
+        )
         self._number = number
         self._pin = pin
         self._deadlines: dict[Machine, tuple[float, str]] = {}
@@ -228,6 +233,9 @@ class Phone:
     def _registration_event(self, event: Event, now: float, out: list[Output]) -> None:
         self._run(self._registration, event, now, out)
 
+    def _dhcp_event(self, event: Event, now: float, out: list[Output]) -> None:
+        self._run(self._dhcp, event, now, out)
+
     def _probed(self, event: AddressProbed, now: float, out: list[Output]) -> None:
         if self._fixed_lease is None:
             self._run(self._dhcp, event, now, out)
@@ -274,7 +282,7 @@ class Phone:
                 self._lease_lost(event, now, out)
             case CacheLoaded():
                 self._cached = event.services
-                self._take_address(event.address, now, out)
+                self._take_address(event, now, out)
             case ClockSet():
                 self._clock_set(event, now, out)
             case DhcpAnswerKept() | DnsAnswerKept():
@@ -390,35 +398,29 @@ class Phone:
         self._log(record)
         self._run(self._cache, event, now, out)
 
-    def _take_address(self, cached: str | None, now: float, out: list[Output]) -> None:
+    def _take_address(self, cached: CacheLoaded, now: float, out: list[Output]) -> None:
         fixed = self._fixed_lease
         if fixed is None:
             self._enter(Stage.IP, now, out)
-            self._run(self._dhcp, AddressWanted(cached_address=cached), now, out)
+            wanted = AddressWanted(cached_address=cached.address, cached_lease=cached.lease)
+            self._run(self._dhcp, wanted, now, out)
             return
-        if self._profile.dhcp.detects_conflicts:
-            out.append(ProbeAddress(address=fixed.address))
-        else:
-            self._use_fixed(fixed, now, out)
+        out.append(ProbeAddress(address=fixed.address))
 
     def _fixed_probed(
         self, event: AddressProbed, fixed: Lease, now: float, out: list[Output]
     ) -> None:
-        if event.conflict is None:
-            self._use_fixed(fixed, now, out)
+        if event.conflict is not None:
+            self._log(log.ADDRESS_CONFLICT(event.address, event.conflict))
+            reason = FailureReason.ADDRESS_IN_USE
+            self._fail(Stage.IP, reason, f"{event.conflict} has it", None, now, out)
             return
-        self._log(log.ADDRESS_CONFLICT(event.address, event.conflict))
-        reason = FailureReason.ADDRESS_IN_USE
-        self._fail(Stage.IP, reason, f"{event.conflict} has it", None, now, out)
-
-    def _use_fixed(self, fixed: Lease, now: float, out: list[Output]) -> None:
         self._lease = fixed
         out.append(
             ConfigureAddress(
                 address=fixed.address,
                 subnet_mask=fixed.subnet_mask,
                 routers=fixed.routers,
-                is_announced=self._profile.dhcp.detects_conflicts,
             )
         )
         self._run(self._resolver, LeaseBound(lease=fixed), now, out)
@@ -614,6 +616,9 @@ class Phone:
             self._deadlines.pop(machine, None)
         self._run(self._registration, event, now, out)
 
+    def _abandoned(self, event: PhoneAbandoned, now: float, out: list[Output]) -> None:
+        self._power_off(now, out)
+
     def _power_off(self, now: float, out: list[Output]) -> None:
         event = ShutdownRequested()
         if self._profile.dhcp.releases_on_shutdown:
@@ -637,8 +642,10 @@ _TAKERS: dict[type[Event], Callable[[Phone, Any, float, list[Output]], None]] = 
     ConnectionFailed: Phone._registration_event,
     ConnectionClosed: Phone._registration_event,
     AddressProbed: Phone._probed,
+    AddressClaimed: Phone._dhcp_event,
     NtpPacketReceived: Phone._clock_event,
     MalformedReceived: Phone._malformed,
     PowerApplied: Phone._power_applied,
     ShutdownRequested: Phone._shut_down,
+    PhoneAbandoned: Phone._abandoned,
 }

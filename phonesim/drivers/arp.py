@@ -6,8 +6,10 @@ takes frames for the interface's MAC only, it must be that one. An address is an
 as soon as it is configured, so that whoever had it or sent to it learns better. For addresses
 that the kernel does not have, questions are answered here.
 
-Specifications: RFC 826, RFC 5227 sections 2.1.1 (probes, here shortened) and 2.3
-(announcements).
+Who claims an address is told to `claimed`, be it that of a phone or not.
+
+Specifications: RFC 826, RFC 5227 sections 2.1.1 (probes), 2.3 (announcements) and 2.4
+(whoever sends ARP from an address claims it).
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from phonesim.config.device_profile import ArpConfig
 from phonesim.errors import DecodeError
 from phonesim.wire.dhcp import UNSPECIFIED, format_mac
 from phonesim.wire.frame import (
@@ -27,11 +30,6 @@ from phonesim.wire.frame import (
     encode_arp_frame,
 )
 
-PROBES = 3
-PROBE_INTERVAL = 0.1
-"""Seconds between probes, and after the last: RFC 5227 takes one to two instead."""
-
-ANNOUNCE_INTERVAL = 2.0
 REQUESTS = 3
 REQUEST_INTERVAL = 0.5
 NEIGHBOR_SECONDS = 600.0
@@ -39,10 +37,13 @@ NEIGHBOR_SECONDS = 600.0
 
 
 class Arp:
-    """ARP on one interface; `send` sends a frame."""
+    """ARP on one interface; `send` sends a frame, `claimed` takes an address and a MAC."""
 
-    def __init__(self, send: Callable[[bytes], object]) -> None:
+    def __init__(
+        self, send: Callable[[bytes], object], claimed: Callable[[str, bytes], None]
+    ) -> None:
         self._send = send
+        self._claimed = claimed
         self._loop = asyncio.get_running_loop()
         self._probes: dict[str, _Probe] = {}
         self._neighbors: dict[str, tuple[bytes, float]] = {}
@@ -56,22 +57,28 @@ class Arp:
             timer.cancel()
         self._timers.clear()
 
-    def probe(self, address: str, mac: bytes, done: Callable[[str | None], None]) -> None:
+    def probe(
+        self, address: str, mac: bytes, timing: ArpConfig, done: Callable[[str | None], None]
+    ) -> None:
         """Find out who else has `address`; `done` takes its MAC as text, or None."""
         other = self._probes.get(address)
         if other is not None:
             done(format_mac(other.mac))
             return
-        self._probes[address] = _Probe(mac, done)
-        self._send_probe(address, 1)
+        probe = self._probes[address] = _Probe(mac, timing, done)
+        self._send_probe(address, probe, 1)
 
-    def announce(self, address: str, mac: bytes, is_wanted: Callable[[], bool]) -> None:
-        """Say twice that `address` is at `mac`, the second time if it still is."""
+    def announce(
+        self, address: str, mac: bytes, times: int, interval: float, is_wanted: Callable[[], bool]
+    ) -> None:
+        """Say so many times that `address` is at `mac`, as long as it still is."""
+        if times < 1 or not is_wanted():
+            return
         self._send_request(mac, address, address)
-        self._later(
-            ANNOUNCE_INTERVAL,
-            lambda: self._send_request(mac, address, address) if is_wanted() else None,
-        )
+        if times > 1:
+            self._later(
+                interval, lambda: self.announce(address, mac, times - 1, interval, is_wanted)
+            )
 
     def resolve(
         self, address: str, mac: bytes, source: str, ready: Callable[[bytes], None]
@@ -122,12 +129,13 @@ class Arp:
         if probe is not None and frame.sender_mac != probe.mac:
             del self._probes[address]
             probe.done(format_mac(frame.sender_mac))
+        elif not is_probe:
+            self._claimed(frame.sender_ip, frame.sender_mac)
 
-    def _send_probe(self, address: str, number: int) -> None:
-        probe = self._probes.get(address)
-        if probe is None:
+    def _send_probe(self, address: str, probe: _Probe, number: int) -> None:
+        if self._probes.get(address) is not probe:
             return
-        if number > PROBES:
+        if number > probe.timing.probes:
             del self._probes[address]
             probe.done(None)
             return
@@ -144,7 +152,9 @@ class Arp:
                 )
             )
         )
-        self._later(PROBE_INTERVAL, lambda: self._send_probe(address, number + 1))
+        is_last = number == probe.timing.probes
+        delay = probe.timing.announce_wait if is_last else probe.timing.probe_interval
+        self._later(delay, lambda: self._send_probe(address, probe, number + 1))
 
     def _ask(self, address: str, mac: bytes, source: str, number: int) -> None:
         if address not in self._waiting:
@@ -195,8 +205,9 @@ class Arp:
 
 
 class _Probe:
-    __slots__ = ("done", "mac")
+    __slots__ = ("done", "mac", "timing")
 
-    def __init__(self, mac: bytes, done: Callable[[str | None], None]) -> None:
+    def __init__(self, mac: bytes, timing: ArpConfig, done: Callable[[str | None], None]) -> None:
         self.mac = mac
+        self.timing = timing
         self.done = done

@@ -6,13 +6,15 @@ alone, one rule for each of their subnets: the machine's own routes stay as they
 Everything that was added bears the run's mark (`phonesim.drivers.run_mark`), and is
 removed again at the end. What was there before is left alone.
 
-pyroute2 runs an event loop of its own, which must not be ours: it lives in a thread.
+pyroute2 runs an event loop of its own, which must not be ours: it lives in a thread, and so
+do the addresses of phones, which come and go by the thousand (`Interface.phone_addresses`).
 """
 
 from __future__ import annotations
 
+import asyncio
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Network
 from typing import Any
@@ -20,6 +22,8 @@ from typing import Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from phonesim.drivers.address_requests import AddressesRefused, AddressRequests
+from phonesim.drivers.gathered_changes import GatheredChanges
 from phonesim.drivers.run_mark import PROTOCOL, take_mark
 from phonesim.errors import UsageError
 
@@ -40,6 +44,7 @@ class Interface:
             self._end()
             raise
         self._table = self.mark.routing_table
+        self._requests = AddressRequests(self.index, self.mark.label)
         self._addresses: set[str] = set()
         self._ruled: set[IPv4Network] = set()
         self._routed: set[IPv4Network] = set()
@@ -49,18 +54,27 @@ class Interface:
 
         One that is there already stays when it is removed here.
         """
-        if address in self._addresses:
-            return
-        if self._do("addr", "add", **self._address(address)):
-            self._addresses.add(address)
+        self._call(lambda: self._add((address,)))
 
     def remove_address(self, address: str) -> None:
         """Take an address away again."""
-        if address in self._addresses:
-            self._addresses.remove(address)
-            self._do("addr", "del", **self._address(address))
-            if not self._addresses:
-                self._routed.clear()  # an interface loses its routes with its last address
+        self._call(lambda: self._remove((address,)))
+
+    def phone_addresses(self, refused: Callable[[OSError], None]) -> GatheredChanges[bool]:
+        """Return what puts many addresses on the interface, and takes them away, at a time.
+
+        `refused` is told why one could not be.
+        """
+        loop = asyncio.get_running_loop()
+
+        def change(gone: dict[str, bool], come: dict[str, bool]) -> None:
+            for work, addresses in ((self._remove, gone), (self._add, come)):
+                try:
+                    work(addresses)
+                except OSError as error:
+                    loop.call_soon_threadsafe(refused, error)
+
+        return GatheredChanges(change, self._thread, 0)
 
     def route(self, subnet: IPv4Network, router: str | None) -> None:
         """Let what comes from the addresses of `subnet` leave here, through `router`.
@@ -80,8 +94,7 @@ class Interface:
 
     def clear(self) -> None:
         """Remove all that was added."""
-        for address in tuple(self._addresses):
-            self.remove_address(address)
+        self._call(lambda: self._remove(self._addresses))
         if self._ruled:
             for subnet in self._ruled:
                 self._do("rule", "del", **self._rule(subnet))
@@ -94,12 +107,29 @@ class Interface:
         try:
             self.clear()
         finally:
+            self._requests.close()
             self._end()
             self.mark.release()
 
-    def _address(self, address: str) -> dict[str, Any]:
-        label = self.mark.label
-        return {"index": self.index, "address": address, "prefixlen": 32, "label": label}
+    # In the thread, as is whatever touches `_addresses`.
+
+    def _add(self, addresses: Iterable[str]) -> None:
+        new = [address for address in addresses if address not in self._addresses]
+        try:
+            self._addresses.update(self._requests.add(new))
+        except AddressesRefused as error:
+            self._addresses.update(error.changed)
+            raise
+        except OSError:  # no answer: what became of them is not known
+            self._addresses.update(new)
+            raise
+
+    def _remove(self, addresses: Iterable[str]) -> None:
+        ours = [address for address in addresses if address in self._addresses]
+        self._addresses.difference_update(ours)
+        self._requests.remove(ours)
+        if ours and not self._addresses:
+            self._routed.clear()  # an interface loses its routes with its last address
 
     def _rule(self, subnet: IPv4Network) -> dict[str, Any]:
         table = self._table

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from socket import AF_INET, if_indextoname
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ import msgspec
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from phonesim.drivers.address_requests import AddressesRefused, AddressRequests
 from phonesim.drivers.nft import run_nft
 from phonesim.drivers.run_mark import PROTOCOL, number_of_name, number_of_table, take_number
 from phonesim.errors import UsageError
@@ -33,7 +34,6 @@ class LeftAddress(msgspec.Struct, frozen=True, kw_only=True):
     interface: str
     index: int
     address: str
-    prefix_length: int
     label: str
 
 
@@ -116,7 +116,6 @@ def _marked() -> dict[int, Leftovers]:
                             interface=_name(entry["index"]),
                             index=entry["index"],
                             address=entry.get("local") or entry.get("address"),
-                            prefix_length=entry["prefixlen"],
                             label=label,
                         )
                     )
@@ -154,15 +153,10 @@ def _name(index: int) -> str:
 
 def _remove(left: Leftovers, table: int) -> None:
     with IPRoute() as netlink:
-        for each in left.addresses:
-            with _tolerant():
-                netlink.addr(
-                    "del",
-                    index=each.index,
-                    address=each.address,
-                    prefixlen=each.prefix_length,
-                    label=each.label,
-                )
+        for index, label in {(each.index, each.label) for each in left.addresses}:
+            ours = [each.address for each in left.addresses if each.index == index]
+            with closing(AddressRequests(index, label)) as requests, _tolerant():
+                requests.remove(ours)
         for _ in range(left.rules):
             with _tolerant():
                 netlink.rule("del", table=table, priority=table, protocol=PROTOCOL)
@@ -176,8 +170,8 @@ def _tolerant() -> Iterator[None]:
     """What is gone already is no error."""
     try:
         yield
-    except NetlinkError as error:
-        if error.code not in _GONE:
+    except (NetlinkError, AddressesRefused) as error:
+        if not isinstance(error, NetlinkError) or error.code not in _GONE:
             raise UsageError(
                 "what a killed run left on this machine's network cannot be removed: "
                 f"{error.args[-1]}; do it as root"

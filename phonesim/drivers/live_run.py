@@ -177,6 +177,7 @@ class LiveRun:
             self._clock,
             self._timers,
             self._pace,
+            keeps_lease=self._limits.keep_leases,
         )
         self._observer.boot_started(place.spec.phone_id, place.boot, self._clock())
         place.host.power_on()

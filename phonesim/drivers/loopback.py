@@ -45,7 +45,6 @@ from phonesim.wire.dhcp import (
 )
 from phonesim.world import Observer, PhoneDisk, PhoneSpec, RunLimits
 
-PROBE_SECONDS = 0.05
 IDLE_SECONDS = 15.0
 
 _SQUATTER = "02-00-00-00-00-01"
@@ -179,14 +178,18 @@ class LoopbackLink:
             conflict = _SQUATTER
         elif user is not None and user is not phone:
             conflict = user.spec.phone_id
+        seconds = phone.spec.profile.arp.probe_seconds
         self._loop.call_later(
-            PROBE_SECONDS, phone.deliver, AddressProbed(address=address, conflict=conflict)
+            seconds, phone.deliver, AddressProbed(address=address, conflict=conflict)
         )
 
     def configure_address(self, phone: PhoneHost, action: ConfigureAddress) -> None:
         """Note who uses it: the kernel has all of 127.0.0.0/8 already."""
         self._users[action.address] = phone
         self._addresses.setdefault(phone, set()).add(action.address)
+
+    def announce_address(self, phone: PhoneHost, address: str) -> None:
+        """Nobody listens to ARP here."""
 
     def remove_address(self, phone: PhoneHost, address: str) -> None:
         """Close what was bound to it."""

@@ -10,20 +10,18 @@ interface's very edge, changes it on the way:
 
 Raw sockets see frames before the table on the way in, and behind it on the way out.
 
-Changes are gathered for a moment and go to the `nft` program together, in a thread, one
-script at a time; what is wanted and what the kernel has are compared for each script, so
-that an address that changes hands within one needs no special care.
+Changes are gathered for a moment and go to the `nft` program together, in a thread.
 
 Specifications: nft(8) (family netdev, ingress and egress hooks), packet(7) (PACKET_HOST).
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from phonesim.drivers.gathered_changes import GatheredChanges
 from phonesim.drivers.nft import run_nft
 from phonesim.drivers.run_mark import RunMark
 from phonesim.errors import UsageError
@@ -46,47 +44,30 @@ class OwnMacs:
     def __init__(self, interface: str, interface_mac: bytes, mark: RunMark) -> None:
         """`UsageError` if this machine cannot do it."""
         self._table = f"netdev {mark.filter_table}"
-        self._loop = asyncio.get_running_loop()
-        self._wanted: dict[str, bytes] = {}
-        self._applied: dict[str, bytes] = {}
-        self._changed: set[str] = set()
-        self._waiting: dict[str, list[Callable[[], None]]] = {}
-        self._gathering: asyncio.TimerHandle | None = None
-        self._is_running = False
-        self._is_closed = False
-        self.failure: asyncio.Future[None] = self._loop.create_future()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="nft")
         try:
             self._run(_new_table(self._table, interface, interface_mac.hex(":")))
         except UsageError:
             self._thread.shutdown()
             raise
+        self._macs = GatheredChanges[bytes](self._change, self._thread, GATHER_SECONDS)
+        self.failure = self._macs.failure
 
     def add(self, address: str, mac: bytes) -> None:
         """Let the phone with this MAC have the address."""
-        self._wanted[address] = mac
-        self._change(address)
+        self._macs.want(address, mac)
 
     def remove(self, address: str) -> None:
         """Forget an address; whoever waits for it waits in vain."""
-        self._waiting.pop(address, None)
-        if self._wanted.pop(address, None) is not None:
-            self._change(address)
+        self._macs.want(address, None)
 
     def when_added(self, address: str, ready: Callable[[], None]) -> None:
         """Call `ready` as soon as the kernel knows the MAC of an address that was added."""
-        if self._applied.get(address) == self._wanted[address]:
-            ready()
-        else:
-            self._waiting.setdefault(address, []).append(ready)
+        self._macs.when_done(address, ready)
 
     def close(self) -> None:
         """Remove the table; `UsageError` if that fails."""
-        self._is_closed = True
-        if self._gathering is not None:
-            self._gathering.cancel()
-        if not self.failure.cancel() and not self.failure.cancelled():
-            self.failure.exception()  # is not lost: removing the table will fail as well
+        self._macs.close()
         try:
             # Adding it first makes removing it succeed if somebody else has removed it.
             self._run(f"add table {self._table}\ndelete table {self._table}\n")
@@ -96,65 +77,14 @@ class OwnMacs:
     def _run(self, script: str) -> None:
         self._thread.submit(run_nft, script).result()
 
-    def _change(self, address: str) -> None:
-        self._changed.add(address)
-        self._gather()
+    def _change(self, gone: dict[str, bytes], come: dict[str, bytes]) -> None:
+        run_nft(self._elements("delete", gone) + self._elements("add", come))
 
-    def _gather(self) -> None:
-        if self._gathering is None and not self._is_running and not self._is_closed:
-            self._gathering = self._loop.call_later(GATHER_SECONDS, self._apply)
-
-    def _apply(self) -> None:
-        self._gathering = None
-        wanted = {address: self._wanted.get(address) for address in self._changed}
-        self._changed.clear()
-        script = self._script(wanted)
-        if not script:
-            self._are_applied(wanted)
-            return
-        self._is_running = True
-        running = self._loop.run_in_executor(self._thread, run_nft, script)
-        running.add_done_callback(lambda ended: self._ended(wanted, ended))
-
-    def _ended(self, wanted: dict[str, bytes | None], ended: asyncio.Future[str]) -> None:
-        self._is_running = False
-        error = ended.exception()
-        if self._is_closed:
-            return
-        if error is None:
-            self._are_applied(wanted)
-            if self._changed:
-                self._gather()
-        elif not self.failure.done():
-            self.failure.set_exception(error)
-
-    def _are_applied(self, wanted: dict[str, bytes | None]) -> None:
-        for address, mac in wanted.items():
-            if mac is None:
-                self._applied.pop(address, None)
-            else:
-                self._applied[address] = mac
-        for address, mac in wanted.items():
-            if mac is not None and mac == self._wanted.get(address):
-                for ready in self._waiting.pop(address, ()):
-                    ready()
-
-    def _script(self, wanted: dict[str, bytes | None]) -> str:
-        gone, come = {}, {}
-        for address, mac in wanted.items():
-            old = self._applied.get(address)
-            if old != mac:
-                if old is not None:
-                    gone[address] = old.hex(":")
-                if mac is not None:
-                    come[address] = mac.hex(":")
-        return self._elements("delete", gone) + self._elements("add", come)
-
-    def _elements(self, command: str, macs: dict[str, str]) -> str:
+    def _elements(self, command: str, macs: dict[str, bytes]) -> str:
         if not macs:
             return ""
-        by_address = ", ".join(f"{address} : {mac}" for address, mac in macs.items())
-        pairs = ", ".join(f"{mac} . {address}" for address, mac in macs.items())
+        by_address = ", ".join(f"{address} : {mac.hex(':')}" for address, mac in macs.items())
+        pairs = ", ".join(f"{mac.hex(':')} . {address}" for address, mac in macs.items())
         return (
             f"{command} element {self._table} macs {{ {by_address} }}\n"
             f"{command} element {self._table} phones {{ {pairs} }}\n"

@@ -8,7 +8,7 @@ What differs between worlds (how DHCP travels, what it takes to have an address)
 behind a `PhoneLink`; DNS, NTP, HTTP and SIP use the kernel's sockets in all of them.
 
 A phone whose machine raises is lost: what happened to it last is written beside its
-log, and the fleet goes on.
+log, its lease is given back if the machine can still say how, and the fleet goes on.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from phonesim.device.events import (
     CertificateRequestMade,
     Event,
     Observation,
+    PhoneAbandoned,
     PowerApplied,
     TimerExpired,
 )
@@ -81,6 +82,10 @@ class PhoneLink(Protocol):
         """Give the phone an address."""
         ...
 
+    def announce_address(self, phone: PhoneHost, address: str) -> None:
+        """Tell everybody whose it is."""
+        ...
+
     def remove_address(self, phone: PhoneHost, address: str) -> None:
         """Take it away."""
         ...
@@ -106,7 +111,7 @@ class PhoneHost:
     """A phone from `power_on` to `power_off`; a reboot needs another host.
 
     `clock` gives seconds since the run began, and `timers` run by it; `pace` holds its
-    datagrams back.
+    datagrams back. With `keeps_lease`, a phone that is lost does not give it back.
     """
 
     __slots__ = (
@@ -116,6 +121,7 @@ class PhoneHost:
         "_is_ending",
         "_is_handling",
         "_is_on",
+        "_keeps_lease",
         "_key",
         "_keys",
         "_link",
@@ -140,6 +146,8 @@ class PhoneHost:
         clock: Callable[[], float],
         timers: TimerQueue,
         pace: PacketPace | None = None,
+        *,
+        keeps_lease: bool = False,
     ) -> None:
         self.spec = spec
         self._machine = machine
@@ -150,6 +158,7 @@ class PhoneHost:
         self._clock = clock
         self._timers = timers
         self._pace = pace
+        self._keeps_lease = keeps_lease
         self._is_on = False
         self._is_handling = False
         self._is_ending = False
@@ -277,6 +286,8 @@ class PhoneHost:
                 self._link.probe_address(self, action.address)
             case do.ConfigureAddress():
                 self._link.configure_address(self, action)
+            case do.AnnounceAddress():
+                self._link.announce_address(self, action.address)
             case do.SendHttp():
                 self._open_sockets().http.send(action)
             case do.SendSip():
@@ -343,5 +354,20 @@ class PhoneHost:
         happened = "".join(f"{now:.6f} {event!r}\n" for now, event in self._recent)
         trace = "".join(traceback.format_exception(error))
         self._disk.write_file(CRASH_FILE, f"{trace}\n{happened}".encode())
+        if not self._keeps_lease:
+            self._give_lease_back(error)
         self._lose_power()
         self._owner.crashed(self, error)
+
+    def _give_lease_back(self, error: Exception) -> None:
+        """Send the RELEASE of a machine that raised `error`, and note there what came of it."""
+        try:
+            outputs = self._machine.handle(PhoneAbandoned(), self._clock())
+            releases = [output for output in outputs if isinstance(output, do.SendDhcp)]
+            for release in releases:
+                self._send(release)
+        except Exception as another:  # what is broken may be just that
+            error.add_note(f"a lease it had stays at the server until it ends: {another!r}")
+        else:
+            if releases:
+                error.add_note("its lease was released")

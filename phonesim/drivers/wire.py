@@ -26,7 +26,12 @@ from pathlib import Path
 
 from phonesim.config.fleet_profile import OwnMac
 from phonesim.device.actions import ConfigureAddress, SendDhcp
-from phonesim.device.events import AddressProbed, DhcpMessageReceived, MalformedReceived
+from phonesim.device.events import (
+    AddressClaimed,
+    AddressProbed,
+    DhcpMessageReceived,
+    MalformedReceived,
+)
 from phonesim.device.outcome import Stage
 from phonesim.drivers.arp import Arp
 from phonesim.drivers.authority import SiteAuthority
@@ -34,6 +39,7 @@ from phonesim.drivers.interface import Interface
 from phonesim.drivers.key_pool import KeyPool
 from phonesim.drivers.leftovers import describe_leftovers, remove_leftovers
 from phonesim.drivers.live_run import LiveRun, first_of
+from phonesim.drivers.mac_claim import MacClaim
 from phonesim.drivers.open_files import allow_open_files
 from phonesim.drivers.own_macs import OwnMacs
 from phonesim.drivers.packet_pace import PacketPace
@@ -43,7 +49,14 @@ from phonesim.drivers.site_host import SiteHost
 from phonesim.drivers.site_wire import WireDhcpPorts
 from phonesim.errors import DecodeError, UsageError
 from phonesim.mocksite.site import Site
-from phonesim.wire.dhcp import BROADCAST, CLIENT_PORT, SERVER_PORT, decode_dhcp, encode_dhcp
+from phonesim.wire.dhcp import (
+    BROADCAST,
+    CLIENT_PORT,
+    SERVER_PORT,
+    decode_dhcp,
+    encode_dhcp,
+    format_mac,
+)
 from phonesim.wire.frame import (
     BROADCAST_MAC,
     UdpFrame,
@@ -98,6 +111,8 @@ async def run_wire(
             return time.monotonic() - began
 
         async with AsyncExitStack() as stack:
+            claim = MacClaim(interface, (spec.mac for spec in specs))
+            stack.callback(claim.release)
             network = Interface(interface)
             stack.callback(network.close)
             own_macs = _open_own_macs(network, own_mac, note) if has_sockets else None
@@ -173,13 +188,15 @@ class WireLink:
         self._socket = PacketSocket(
             interface.name, interface.index, CLIENT_PORT, self._arrived, takes_arp=True
         )
-        self._arp = Arp(self._send)
+        self._arp = Arp(self._send, self._claimed)
+        self._on_interface = interface.phone_addresses(self.unsent)
         self._sink = _open_sink(interface.name)
 
     def close(self) -> None:
         """Close every socket. What is still on the interface goes with it."""
         for timer in self._leaving.values():
             timer.cancel()
+        self._on_interface.close()
         self._arp.close()
         self._socket.close()
         if self._sink is not None:
@@ -213,7 +230,7 @@ class WireLink:
         """Ask the network, after those who are known here.
 
         The address is the phone's from now on, unless somebody has it: its MAC must be
-        in place before the address is.
+        in place before the address is, and the address before the phone sends from it.
         """
 
         def done(conflict: str | None) -> None:
@@ -225,10 +242,16 @@ class WireLink:
             if conflict is not None:
                 self.remove_address(phone, address)
                 done(conflict)
-            elif self._own_macs is not None:
-                self._own_macs.when_added(address, free)
-            else:
+            elif not self._has_sockets:
                 free()
+            elif self._own_macs is not None:
+                self._own_macs.when_added(address, place)
+            else:
+                place()
+
+        def place() -> None:
+            self._on_interface.want(address, True)
+            self._on_interface.when_done(address, free)
 
         def free() -> None:
             done(None)
@@ -247,20 +270,22 @@ class WireLink:
             self._addresses.setdefault(phone, set()).add(address)
             if self._own_macs is not None:
                 self._own_macs.add(address, phone.spec.mac)
-            self._arp.probe(address, phone.spec.mac, asked)
+            self._arp.probe(address, phone.spec.mac, phone.spec.profile.arp, asked)
 
     def configure_address(self, phone: PhoneHost, action: ConfigureAddress) -> None:
-        """Put the address on the interface, with a way out, and announce it."""
+        """Give the address, which is on the interface since it was probed, a way out."""
         address = action.address
         self._configured[address] = action
         if not self._has_sockets:
             self._arp.answer(address, phone.spec.mac)
         else:
-            self._give_to_kernel(action)
-        if action.is_announced:
-            self._arp.announce(
-                address, self._mac(phone), lambda: self._configured.get(address) is action
-            )
+            self._give_way_out(action)
+        timing = phone.spec.profile.arp
+        self._announce(phone, address, timing.announcements, timing.announce_interval)
+
+    def announce_address(self, phone: PhoneHost, address: str) -> None:
+        """Announce the address once more."""
+        self._announce(phone, address, 1, 0)
 
     def remove_address(self, phone: PhoneHost, address: str) -> None:
         """Take the address off the interface."""
@@ -299,14 +324,31 @@ class WireLink:
         if error is not None:
             self.unsent(error)
 
+    def _announce(self, phone: PhoneHost, address: str, times: int, interval: float) -> None:
+        action = self._configured.get(address)
+        self._arp.announce(
+            address,
+            self._mac(phone),
+            times,
+            interval,
+            lambda: action is not None and self._configured.get(address) is action,
+        )
+
+    def _claimed(self, address: str, mac: bytes) -> None:
+        """Tell the phone whose address somebody else claims."""
+        phone = self._users.get(address)
+        if phone is None or address not in self._configured:
+            return
+        if mac not in (phone.spec.mac, self._interface.mac):
+            phone.deliver(AddressClaimed(address=address, mac=format_mac(mac)))
+
     def _mac(self, phone: PhoneHost) -> bytes:
         """The MAC at which what is for the phone is taken."""
         is_kernels = self._has_sockets and self._own_macs is None
         return self._interface.mac if is_kernels else phone.spec.mac
 
-    def _give_to_kernel(self, action: ConfigureAddress) -> None:
+    def _give_way_out(self, action: ConfigureAddress) -> None:
         try:
-            self._interface.add_address(action.address)
             self._interface.route(_subnet(action), action.routers[0] if action.routers else None)
         except OSError as error:
             self.unsent(error)
@@ -323,17 +365,20 @@ class WireLink:
             # address, or the servers keep them for ever.
             loop = asyncio.get_running_loop()
             self._leaving[address] = loop.call_later(_LINGER_SECONDS, self._leave, address)
-        elif self._own_macs is not None:
-            self._own_macs.remove(address)
+        else:
+            self._withdraw(address)
 
     def _leave(self, address: str) -> None:
         self._leaving.pop(address).cancel()
-        try:
-            self._interface.remove_address(address)
-        except OSError as error:
-            self.unsent(error)
-        if self._own_macs is not None:
-            self._own_macs.remove(address)
+        self._withdraw(address)
+
+    def _withdraw(self, address: str) -> None:
+        def withdrawn() -> None:
+            if self._own_macs is not None and address not in self._users:
+                self._own_macs.remove(address)
+
+        self._on_interface.want(address, None)
+        self._on_interface.when_done(address, withdrawn)
 
     def _next_hop(self, source: str, destination: str) -> str:
         action = self._configured.get(source)

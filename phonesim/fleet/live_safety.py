@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import ceil
 
 from phonesim.config.device_profile import DeviceProfile
+from phonesim.config.fleet_profile import LoadLimits
 from phonesim.fleet.load_shape import peak_starts
 from phonesim.fleet.plan import Plan
 
@@ -27,11 +28,11 @@ def describe_impact(plan: Plan) -> list[str]:
     boots, peak = _boots(plan), _peak(plan)
     rate = f"{fleet.rate:g}" if fleet.shape is None else f"up to {peak}"
     last = max(spec.starts_at for spec in specs)
-    ouis = ", ".join(sorted({f"{spec.phone_id[:8]}-..." for spec in specs}))
     leases = "kept until they expire" if fleet.keep_leases else "released at the end"
     lines = [
         f"This will send packets on interface {fleet.interface}:",
-        f"  phones    {len(specs)}, with MACs {ouis}",
+        f"  phones    {len(specs)}, with MACs {_macs(plan)}",
+        f"  duration  {_duration(plan)}",
         f"  starts    {rate} a second, the last after {last:.0f} s",
         f"  packets   about {per_phone} a boot when everything answers,"
         f" {per_phone * boots} in all, up to {per_phone * peak} a second",
@@ -43,9 +44,7 @@ def describe_impact(plan: Plan) -> list[str]:
     else:
         first = fleet.addresses.first
         lines.append(f"  addresses {first} to {first + len(specs) - 1}, which no server leased")
-    if fleet.limits.packets_per_second is not None:
-        most = fleet.limits.packets_per_second
-        lines.append(f"  limit     {most:g} datagrams a second from all phones together")
+    lines.append(f"  limits    {_limits(plan.fleet.limits)}")
     if plan.site is None:
         users = "; phones sign in as real users" if fleet.stages is None else ""
         lines.append(f"  servers   those of this network{users}")
@@ -57,13 +56,44 @@ def describe_impact(plan: Plan) -> list[str]:
     return lines
 
 
+def _macs(plan: Plan) -> str:
+    """The first and the last MAC of every vendor."""
+    by_vendor: dict[str, list[str]] = {}
+    for spec in plan.specs:
+        by_vendor.setdefault(spec.phone_id[:8], []).append(spec.phone_id)
+    ranges = [(min(ids), max(ids)) for _, ids in sorted(by_vendor.items())]
+    return ", ".join(first if first == last else f"{first} to {last}" for first, last in ranges)
+
+
+def _duration(plan: Plan) -> str:
+    duration = plan.limits.duration
+    if duration is not None:
+        return f"{duration:g} s (until {plan.fleet.until}), and the time to shut down"
+    longest = plan.specs[-1].starts_at + plan.limits.timeout
+    return f"until every phone is done, at most {longest:.0f} s if all start on time"
+
+
+def _limits(limits: LoadLimits) -> str:
+    parts = []
+    if limits.outstanding is not None:
+        parts.append(f"{limits.outstanding} phones booting at once")
+    if limits.packets_per_second is not None:
+        parts.append(f"{limits.packets_per_second:g} datagrams a second from all phones together")
+    if limits.unanswered_share is not None:
+        share = f"more than {limits.unanswered_share:.0%} of {limits.unanswered_window} exchanges"
+        parts.append(f"the run stops when {share} have no answer")
+    if not parts:
+        return "none: the phones do not slow down when servers fall behind (see fleet.limits)"
+    return "; ".join(parts)
+
+
 def expected_packets(profile: DeviceProfile, stages: Sequence[str] | None = None) -> int:
     """Return about how many packets one boot without a cache makes, both directions.
 
     `stages` are those it does, None for all.
     """
     address = 0 if stages == ("discovery",) else 2 * 2
-    arp = 4
+    arp = profile.arp.probes + profile.arp.announcements
     if stages == ("ip",):
         return address + arp
     inform = 2 if profile.discovery.asks_dhcp else 0

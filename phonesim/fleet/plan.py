@@ -1,10 +1,10 @@
 """What will be run: a fleet's profiles, read together and turned into one spec a phone.
 
-Phone i of a fleet (counted from 1) has the MAC `OUI of its model` + i, the ith user, and starts
-when the load shape says, at a rate (i - 1) / rate seconds after the run's begin. Models alternate
-so that every stretch of the fleet has them in the proportion of their weights. Phones that end
-before they sign in need no users; those with a fixed address have the ith that the fleet gives,
-or of the mock site's first scope. The same profiles give the same phones.
+Phone i of a fleet (counted from 0) has the MAC `OUI of its model` + `first_phone` + i, the ith
+user, and starts when the load shape says, at a rate i / rate seconds after the run's begin. Models
+alternate so that every stretch of the fleet has them in the proportion of their weights. Phones
+that end before they sign in need no users; those with a fixed address have the ith that the fleet
+gives, or of the mock site's first scope. The same profiles give the same phones.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from phonesim.wire.dhcp import UNSPECIFIED
 from phonesim.world import PhoneSpec, RunLimits
 
 _FOREVER = float("inf")
+_LAST_NUMBER = 0xFFFFFF
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,6 +102,11 @@ def phone_specs(
             f"fleet {fleet.name!r}: {fleet.phones} phones need as many users, and"
             f" {fleet.users_from or fleet.site!r} has {known}: lower --phones, or add users"
         )
+    if fleet.first_phone + fleet.phones - 1 > _LAST_NUMBER:
+        raise ProfileError(
+            f"fleet {fleet.name!r}: {fleet.phones} phones from number {fleet.first_phone} on are"
+            f" more than a MAC has room for ({_LAST_NUMBER}): lower first_phone or --phones"
+        )
     ouis = {name: bytes.fromhex(profile.oui.replace(":", "")) for name, profile in devices.items()}
     models = islice(interleave(fleet.devices), fleet.phones)
     typed = _typed(users) if fleet.stages is None else repeat(("", ""))
@@ -109,7 +115,7 @@ def phone_specs(
     starts = start_times(fleet)
     each = zip(models, typed, leases, starts, strict=False)
     for index, (name, (number, pin), lease, starts_at) in enumerate(each):
-        mac = ouis[name] + (index + 1).to_bytes(3, "big")
+        mac = ouis[name] + (fleet.first_phone + index).to_bytes(3, "big")
         phone_id = mac.hex("-").upper()
         specs.append(
             PhoneSpec(

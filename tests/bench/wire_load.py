@@ -65,7 +65,7 @@ def phonesim(lab: Lab, fleet: str, **values: object) -> tuple[dict[str, Any], fl
             lab,
             *(sys.executable, "-m", "phonesim", "run", fleet, "--attach", "wire", "--json"),
             *("--interface", "phones0", "--site", "none", "--yes", "--out", out, *settings),
-            *("--set=fleet.limits={}", "--set=device.dhcp.detects_conflicts=false"),
+            *("--set=fleet.limits={}", "--set=device.arp={probes: 0, announcements: 0}"),
         )
     try:
         summary: dict[str, Any] = json.loads(told)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+from math import inf
 
+import msgspec
 import pytest
 from playing import matching, play
 
@@ -94,6 +96,27 @@ def test_the_last_address_is_kept_for_the_next_boot_until_it_is_released():
     assert disk.loaded().address == "10.0.0.51"
     disk.give(ShutdownRequested())
     assert disk.loaded() == EMPTY
+
+
+def test_the_whole_lease_is_kept_if_the_phone_may_go_on_with_it():
+    files = {}
+
+    def cache():
+        return Cache(PATH, keeps_lease=True)
+
+    def keep(event):
+        (write,) = first.handle(event, 0.0)
+        files[write.name] = write.data
+        return cache().handle(PowerApplied(files=files), 0.0)[-1].lease
+
+    first = cache()
+    bound = leased("10.0.0.50")
+    assert keep(bound) == bound.lease
+    renewed = msgspec.structs.replace(bound.lease, expires_at=4e6)
+    assert keep(LeaseBound(lease=renewed, is_renewal=True)) == renewed
+    forever = msgspec.structs.replace(renewed, t1_at=inf, t2_at=inf, expires_at=inf)
+    assert keep(LeaseBound(lease=forever)).t1_at > 1e12  # the file cannot say infinity
+    assert keep(ShutdownRequested()) is None
 
 
 def test_a_renewed_address_writes_nothing():

@@ -2,15 +2,23 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import pytest
 from playing import Dice, containing, like, matching, play
 
 from phonesim.config.device_profile import DhcpClientConfig
 from phonesim.device import device_log as log
-from phonesim.device.actions import ConfigureAddress, ProbeAddress, RemoveAddress, SendDhcp
+from phonesim.device.actions import (
+    AnnounceAddress,
+    ConfigureAddress,
+    ProbeAddress,
+    RemoveAddress,
+    SendDhcp,
+)
 from phonesim.device.device_log import LogRecord
-from phonesim.device.dhcp_client import DhcpClient, Init, Selecting
+from phonesim.device.dhcp_client import Bound, DhcpClient, Init, Selecting
 from phonesim.device.events import (
+    AddressClaimed,
     AddressProbed,
     AddressWanted,
     DhcpMessageReceived,
@@ -489,6 +497,7 @@ def test_nak_while_renewing_or_rebinding_loses_the_lease(at, name):
                 [
                     log.LEASE_LOST(ADDRESS, f"NAK from {SERVER}"),
                     state(name, "INIT"),
+                    ended("dhcp_request", 1, 1.0),
                     RemoveAddress(address=ADDRESS),
                     LeaseLost(address=ADDRESS, detail=f"NAK from {SERVER}"),
                     discover(xid + 1),
@@ -508,6 +517,26 @@ def test_nak_elsewhere_is_ignored(events):
     before = machine.state
     play(machine, [(0.1, nak(), [matching(log.DHCP_IGNORED, type="NAK")])])
     assert machine.state == before
+
+
+@pytest.mark.parametrize("answer", [ack, nak])
+def test_only_the_server_that_was_asked_may_answer_the_request(answer):
+    machine = client()
+    machine.handle(WANTED, 0.0)
+    machine.handle(offer(), 0.0)
+    ignored = matching(log.DHCP_IGNORED, detail=f"from {OTHER}, but {SERVER} was asked")
+    play(
+        machine,
+        [
+            (0.1, answer(server=OTHER), [ignored]),
+            # Without server identifier it may be anybody's: a relay's address says nothing.
+            (
+                0.2,
+                ack(server=None, source=OTHER),
+                [ended("dhcp_request", 1, 0.2), ProbeAddress(address=ADDRESS)],
+            ),
+        ],
+    )
 
 
 # --- the probe ---------------------------------------------------------------
@@ -571,7 +600,168 @@ def test_while_the_address_is_probed_a_second_ack_is_ignored():
     )
 
 
+# --- another host claims the address -----------------------------------------
+
+
+STRANGER = "02-00-00-00-00-99"
+ANNOUNCED = AnnounceAddress(address=ADDRESS)
+
+
+def claimed(address=ADDRESS):
+    return AddressClaimed(address=address, mac=STRANGER)
+
+
+def given_up(xid, name="BOUND"):
+    """What is put out when a lease is given up for a conflict."""
+    detail = f"conflict with {STRANGER}"
+    return [
+        log.ADDRESS_CONFLICT(ADDRESS, STRANGER),
+        state(name, "INIT"),
+        log.LEASE_LOST(ADDRESS, detail),
+        sends(MessageType.DECLINE, xid, requested=ADDRESS, server=SERVER),
+        RemoveAddress(address=ADDRESS),
+        LeaseLost(address=ADDRESS, detail=detail),
+    ]
+
+
+def test_an_address_is_defended_once_and_given_up_on_the_next_claim():
+    machine = client()
+    bind(machine)
+    play(
+        machine,
+        [
+            (
+                100.0,
+                claimed(),
+                [
+                    log.ADDRESS_CONFLICT(ADDRESS, STRANGER),
+                    log.ADDRESS_DEFENDED(ADDRESS),
+                    ANNOUNCED,
+                ],
+            ),
+            (110.0, claimed(), [ANNOUNCED]),
+            (119.9, claimed(), given_up(2)),
+            (119.9, None, [(129.9, "discover")]),
+            (120.0, claimed(), []),
+            (129.9, TIMER, [discover(3)]),
+        ],
+    )
+
+
+def test_an_address_got_anew_is_defended_anew():
+    machine = client()
+    bind(machine)
+    machine.handle(claimed(), 100.0)
+    machine.handle(claimed(), 101.0)
+    machine.handle(TIMER, 111.0)
+    xid = machine.state.sent.xid
+    for event in (offer(xid), ack(xid), free()):
+        machine.handle(event, 111.0)
+    play(machine, [(111.5, claimed(), [ANNOUNCED])])
+
+
+def test_a_profile_may_always_defend():
+    machine = client(address_defence="always", defend_interval=5)
+    bind(machine)
+    conflict = log.ADDRESS_CONFLICT(ADDRESS, STRANGER)
+    play(
+        machine,
+        [
+            (100.0, claimed(), [ANNOUNCED]),
+            (104.9, claimed(), [conflict]),
+            (105.0, claimed(), [ANNOUNCED]),
+        ],
+    )
+    assert isinstance(machine.state, Bound)
+
+
+@pytest.mark.parametrize(
+    ("at", "name"),
+    [((), "BOUND"), ((1800.0,), "RENEWING"), ((1800.0, 3150.0), "REBINDING")],
+)
+def test_a_profile_may_never_defend(at, name):
+    machine = client(address_defence="never")
+    bind(machine)
+    for now in at:
+        machine.handle(TIMER, now)
+    play(machine, [(3200.0, claimed(), given_up(2 + len(at), name))])
+
+
+def test_only_the_address_that_is_in_use_is_defended():
+    machine = client()
+    play(machine, [(0.0, claimed(), [])])
+    bind(machine)
+    play(machine, [(1.0, claimed("10.0.0.51"), [])])
+
+
+def test_a_link_local_address_is_defended_and_then_changed():
+    machine = client()
+    now, outputs = fail(machine)
+    (probe,) = [item for item in outputs if isinstance(item, ProbeAddress)]
+    address = probe.address
+    machine.handle(free(address), now)
+    play(
+        machine,
+        [
+            (now + 1, claimed(address), [AnnounceAddress(address=address)]),
+            (
+                now + 2,
+                claimed(address),
+                [RemoveAddress(address=address), like(ProbeAddress)],
+            ),
+        ],
+    )
+
+
 # --- INIT-REBOOT -------------------------------------------------------------
+
+
+def old_lease(expires_at):
+    """The lease from before the reboot, given at 0."""
+    machine = client()
+    machine.handle(WANTED, 0.0)
+    machine.handle(offer(), 0.0)
+    machine.handle(ack(), 0.0)
+    (bound_,) = [item for item in machine.handle(free(), 0.0) if isinstance(item, LeaseBound)]
+    return msgspec.structs.replace(bound_.lease, expires_at=expires_at)
+
+
+def reboot_unanswered(expires_at, **config):
+    """What comes when INIT-REBOOT was not answered by 128, and the machine."""
+    machine = client(reboot_attempts=3, **config)
+    wanted = AddressWanted(cached_address=ADDRESS, cached_lease=old_lease(expires_at))
+    machine.handle(wanted, 100.0)
+    machine.handle(TIMER, 104.0)
+    machine.handle(TIMER, 112.0)
+    return machine, machine.handle(TIMER, 128.0)
+
+
+def test_without_an_answer_the_rest_of_the_old_lease_may_be_used():
+    machine, outputs = reboot_unanswered(3600.0, reboot_keeps_lease=True)
+    assert log.DHCP_NO_ANSWER("REQUEST", 3) in outputs
+    assert log.LEASE_KEPT(ADDRESS, 3472.0) in outputs
+    assert outputs[-1] == ProbeAddress(address=ADDRESS)
+    play(
+        machine,
+        [
+            (128.2, free(), [configured(), bound(address=ADDRESS, expires_at=3600.0)]),
+            (128.2, None, [(1800.0, "T1")]),
+        ],
+    )
+
+
+def test_the_old_lease_whose_address_is_taken_is_declined():
+    machine, _ = reboot_unanswered(3600.0, reboot_keeps_lease=True)
+    play(
+        machine,
+        [(128.2, used(), [sends(MessageType.DECLINE, 2, requested=ADDRESS, server=SERVER)])],
+    )
+
+
+@pytest.mark.parametrize(("expires_at", "keeps"), [(128.0, True), (3600.0, False)])
+def test_an_old_lease_that_has_ended_or_may_not_be_used_is_not(expires_at, keeps):
+    _, outputs = reboot_unanswered(expires_at, reboot_keeps_lease=keeps)
+    assert outputs[-1] == discover(2)
 
 
 def test_a_cached_address_is_asked_for_again():
@@ -1070,6 +1260,16 @@ def test_shutdown_releases_the_lease_to_its_server(at):
     )
 
 
+@pytest.mark.parametrize("begin", [WANTED, AddressWanted(cached_address=ADDRESS)])
+def test_a_lease_whose_address_is_still_probed_is_released_too(begin):
+    machine = client()
+    machine.handle(begin, 0.0)
+    if begin is WANTED:
+        machine.handle(offer(), 0.0)
+    machine.handle(ack(), 0.0)
+    play(machine, [(0.1, ShutdownRequested(), [release(), RemoveAddress(address=ADDRESS)])])
+
+
 def test_without_a_lease_there_is_nothing_to_release():
     machine = client()
     machine.handle(WANTED, 0.0)
@@ -1117,6 +1317,22 @@ def test_a_profile_chooses_options_and_flag():
         (60, b"CPE-OCPhone"),
         (55, bytes((3, 1))),
     ]
+
+
+@pytest.mark.parametrize(
+    ("secs", "seen"),
+    [
+        ("elapsed", [0, 4, 12, 268]),
+        ("byte-swapped", [0, 4 << 8, 12 << 8, 12 << 8 | 1]),
+        ("zero", [0] * 4),
+    ],
+)
+def test_a_profile_chooses_what_secs_holds(secs, seen):
+    machine = client(secs=secs, retransmit_delays=(4, 8, 256, 8))
+    sent = machine.handle(WANTED, 0.0)
+    for now in (4.0, 12.0, 268.0):
+        sent += machine.handle(TIMER, now)
+    assert [item.message.secs for item in sent if isinstance(item, SendDhcp)] == seen
 
 
 def test_a_phone_with_an_address_does_not_ask_for_broadcast():

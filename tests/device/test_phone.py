@@ -26,6 +26,7 @@ from rig import (
 
 from phonesim.device import device_log as log
 from phonesim.device.actions import (
+    AnnounceAddress,
     CloseConnection,
     OpenConnection,
     ProbeAddress,
@@ -38,6 +39,7 @@ from phonesim.device.actions import (
     WriteLog,
 )
 from phonesim.device.events import (
+    AddressClaimed,
     AddressWanted,
     BootFailed,
     ConnectionClosed,
@@ -46,6 +48,7 @@ from phonesim.device.events import (
     DisplayShowed,
     ExchangeEnded,
     MalformedReceived,
+    PhoneAbandoned,
     PowerApplied,
     PoweredOff,
     RegistrationLost,
@@ -651,7 +654,7 @@ UNREGISTERED = [
 def test_shutdown_before_registration_is_the_end_at_once(there):
     bench = Bench()
     there(bench)
-    has_lease = bool(bench.records(log.DHCP_LEASE))
+    has_lease = bool(bench.records(log.DHCP_LEASE)) or there is to_probe
     outputs = bench.give(ShutdownRequested())
     assert len(of(outputs, PoweredOff)) == 1
     assert bench.phone.next_deadline() is None
@@ -723,6 +726,41 @@ def test_after_a_released_lease_the_next_boot_begins_with_discover():
     again = bench.reboot()
     assert sent_types(again) == ["DISCOVER"]
     # The sign-in values are still known.
+    assert again.records(log.CACHE_USED)
+
+
+def test_a_phone_that_is_abandoned_releases_its_lease_and_does_no_more():
+    bench = signed_in()
+    outputs = bench.give(PhoneAbandoned())
+    assert [sent.message.message_type.name for sent in of(outputs, SendDhcp)] == ["RELEASE"]
+    assert not of(outputs, SendSip)
+    assert bench.phone.next_deadline() is None
+
+
+def test_a_phone_whose_address_another_host_claims_declines_it_and_gets_another():
+    bench = signed_in()
+    claim = AddressClaimed(address=ADDRESS, mac="02-00-00-00-00-99")
+    assert of(bench.give(claim), AnnounceAddress)
+    outputs = bench.give(claim, 1.0)
+    assert sent_types(bench)[-1] == "DECLINE"
+    assert of(outputs, RemoveAddress)
+    assert of(outputs, StageEntered, stage=Stage.IP)
+    bench.wait_for(SendDhcp)
+    bench.bind(address="10.0.0.51")
+    assert bench.records(log.DHCP_LEASE)[-1][0] == "10.0.0.51"
+
+
+def test_a_phone_may_boot_on_what_is_left_of_its_lease():
+    config = PROFILE.dhcp.model_copy(update={"reboot_keeps_lease": True})
+    profile = PROFILE.model_copy(update={"dhcp": config})
+    bench = Bench(profile=profile)
+    bench.boot()
+    again = bench.reboot(profile)
+    assert sent_types(again) == ["REQUEST"]
+    again.wait_for(ProbeAddress)
+    again.probe()
+    assert again.records(log.LEASE_KEPT)
+    assert again.records(log.DHCP_LEASE)[-1][0] == ADDRESS
     assert again.records(log.CACHE_USED)
 
 

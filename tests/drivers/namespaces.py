@@ -20,6 +20,7 @@ from phonesim.drivers.packet_socket import PacketSocket
 from phonesim.drivers.site_host import SiteHost
 from phonesim.drivers.site_wire import WireDhcpPorts
 from phonesim.mocksite.site import Site
+from phonesim.wire.dhcp import MessageType, decode_dhcp
 from phonesim.wire.frame import decode_udp_frame
 
 CLONE_NEWNET = 0x40000000
@@ -100,6 +101,7 @@ class Servers:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asked: asyncio.Event | None = None
         self.macs: set[str] = set()
+        self.released: set[str] = set()
         self._thread = Inside(segment.servers, self._serve)
         if not self._is_up.wait(10):
             self._thread.join_and_raise()
@@ -136,7 +138,10 @@ class Servers:
     def _seen(self, data: bytes) -> None:
         frame = decode_udp_frame(data, verify_udp_checksum=False)
         if frame is not None:
-            self.macs.add(frame.source_mac.hex("-").upper())
+            mac = frame.source_mac.hex("-").upper()
+            self.macs.add(mac)
+            if decode_dhcp(frame.payload).message_type is MessageType.RELEASE:
+                self.released.add(mac)
 
 
 def ip_here(*arguments: str) -> None:

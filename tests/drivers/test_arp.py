@@ -2,7 +2,8 @@ import asyncio
 
 import pytest
 
-from phonesim.drivers.arp import PROBE_INTERVAL, PROBES, Arp
+from phonesim.config.device_profile import ArpConfig
+from phonesim.drivers.arp import Arp
 from phonesim.wire.frame import (
     ARP_REPLY,
     ARP_REQUEST,
@@ -15,6 +16,7 @@ from phonesim.wire.frame import (
 
 PHONE = bytes.fromhex("0004f2000001")
 OTHER = bytes.fromhex("0004f2000002")
+TIMING = ArpConfig(probes=3, probe_interval=0.02, announce_wait=0.03)
 
 
 class Network:
@@ -22,7 +24,8 @@ class Network:
 
     def __init__(self) -> None:
         self.sent: list[ArpFrame] = []
-        self.arp = Arp(self._send)
+        self.claims: list[tuple[str, bytes]] = []
+        self.arp = Arp(self._send, lambda address, mac: self.claims.append((address, mac)))
 
     def _send(self, data: bytes) -> None:
         frame = decode_arp_frame(data)
@@ -49,13 +52,13 @@ async def network() -> Network:
 
 async def probe(network: Network, address: str = "10.0.0.5") -> asyncio.Future[str | None]:
     found: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-    network.arp.probe(address, PHONE, found.set_result)
+    network.arp.probe(address, PHONE, TIMING, found.set_result)
     return found
 
 
 async def test_an_address_that_nobody_claims_is_free(network: Network) -> None:
     assert await (await probe(network)) is None
-    assert len(network.sent) == PROBES
+    assert len(network.sent) == TIMING.probes
     for frame in network.sent:
         assert (frame.operation, frame.source_mac, frame.sender_mac) == (ARP_REQUEST, PHONE, PHONE)
         assert (frame.sender_ip, frame.target_ip) == ("0.0.0.0", "10.0.0.5")
@@ -85,9 +88,33 @@ async def test_ones_own_voice_and_other_addresses_are_no_conflict(network: Netwo
 async def test_two_phones_of_one_fleet_cannot_probe_the_same_address(network: Network) -> None:
     found = await probe(network)
     second: list[str | None] = []
-    network.arp.probe("10.0.0.5", OTHER, second.append)
+    network.arp.probe("10.0.0.5", OTHER, TIMING, second.append)
     assert second == ["00-04-F2-00-00-01"]
     assert await found is None
+
+
+async def test_a_probe_that_ended_does_not_hasten_the_next(network: Network) -> None:
+    found = await probe(network)
+    network.hear(ARP_REPLY, OTHER, "10.0.0.5", "10.0.0.1")
+    assert await found is not None
+    sent = len(network.sent)
+    assert await (await probe(network)) is None
+    assert len(network.sent) - sent == TIMING.probes
+
+
+async def test_without_probes_every_address_is_free(network: Network) -> None:
+    found: list[str | None] = []
+    network.arp.probe("10.0.0.5", PHONE, ArpConfig(probes=0), found.append)
+    assert (found, network.sent) == ([None], [])
+
+
+async def test_who_sends_from_an_address_claims_it_and_who_probes_for_it_does_not(
+    network: Network,
+) -> None:
+    network.hear(ARP_REQUEST, OTHER, "10.0.0.5", "10.0.0.5")
+    network.hear(ARP_REPLY, OTHER, "10.0.0.6", "10.0.0.1")
+    network.hear(ARP_REQUEST, OTHER, "0.0.0.0", "10.0.0.7")
+    assert network.claims == [("10.0.0.5", OTHER), ("10.0.0.6", OTHER)]
 
 
 async def test_a_next_hop_is_asked_for_once_and_remembered(network: Network) -> None:
@@ -112,14 +139,14 @@ async def test_a_next_hop_that_was_heard_of_need_not_be_asked_for(network: Netwo
     assert network.sent == []
 
 
-@pytest.mark.parametrize(("is_wanted", "announcements"), [(True, 2), (False, 1)])
-async def test_an_address_is_announced_twice_if_it_is_still_wanted(
-    network: Network, monkeypatch: pytest.MonkeyPatch, is_wanted: bool, announcements: int
+@pytest.mark.parametrize(("times", "wanted", "sent"), [(3, 9, 3), (3, 2, 2), (1, 9, 1), (0, 9, 0)])
+async def test_an_address_is_announced_as_long_as_it_is_wanted(
+    network: Network, times: int, wanted: int, sent: int
 ) -> None:
-    monkeypatch.setattr("phonesim.drivers.arp.ANNOUNCE_INTERVAL", 0.01)
-    network.arp.announce("10.0.0.5", PHONE, lambda: is_wanted)
-    await asyncio.sleep(0.05)
-    assert len(network.sent) == announcements
+    asked = iter(range(wanted))
+    network.arp.announce("10.0.0.5", PHONE, times, 0.01, lambda: next(asked, None) is not None)
+    await asyncio.sleep(0.1)
+    assert len(network.sent) == sent
     for frame in network.sent:
         assert (frame.operation, frame.source_mac, frame.sender_mac) == (ARP_REQUEST, PHONE, PHONE)
         assert (frame.sender_ip, frame.target_ip) == ("10.0.0.5", "10.0.0.5")
@@ -129,7 +156,7 @@ async def test_an_address_is_announced_twice_if_it_is_still_wanted(
 async def test_a_closed_arp_sends_nothing_more(network: Network) -> None:
     await probe(network)
     network.arp.close()
-    await asyncio.sleep(2 * PROBE_INTERVAL)
+    await asyncio.sleep(2 * TIMING.probe_interval)
     assert len(network.sent) == 1
 
 

@@ -46,9 +46,10 @@ class Machine:
         self.was_asked.set()
         if self.deadline is not None and now >= self.deadline:
             self.deadline = None
-        outputs = self.react(event)
-        self.is_handling = False
-        return outputs
+        try:
+            return self.react(event)
+        finally:
+            self.is_handling = False
 
     def next_deadline(self) -> tuple[float, str] | None:
         return None if self.deadline is None else (self.deadline, "the test says so")
@@ -76,6 +77,9 @@ class Link:
 
     def configure_address(self, phone: PhoneHost, action: do.ConfigureAddress) -> None:
         self.did.append(action)
+
+    def announce_address(self, phone: PhoneHost, address: str) -> None:
+        self.did.append(("announce", address))
 
     def remove_address(self, phone: PhoneHost, address: str) -> None:
         self.did.append(("remove", address))
@@ -129,7 +133,13 @@ class Place:
     """A phone, and everything around it."""
 
     def __init__(
-        self, device: DeviceProfile, key: PhoneKey, react: Reaction, pace: PacketPace | None
+        self,
+        device: DeviceProfile,
+        key: PhoneKey,
+        react: Reaction,
+        pace: PacketPace | None,
+        *,
+        keeps_lease: bool,
     ) -> None:
         self.machine = Machine(react)
         self.link = Link()
@@ -159,6 +169,7 @@ class Place:
             clock,
             TimerQueue(clock),
             pace,
+            keeps_lease=keeps_lease,
         )
 
     async def handled(self, count: int) -> list[on.Event]:
@@ -175,8 +186,10 @@ MakePlace = Callable[..., Place]
 async def make_place(device: DeviceProfile, phone_key: PhoneKey) -> AsyncIterator[MakePlace]:
     places: list[Place] = []
 
-    def make(react: Reaction, pace: PacketPace | None = None) -> Place:
-        places.append(Place(device, phone_key, react, pace))
+    def make(
+        react: Reaction, pace: PacketPace | None = None, *, keeps_lease: bool = False
+    ) -> Place:
+        places.append(Place(device, phone_key, react, pace, keeps_lease=keeps_lease))
         return places[-1]
 
     yield make
@@ -288,12 +301,47 @@ async def test_a_machine_that_raises_loses_one_phone_and_leaves_its_events(
     place.host.deliver(on.AddressProbed(address="127.1.1.1"))
     place.host.deliver(on.TimerExpired())
     assert [str(error) for error in place.owner.errors] == ["a defect"]
-    assert len(place.machine.handled) == 2
+    assert len(place.machine.handled) == 3
     assert place.link.did == ["attach", "detach"]
     crash = place.disk.contents[CRASH_FILE].decode()
     assert "RuntimeError: a defect" in crash
     assert "PowerApplied(files={})" in crash
     assert "AddressProbed(address='127.1.1.1', conflict=None)" in crash
+
+
+@pytest.mark.parametrize(
+    ("keeps_lease", "is_broken", "did", "notes"),
+    [
+        (False, False, ["attach", SENT, "detach"], ["its lease was released"]),
+        (
+            False,
+            True,
+            ["attach", "detach"],
+            ["a lease it had stays at the server until it ends: RuntimeError('another')"],
+        ),
+        (True, False, ["attach", "detach"], []),
+    ],
+)
+async def test_a_lost_phone_gives_its_lease_back_or_it_is_said(
+    make_place: MakePlace, keeps_lease: bool, is_broken: bool, did: list[object], notes: list[str]
+) -> None:
+    def react(event: on.Event) -> list[Output]:
+        match event:
+            case on.AddressProbed():
+                raise RuntimeError("a defect")
+            case on.PhoneAbandoned() if is_broken:
+                raise RuntimeError("another")
+            case on.PhoneAbandoned():
+                return [SENT, do.DeleteFile(name="not done any more"), on.PoweredOff()]
+            case _:
+                return []
+
+    place = make_place(react, keeps_lease=keeps_lease)
+    place.host.power_on()
+    place.host.deliver(on.AddressProbed(address="127.1.1.1"))
+    assert place.link.did == did
+    (error,) = place.owner.errors
+    assert getattr(error, "__notes__", []) == notes
 
 
 async def test_a_phone_without_power_handles_nothing(make_place: MakePlace) -> None:

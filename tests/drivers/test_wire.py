@@ -18,14 +18,16 @@ from namespaces import PHONES, SERVERS, Inside, Segment, Servers, ip
 
 from phonesim.config.fleet_profile import OwnMac
 from phonesim.config.site_profile import SiteProfile
+from phonesim.device.actions import WriteLog
 from phonesim.device.events import PoweredOff, SignedIn
 from phonesim.drivers.key_pool import SHARED_KEYS, KeyPool
 from phonesim.drivers.nft import run_nft
+from phonesim.drivers.run_folder import FolderDisk
 from phonesim.drivers.wire import run_wire
 from phonesim.errors import UsageError
 from phonesim.mocksite.site import Site, build_site
 from phonesim.profiles import SITE, load
-from phonesim.world import RunLimits
+from phonesim.world import PhoneDisk, RunLimits
 
 pytestmark = pytest.mark.interop("nsenter", "nft")
 
@@ -43,6 +45,7 @@ async def boot(
     site: Site | None = None,
     own_mac: OwnMac | None = None,
     notes: list[str] | None = None,
+    disk_for: Callable[[str], PhoneDisk] | None = None,
     **limits: Any,
 ) -> Observer:
     specs = run.specs(count)
@@ -52,7 +55,7 @@ async def boot(
         specs,
         site,
         run.authority,
-        run.disk(specs[0].profile),
+        disk_for or run.disk(specs[0].profile),
         run.observer,
         RunLimits(**{"timeout": 20, **limits}),
         PHONES,
@@ -81,6 +84,34 @@ def test_phones_boot_under_their_own_macs_and_leave_nothing(segment: Segment, ru
     assert observer.reports == []
     for spec in specs:
         assert "DHCP RELEASE" in run.log(spec)
+    assert segment.state() == before
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_a_phone_that_crashes_gives_its_lease_back(segment: Segment, run: Run, keeps: bool) -> None:
+    before = segment.state()
+    servers = Servers(segment, site_of(run), run.authority)
+    broken, healthy = (spec.phone_id for spec in run.specs(2))
+
+    class BrokenDisk(FolderDisk):
+        __slots__ = ()
+
+        def append_log(self, line: WriteLog) -> None:
+            if any(record.name == "signed_in" for record in line.records):
+                raise RuntimeError("a defect")
+
+    def disk_for(phone_id: str) -> PhoneDisk:
+        disk = run.folder.disk(phone_id, run.specs(1)[0].profile.log)
+        if phone_id == broken:
+            disk.__class__ = BrokenDisk
+        return disk
+
+    main = partial(boot, run, 2, disk_for=disk_for, keep_leases=keeps)
+    observer = Inside(segment.phones, main).join_and_raise()
+    servers.stop()
+    assert observer.crashes == [(broken, "a defect")]
+    assert observer.of(PoweredOff) == ([] if keeps else [healthy])
+    assert servers.released == (set() if keeps else {broken, healthy})
     assert segment.state() == before
 
 

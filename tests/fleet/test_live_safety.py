@@ -15,7 +15,7 @@ def test_a_fleet_that_stops_early_sends_less() -> None:
     profile = load(DEVICE, "polycom-cx600")
     address = expected_packets(profile, ("ip",))
     discovery = expected_packets(profile, ("ip", "discovery"))
-    assert address == 8
+    assert address == 4 + 3 + 2
     assert address < discovery < expected_packets(profile)
 
 
@@ -27,11 +27,6 @@ def test_it_is_said_whether_phones_sign_in(stages: str, signs_in: bool) -> None:
     said = impact("fleet.site=none", f"fleet.stages={stages}", *users)
     assert ("phones sign in as real users" in said) is signs_in
     assert "servers   those of this network" in said
-
-
-def test_the_limit_on_datagrams_is_said() -> None:
-    assert "limit     50 datagrams a second" in impact("fleet.limits.packets_per_second=50")
-    assert "limit " not in impact()
 
 
 TYPED = "{first: 10.77.40.1, count: 9, prefix: 16, dns_servers: [10.77.0.2], domain: x.com}"
@@ -48,7 +43,7 @@ def test_typed_in_addresses_and_what_is_sent_again_and_again_are_said() -> None:
     )
     assert "starts    1 a second, the last after 2 s" in said
     # Starts at 0 2 4 6 8, at 1 3 5 7 and at 2 4 6 8: two phones in the same second.
-    assert "about 8 a boot when everything answers, 104 in all, up to 16 a second" in said
+    assert "about 9 a boot when everything answers, 117 in all, up to 18 a second" in said
     assert "again     every 2 s, for 9s" in said
     assert "addresses 10.77.40.1 to 10.77.40.3, which no server leased" in said
     assert "leases" not in said
@@ -56,3 +51,38 @@ def test_typed_in_addresses_and_what_is_sent_again_and_again_are_said() -> None:
 
 def test_the_busiest_second_of_a_shape_is_said() -> None:
     assert "starts    up to 3 a second, the last after 0 s" in impact("fleet.shape={kind: burst}")
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ([], "limits    none: the phones do not slow down"),
+        (["packets_per_second=50"], "limits    50 datagrams a second from all phones together"),
+        (
+            ["outstanding=7", "unanswered_share=0.25", "unanswered_window=40"],
+            "limits    7 phones booting at once; the run stops when more than 25% of 40 exchanges"
+            " have no answer",
+        ),
+    ],
+)
+def test_the_limits_are_said_and_that_there_are_none(limits: list[str], said: str) -> None:
+    assert said in impact(*(f"fleet.limits.{each}" for each in limits))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["fleet.rate=2"], "duration  until every phone is done, at most 601 s"),
+        (["fleet.until=10m"], "duration  600 s (until 10m), and the time to shut down"),
+    ],
+)
+def test_it_is_said_how_long_it_takes(settings: list[str], said: str) -> None:
+    assert said in impact(*settings)
+
+
+def test_every_mac_is_said() -> None:
+    said = impact("fleet.first_phone=257", "fleet.devices=[{device: polycom-cx600}]")
+    assert "phones    3, with MACs 00-04-F2-00-01-01 to 00-04-F2-00-01-03" in said
+    assert "with MACs 00-08-5D-00-00-0A\n" in impact(
+        "fleet.phones=1", "fleet.first_phone=10", "fleet.devices=[{device: aastra-6721ip}]"
+    )

@@ -68,6 +68,20 @@ def test_models_keep_their_proportion_in_every_stretch() -> None:
     assert "aaa" not in "".join(drawn)
 
 
+def test_a_fleet_chooses_its_macs_and_keeps_its_users() -> None:
+    ours, others = (phone_specs(fleet(phones=3, first_phone=n), DEVICES, USERS) for n in (1, 0x1FF))
+    assert [spec.phone_id[9:] for spec in others][:3] == ["00-01-FF", "00-02-00", "00-02-01"]
+    assert not {spec.mac for spec in ours} & {spec.mac for spec in others}
+    assert [spec.number for spec in ours] == [spec.number for spec in others]
+
+
+def test_more_phones_than_macs_are_refused() -> None:
+    last = fleet(phones=2, first_phone=0xFFFFFE)
+    assert phone_specs(last, DEVICES, USERS)[-1].phone_id.endswith("FF-FF-FF")
+    with pytest.raises(ProfileError, match=r"more than a MAC has room for"):
+        phone_specs(fleet(phones=3, first_phone=0xFFFFFE), DEVICES, USERS)
+
+
 def test_more_phones_than_users_are_refused() -> None:
     with pytest.raises(ProfileError, match=r"11 phones need as many users.*'contoso'.* 10"):
         phone_specs(fleet(phones=11), DEVICES, USERS)

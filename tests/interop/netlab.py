@@ -97,6 +97,12 @@ class Lab:
                 raise AssertionError(f"{name} did not start:\n{self.output(name)}")
             time.sleep(0.05)
 
+    def stop(self, name: str) -> None:
+        """End a server that was started here, and wait until it is gone."""
+        for entry in [each for each in self._processes if each[0] == name]:
+            self._processes.remove(entry)
+            _end(entry[1])
+
     def output(self, name: str) -> str:
         """What a server has printed."""
         return (self.folder / f"{name}.out").read_text(errors="replace")
@@ -139,6 +145,10 @@ class Lab:
         os.killpg(fleet.pid, signal.SIGINT)
         return _ended(fleet, 30)
 
+    def end_of_fleet(self, fleet: Fleet) -> tuple[int, dict[str, Any], str]:
+        """Wait for what `run_fleet` returns."""
+        return _ended(fleet, 50)
+
     def doctor(self, *arguments: str) -> str:
         """Run `phonesim doctor` in the phones' namespace: all that it told."""
         command = [*self._phonesim, "doctor", *arguments]
@@ -147,9 +157,16 @@ class Lab:
 
     def wait_for_addresses(self, count: int) -> None:
         """Wait until that many phones have their address."""
+        self.wait_until(
+            lambda: len(self.addresses()) >= count,
+            lambda: f"{len(self.addresses())} of {count} addresses",
+        )
+
+    def wait_until(self, is_so: Callable[[], bool], instead: Callable[[], str]) -> None:
+        """Wait until something is so; say what is so instead if it does not come."""
         give_up_at = time.monotonic() + _READY_SECONDS
-        while len(self.addresses()) < count:
-            assert time.monotonic() < give_up_at, f"{len(self.addresses())} of {count} addresses"
+        while not is_so():
+            assert time.monotonic() < give_up_at, instead()
             time.sleep(0.1)
 
     @property
@@ -165,6 +182,15 @@ class Lab:
         """The IPv4 addresses on the phones' interface."""
         listing = _ip("-n", self.phones, "-j", "-4", "addr", "show", "dev", "phones0")
         return [info["local"] for entry in json.loads(listing) for info in entry["addr_info"]]
+
+    def add_address(self, address: str) -> None:
+        """Give the servers' side another address."""
+        _ip("-n", self.servers, "addr", "add", f"{address}/32", "dev", "servers0")
+
+    def mac_of_servers(self) -> str:
+        """The MAC of the servers' interface, as phones write it."""
+        (link,) = json.loads(_ip("-n", self.servers, "-j", "link", "show", "dev", "servers0"))
+        return str(link["address"]).replace(":", "-").upper()
 
     def phones_side(self) -> str:
         """All that a run could leave in the phones' namespace."""

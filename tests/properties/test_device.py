@@ -354,6 +354,7 @@ def noise(number: int, rng: random.Random) -> on.Event:
             on.ConnectionClosed(connection_id=number, detail=detail),
             on.ConnectionOpened(connection_id=number, local_address="10.0.0.50", local_port=1),
             on.AddressProbed(address=rng.choice(ADDRESSES), conflict=rng.choice([None, "02"])),
+            on.AddressClaimed(address=rng.choice(ADDRESSES), mac="02"),
             on.CertificateRequestMade(subject=rng.choice(TEXTS), csr=b""),
         ]
     )
