@@ -11,6 +11,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 
+from phonesim.capture import Capture
 from phonesim.device.events import (
     BootFailed,
     Observation,
@@ -41,7 +42,7 @@ _CLOSING_TURNS = 4
 class LiveRun:
     """The phones of one run; `clock` gives seconds since it began.
 
-    `pace` limits the datagrams of all of them.
+    `pace` limits the datagrams of all of them, `capture` is told what they send and receive.
     """
 
     def __init__(
@@ -54,8 +55,10 @@ class LiveRun:
         keys: KeyPool,
         clock: Callable[[], float],
         pace: PacketPace | None = None,
+        capture: Capture | None = None,
     ) -> None:
         self._link = link
+        self._capture = capture
         self._disk_for = disk_for
         self._observer = observer
         self._limits = limits
@@ -144,15 +147,17 @@ class LiveRun:
         assert place.disk is not None
         place.boot += 1
         self._powered += 1
+        spec, capture = place.spec, self._capture
         place.host = PhoneHost(
-            place.spec,
-            new_phone(place.spec, place.boot, self._salt),
+            spec,
+            new_phone(spec, place.boot, self._salt),
             self._link,
             place.disk,
             self._keys,
             self,
             self._clock,
             self._pace,
+            None if capture is None else capture.tap(spec.phone_id, spec.mac),
         )
         self._observer.boot_started(place.spec.phone_id, place.boot, self._clock())
         place.host.power_on()

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol, assert_never
 
+from phonesim.capture import PhoneTap
 from phonesim.device import actions as do
 from phonesim.device.events import (
     CertificateRequestMade,
@@ -109,7 +110,8 @@ class PhoneOwner(Protocol):
 class PhoneHost:
     """A phone from `power_on` to `power_off`; a reboot needs another host.
 
-    `clock` gives seconds since the run began; `pace` holds its datagrams back.
+    `clock` gives seconds since the run began; `pace` holds its datagrams back; `tap` is
+    told what it sends and receives.
     """
 
     def __init__(
@@ -122,8 +124,10 @@ class PhoneHost:
         owner: PhoneOwner,
         clock: Callable[[], float],
         pace: PacketPace | None = None,
+        tap: PhoneTap | None = None,
     ) -> None:
         self.spec = spec
+        self.tap = tap
         self._machine = machine
         self._link = link
         self._disk = disk
@@ -142,9 +146,9 @@ class PhoneHost:
         self._key: PhoneKey | None = None
         self._tasks = PhoneTasks(self._crash)
         tls, offset, spawn = PhoneTls(), link.port_offset, self._tasks.spawn
-        self._datagrams = Datagrams(offset, self.deliver, link.unsent, spawn)
-        self._http = HttpClient(offset, tls, self.deliver, spawn)
-        self._connections = PhoneConnections(offset, tls, self._key_bytes, self.deliver, spawn)
+        self._datagrams = Datagrams(offset, self.deliver, link.unsent, spawn, tap)
+        self._http = HttpClient(offset, tls, self.deliver, spawn, tap)
+        self._connections = PhoneConnections(offset, tls, self._key_bytes, self.deliver, spawn, tap)
 
     def power_on(self) -> None:
         """Apply power, with what the virtual disk holds."""
@@ -261,6 +265,8 @@ class PhoneHost:
                 self._link.probe_address(self, action.address)
             case do.ConfigureAddress():
                 self._link.configure_address(self, action)
+                if self.tap is not None:
+                    self.tap.owns(action.address)
             case do.RemoveAddress():
                 if self._pace is not None:
                     self._pace.send_waiting(self)

@@ -10,12 +10,16 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 import uvloop
 
+from phonesim.capture import Capture
 from phonesim.config.fleet_profile import Attach
+from phonesim.drivers.capture_file import CaptureFile
 from phonesim.drivers.run_folder import RunFolder
 from phonesim.fleet.plan import Plan
 from phonesim.fleet.runner import PROGRESS_INTERVAL, StopRequest, Tick, World, WorldReport
@@ -25,6 +29,7 @@ from phonesim.mocksite.site import Site, build_site
 from phonesim.results import Recorder
 from phonesim.simulation import simulate
 from phonesim.virtual_authority import VirtualAuthority
+from phonesim.virtual_capture import VirtualCapture
 from phonesim.world import PhoneDisk
 
 if TYPE_CHECKING:
@@ -32,24 +37,46 @@ if TYPE_CHECKING:
     from phonesim.drivers.packet_pace import PacketPace
 
 
-def world_for(attach: Attach) -> World:
-    """Return the world of that name."""
-    match attach:
-        case "virtual":
-            return run_virtual
-        case "loopback":
-            return run_loopback
-        case "wire":
-            return run_wire
+def world_for(attach: Attach, pcap: Path | None = None) -> World:
+    """Return the world of that name, which captures its run to a new file at `pcap`."""
+    worlds = {"virtual": run_virtual, "loopback": run_loopback, "wire": run_wire}
+    world = worlds[attach]
+    return world if pcap is None else partial(_captured, world, pcap)
+
+
+def _captured(
+    world: Callable[..., WorldReport],
+    pcap: Path,
+    plan: Plan,
+    folder: RunFolder,
+    observer: Recorder,
+    stop: StopRequest,
+    tick: Tick,
+) -> WorldReport:
+    with CaptureFile(pcap) as file:
+
+        def ticked(now: float) -> None:
+            file.flush()
+            tick(now)
+
+        report = world(plan, folder, observer, stop, ticked, file)
+    return msgspec.structs.replace(report, notes=(*report.notes, *file.notes()))
 
 
 def run_virtual(
-    plan: Plan, folder: RunFolder, observer: Recorder, stop: StopRequest, tick: Tick
+    plan: Plan,
+    folder: RunFolder,
+    observer: Recorder,
+    stop: StopRequest,
+    tick: Tick,
+    file: CaptureFile | None = None,
 ) -> WorldReport:
     """Run in virtual time: as fast as the processor permits, the same every time."""
     assert plan.site is not None
-    site = _site(plan, VirtualAuthority(), plan.site.epoch.timestamp())
+    epoch = plan.site.epoch.timestamp()
+    site = _site(plan, VirtualAuthority(), epoch)
     assert site is not None
+    capture = None if file is None else VirtualCapture(file.write, epoch)
 
     def goes_on(now: float) -> bool:
         tick(now)
@@ -64,12 +91,18 @@ def run_virtual(
         plan.fleet.links,
         plan.fleet.seed,
         goes_on,
+        capture,
     )
     return WorldReport(seconds=seconds)
 
 
 def run_loopback(
-    plan: Plan, folder: RunFolder, observer: Recorder, stop: StopRequest, tick: Tick
+    plan: Plan,
+    folder: RunFolder,
+    observer: Recorder,
+    stop: StopRequest,
+    tick: Tick,
+    file: CaptureFile | None = None,
 ) -> WorldReport:
     """Run on 127.0.0.0/8 of this machine, with real sockets and TLS."""
     from phonesim.drivers import loopback
@@ -88,13 +121,20 @@ def run_loopback(
             keys,
             stopped,
             pace,
+            capture,
         )
 
+    capture = _live_capture(file, makes_frames=True)
     return _in_real_time(plan, run, stop, tick)
 
 
 def run_wire(
-    plan: Plan, folder: RunFolder, observer: Recorder, stop: StopRequest, tick: Tick
+    plan: Plan,
+    folder: RunFolder,
+    observer: Recorder,
+    stop: StopRequest,
+    tick: Tick,
+    file: CaptureFile | None = None,
 ) -> WorldReport:
     """Run on a real interface, each phone with its own MAC and its own leased address."""
     from phonesim.drivers import wire
@@ -120,10 +160,16 @@ def run_wire(
             stopped,
             notes.append,
             pace,
+            capture,
         )
 
+    capture = _live_capture(file, makes_frames=False)
     report = _in_real_time(plan, run, stop, tick)
     return msgspec.structs.replace(report, notes=(*notes, *report.notes))
+
+
+def _live_capture(file: CaptureFile | None, *, makes_frames: bool) -> Capture | None:
+    return None if file is None else Capture(file.write, time.time_ns, makes_frames=makes_frames)
 
 
 def _site(plan: Plan, authority: CertificateAuthority, epoch: float) -> Site | None:
