@@ -78,12 +78,17 @@ class Capture:
         self._by_mac: dict[bytes, PhoneTap] = {}
         self._by_address: dict[bytes, PhoneTap] = {}
         self._nobodys = _both_options("")
+        self._reads: list[Callable[[], object]] = []
         write(encode_section_header(_APPLICATION))
         self.messages = self._describe(_MESSAGES, UPPER_PDU)
         self.frames = self._describe(_MADE_FRAMES, ETHERNET) if makes_frames else None
 
-    def add_interface(self, name: str) -> int:
-        """Describe an Ethernet interface; returns what `frame` calls it by."""
+    def add_interface(self, name: str, read: Callable[[], object]) -> int:
+        """Describe an Ethernet interface; returns what `frame` calls it by.
+
+        `read` takes the frames that wait there, so that they stand before a later message.
+        """
+        self._reads.append(read)
         return self._describe(name, ETHERNET)
 
     def tap(self, phone_id: str, mac: bytes) -> PhoneTap:
@@ -107,6 +112,11 @@ class Capture:
         else:
             return
         self.write(encode_packet(interface, time_ns, octets, options))
+
+    def read_interfaces(self) -> None:
+        """Take the frames that wait at the interfaces."""
+        for read in self._reads:
+            read()
 
     def _describe(self, name: str, link_type: int) -> int:
         self.write(encode_interface(name, link_type))
@@ -236,6 +246,7 @@ class PhoneTap:
         if protocol == "http":
             octets = without_secrets(octets)
         pdu = encode_upper_pdu(protocol, source, destination, octets)
+        self._capture.read_interfaces()
         self._write(self._capture.messages, pdu, direction)
 
     def _write(self, interface: int | None, octets: bytes, direction: int) -> None:

@@ -103,7 +103,7 @@ def _refusal(path: Path, error: OSError) -> str:
             return "it is a folder; name a file in it"
         case errno.EEXIST:
             return "it exists already; name another file, or remove it"
-        case errno.ENOENT:
+        case errno.ENOENT if not path.parent.is_dir():
             return f"there is no folder {path.parent}; make it, or name another file"
         case _:
             return f"cannot be written: {error.strerror or error}; name another file"

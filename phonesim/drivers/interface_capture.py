@@ -89,7 +89,7 @@ class InterfaceCapture:
         self._capture = capture
         self._outgoing_only = name == LOOPBACK
         self._room = bytearray(_LARGEST_FRAME)
-        self._interface = capture.add_interface(name)
+        self._interface = capture.add_interface(name, self._read)
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
         try:
             attach_filter(self._socket, _filter(ouis))
@@ -101,12 +101,13 @@ class InterfaceCapture:
             self._socket.close()
             raise
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._socket, self._read, _BURST)
+        self._loop.add_reader(self._socket, self._read)
 
     def close(self) -> tuple[str, ...]:
         """Take what is still in the buffer, and close; returns what to say of it."""
         self._loop.remove_reader(self._socket)
-        self._read(None)
+        while self._read():
+            pass
         statistics = self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)
         self._socket.close()
         received, dropped = struct.unpack("@II", statistics)
@@ -115,19 +116,18 @@ class InterfaceCapture:
             return ()
         return (f"the capture lacks {dropped} of {received} frames on {self._name}",)
 
-    def _read(self, most: int | None) -> None:
-        """Take what waits, at most so many frames."""
-        room, receive = self._room, self._socket.recvmsg_into
-        taken = 0
-        while most is None or taken < most:
+    def _read(self) -> bool:
+        """Take what waits, a burst at most; whether there may be more."""
+        room = self._room
+        for _ in range(_BURST):
             try:
-                size, ancillary, _, source = receive([room], _ANCILLARY)
+                size, ancillary, _flags, source = self._socket.recvmsg_into([room], _ANCILLARY)
             except OSError:  # nothing left, or the interface went down
-                return
-            taken += 1
+                return False
             is_outgoing = source[2] == _PACKET_OUTGOING
             if is_outgoing or not self._outgoing_only:
                 self._tell(bytes(room[:size]), ancillary, is_outgoing=is_outgoing)
+        return True
 
     def _tell(
         self, frame: bytes, ancillary: list[tuple[int, int, bytes]], *, is_outgoing: bool

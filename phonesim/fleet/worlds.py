@@ -76,7 +76,10 @@ def run_virtual(
     epoch = plan.site.epoch.timestamp()
     site = _site(plan, VirtualAuthority(), epoch)
     assert site is not None
-    capture = None if file is None else VirtualCapture(file.write, epoch)
+    capture = None
+    if file is not None:
+        capture = VirtualCapture(file.write, epoch)
+        file.flush()
 
     def goes_on(now: float) -> bool:
         tick(now)
@@ -169,7 +172,11 @@ def run_wire(
 
 
 def _live_capture(file: CaptureFile | None, *, makes_frames: bool) -> Capture | None:
-    return None if file is None else Capture(file.write, time.time_ns, makes_frames=makes_frames)
+    if file is None:
+        return None
+    capture = Capture(file.write, time.time_ns, makes_frames=makes_frames)
+    file.flush()
+    return capture
 
 
 def _site(plan: Plan, authority: CertificateAuthority, epoch: float) -> Site | None:
