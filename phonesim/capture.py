@@ -185,13 +185,12 @@ class PhoneTap:
         """A message came by a stream."""
         self._message(protocol, peer, local, octets, INBOUND)
 
-    def probed(self, address: str) -> None:
-        """The phone asked whether anybody has an address."""
+    def probed(self, address: str, conflict: str | None) -> None:
+        """The phone asked whether anybody has an address: the host `conflict`, or nobody."""
         self._arp(ARP_REQUEST, self._mac, "0.0.0.0", UNKNOWN_MAC, address, BROADCAST_MAC, OUTBOUND)
-
-    def answered(self, address: str, mac: bytes) -> None:
-        """Somebody has it."""
-        self._arp(ARP_REPLY, mac, address, self._mac, "0.0.0.0", self._mac, INBOUND)
+        if conflict is not None:
+            mac = bytes.fromhex(conflict.replace("-", ""))
+            self._arp(ARP_REPLY, mac, address, self._mac, "0.0.0.0", self._mac, INBOUND)
 
     def _datagram(
         self,

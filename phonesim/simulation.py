@@ -301,7 +301,6 @@ class _World:
                 case do.WriteFile():
                     node.disk.write_file(output.name, output.data)
                 case do.ProbeAddress():
-                    self.sent(node, output)
                     self.probe(node, output.address)
                 case do.ConfigureAddress():
                     node.address = output.address

@@ -115,8 +115,6 @@ class _Phone:
                 self._send(action.connection_id, PING)
             case do.CloseConnection():
                 self._streams.pop(action.connection_id, None)
-            case do.ProbeAddress():
-                tap.probed(action.address)
             case _:
                 pass
 
@@ -151,8 +149,8 @@ class _Phone:
                     tap.received_message("sip", *ends, encode_sip(event.message))
             case on.ConnectionFailed() | on.ConnectionClosed():
                 self._streams.pop(event.connection_id, None)
-            case on.AddressProbed() if event.conflict is not None:
-                tap.answered(event.address, bytes.fromhex(event.conflict.replace("-", "")))
+            case on.AddressProbed():
+                tap.probed(event.address, event.conflict)
             case on.PowerApplied():
                 self._exchanges.clear()
                 self._streams.clear()

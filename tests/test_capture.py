@@ -63,8 +63,7 @@ def test_broadcasts_go_to_everybody(made: Captured) -> None:
 
 
 def test_a_probe_and_its_answer_are_arp(made: Captured) -> None:
-    made.tap.probed("10.0.0.7")
-    made.tap.answered("10.0.0.7", STRANGER)
+    made.tap.probed("10.0.0.7", "FE-00-00-00-00-01")
     probe, answer = (Ether(octets) for octets, _ in made.packets())
     assert (probe.dst, probe[ARP].op, probe[ARP].psrc) == ("ff:ff:ff:ff:ff:ff", 1, "0.0.0.0")
     assert (answer.src, answer[ARP].op, answer[ARP].psrc) == ("fe:00:00:00:00:01", 2, "10.0.0.7")

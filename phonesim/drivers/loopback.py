@@ -182,6 +182,8 @@ class LoopbackLink:
             conflict = _SQUATTER
         elif user is not None and user is not phone:
             conflict = user.spec.phone_id
+        if phone.tap is not None:
+            phone.tap.probed(address, conflict)
         self._loop.call_later(
             PROBE_SECONDS, phone.deliver, AddressProbed(address=address, conflict=conflict)
         )
