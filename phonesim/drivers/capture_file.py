@@ -23,10 +23,7 @@ BUFFER = 65536
 
 
 class CaptureFile:
-    """A new file at `path`, open until the context ends; `UsageError` if there can be none.
-
-    If a `UsageError` ends the context, there was no run and no file is left.
-    """
+    """A new file at `path`, open until the context ends; `UsageError` if there can be none."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -53,8 +50,6 @@ class CaptureFile:
         """Write what waits, and close."""
         self.flush()
         os.close(self._file)
-        if isinstance(error, UsageError):
-            self._path.unlink(missing_ok=True)
 
     def write(self, block: bytes) -> None:
         """Take a whole block."""
@@ -79,6 +74,10 @@ class CaptureFile:
             self._problem = error.strerror or str(error)
             if not self._size:
                 raise UsageError(f"--pcap {self._path}: {_refusal(self._path, error)}") from None
+
+    def discard(self) -> None:
+        """Leave no file: there was no run."""
+        self._path.unlink(missing_ok=True)
 
     def notes(self) -> tuple[str, ...]:
         """What to say of the file beside the results."""

@@ -10,9 +10,8 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Coroutine
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import uvloop
@@ -21,8 +20,16 @@ from phonesim.capture import Capture
 from phonesim.config.fleet_profile import Attach
 from phonesim.drivers.capture_file import CaptureFile
 from phonesim.drivers.run_folder import RunFolder
+from phonesim.errors import UsageError
 from phonesim.fleet.plan import Plan
-from phonesim.fleet.runner import PROGRESS_INTERVAL, StopRequest, Tick, World, WorldReport
+from phonesim.fleet.runner import (
+    PROGRESS_INTERVAL,
+    StopRequest,
+    Tick,
+    World,
+    WorldReport,
+    has_begun,
+)
 from phonesim.fleet.tester_health import LoopWatch
 from phonesim.mocksite.exchange import CertificateAuthority
 from phonesim.mocksite.site import Site, build_site
@@ -37,30 +44,54 @@ if TYPE_CHECKING:
     from phonesim.drivers.packet_pace import PacketPace
 
 
+class CapturedWorld(Protocol):
+    """A world that captures to `file`, if there is one."""
+
+    def __call__(
+        self,
+        plan: Plan,
+        folder: RunFolder,
+        observer: Recorder,
+        stop: StopRequest,
+        tick: Tick,
+        file: CaptureFile | None = None,
+    ) -> WorldReport:
+        """Run; see `World`."""
+        ...
+
+
 def world_for(attach: Attach, pcap: Path | None = None) -> World:
     """Return the world of that name, which captures its run to a new file at `pcap`."""
-    worlds = {"virtual": run_virtual, "loopback": run_loopback, "wire": run_wire}
+    worlds: dict[Attach, CapturedWorld] = {
+        "virtual": run_virtual,
+        "loopback": run_loopback,
+        "wire": run_wire,
+    }
     world = worlds[attach]
-    return world if pcap is None else partial(_captured, world, pcap)
+    return world if pcap is None else captured(world, pcap)
 
 
-def _captured(
-    world: Callable[..., WorldReport],
-    pcap: Path,
-    plan: Plan,
-    folder: RunFolder,
-    observer: Recorder,
-    stop: StopRequest,
-    tick: Tick,
-) -> WorldReport:
-    with CaptureFile(pcap) as file:
+def captured(world: CapturedWorld, pcap: Path) -> World:
+    """Return a world that captures its runs to a new file, which is gone if no phone began."""
 
-        def ticked(now: float) -> None:
-            file.flush()
-            tick(now)
+    def run(
+        plan: Plan, folder: RunFolder, observer: Recorder, stop: StopRequest, tick: Tick
+    ) -> WorldReport:
+        with CaptureFile(pcap) as file:
 
-        report = world(plan, folder, observer, stop, ticked, file)
-    return msgspec.structs.replace(report, notes=(*report.notes, *file.notes()))
+            def ticked(now: float) -> None:
+                file.flush()
+                tick(now)
+
+            try:
+                report = world(plan, folder, observer, stop, ticked, file)
+            except UsageError:
+                if not has_begun(observer):
+                    file.discard()
+                raise
+        return msgspec.structs.replace(report, notes=(*report.notes, *file.notes()))
+
+    return run
 
 
 def run_virtual(
