@@ -135,14 +135,16 @@ class _Phone:
                 local, peer = (self._address, _DATAGRAM_PORT), (event.server, NTP_PORT)
                 tap.received_datagram(local, peer, encode_ntp(event.packet))
             case on.HttpResponseReceived():
-                local, peer = self._exchanges.pop(event.exchange_id)
-                tap.received_message("http", local, peer, encode_http_response(event.response))
+                ends = self._exchanges.pop(event.exchange_id, None)
+                if ends is not None:
+                    tap.received_message("http", *ends, encode_http_response(event.response))
             case on.HttpFailed():
                 self._exchanges.pop(event.exchange_id, None)
             case on.ConnectionOpened():
-                _, peer = self._streams[event.connection_id]
-                local = (event.local_address, event.local_port)
-                self._streams[event.connection_id] = (local, peer)
+                ends = self._streams.get(event.connection_id)
+                if ends is not None:
+                    local = (event.local_address, event.local_port)
+                    self._streams[event.connection_id] = (local, ends[1])
             case on.SipMessageReceived():
                 ends = self._streams.get(event.connection_id)
                 if ends is not None:
@@ -158,7 +160,9 @@ class _Phone:
                 pass
 
     def _send(self, connection_id: int, octets: bytes) -> None:
-        self._tap.sent_message("sip", *self._streams[connection_id], octets)
+        ends = self._streams.get(connection_id)
+        if ends is not None:
+            self._tap.sent_message("sip", *ends, octets)
 
 
 def _destination(message: DhcpMessage) -> str:

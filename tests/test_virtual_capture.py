@@ -236,3 +236,12 @@ def test_what_no_network_could_carry_is_not_shown(virtual: Virtual) -> None:
     query = DnsQuery(id=7, qname="x" * 64 + ".example", qtype="A")
     virtual.sent(do.SendDns(query=query, source=PHONE, server=PEER))
     assert virtual.frames() == []
+
+
+def test_what_belongs_to_nothing_is_not_shown(virtual: Virtual) -> None:
+    """A phone may close a connection before it is up, and is told of it all the same."""
+    virtual.received(on.ConnectionOpened(connection_id=9, local_address=PHONE, local_port=1))
+    virtual.sent(do.SendSip(connection_id=9, message=REGISTER))
+    virtual.received(on.SipMessageReceived(connection_id=9, message=OK))
+    virtual.received(on.HttpResponseReceived(exchange_id=9, response=HttpResponse(status=200)))
+    assert virtual.messages() == []

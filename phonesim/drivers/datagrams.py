@@ -103,7 +103,7 @@ class Datagrams:
         problem = self._socket.send(data, address)
         if problem is not None:
             self._unsent(problem)
-        if self._tap is not None:
+        elif self._tap is not None:
             peer = (address[0], address[1] - self._port_offset)
             self._tap.sent_datagram(self._socket.address, peer, data)
         self._used_at = loop.time()

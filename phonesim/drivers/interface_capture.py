@@ -79,12 +79,7 @@ class InterfaceCapture:
     On the loopback interface every frame comes back in, and is told once.
     """
 
-    def __init__(
-        self,
-        name: str,
-        capture: Capture,
-        ouis: Collection[bytes] | None,
-    ) -> None:
+    def __init__(self, name: str, capture: Capture, ouis: Collection[bytes] | None) -> None:
         self._name = name
         self._capture = capture
         self._outgoing_only = name == LOOPBACK
@@ -153,7 +148,7 @@ def _with_tag(frame: bytes, auxdata: bytes) -> bytes:
 def _filter(ouis: Collection[bytes] | None) -> list[Instruction]:
     """A classic BPF program, see `attach_filter`."""
     load_word, load_half, shift_right, equals, give = 0x20, 0x28, 0x74, 0x15, 0x06
-    ethertypes = [0x0806, 0x88CC, 0x8100, 0x88A8]
+    ethertypes = [0x0806, 0x88CC, 0x8100]
     if ouis is None:
         ethertypes.append(0x0800)
     program: list[Instruction] = [(load_half, 0, 0, 12)]

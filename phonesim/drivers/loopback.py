@@ -170,7 +170,7 @@ class LoopbackLink:
         error = socket.send(payload, (destination, SERVER_PORT + self.port_offset))
         if error is not None:
             self.unsent(error)
-        if phone.tap is not None:
+        elif phone.tap is not None:
             local, peer = (action.source, CLIENT_PORT), (action.destination, SERVER_PORT)
             phone.tap.sent_datagram(local, peer, payload)
 

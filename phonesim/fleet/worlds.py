@@ -62,12 +62,14 @@ class CapturedWorld(Protocol):
 
 def world_for(attach: Attach, pcap: Path | None = None) -> World:
     """Return the world of that name, which captures its run to a new file at `pcap`."""
-    worlds: dict[Attach, CapturedWorld] = {
-        "virtual": run_virtual,
-        "loopback": run_loopback,
-        "wire": run_wire,
-    }
-    world = worlds[attach]
+    world: CapturedWorld
+    match attach:
+        case "virtual":
+            world = run_virtual
+        case "loopback":
+            world = run_loopback
+        case "wire":
+            world = run_wire
     return world if pcap is None else captured(world, pcap)
 
 

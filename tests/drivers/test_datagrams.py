@@ -226,3 +226,12 @@ async def test_a_tap_is_told_dns_over_tcp_as_messages(new_address: Callable[[], 
     assert decode_query(asked.octets[2:]) == QUERY
     assert answered.octets == len(answer).to_bytes(2, "big") + answer
     phone.datagrams.close()
+
+
+async def test_a_tap_is_not_told_what_was_not_sent(new_address: Callable[[], str]) -> None:
+    captured = Captured()
+    phone = Phone(captured)
+    phone.datagrams.send_dns(SendDns(query=QUERY, source=new_address(), server="192.0.2.1"))
+    assert len(phone.errors) == 1
+    assert captured.frames() == []
+    phone.datagrams.close()
