@@ -16,7 +16,7 @@ import contextlib
 import socket
 import struct
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
 from phonesim.capture import Capture
 from phonesim.drivers.packet_filter import Instruction, attach_filter
@@ -29,6 +29,8 @@ _LARGEST_FRAME = 262144
 _BUFFER = 32 * 1024 * 1024
 _BURST = 256
 _ANCILLARY = 256
+# The kernel begins to note when frames pass a moment after it is asked to.
+_STAMPING_SECONDS = 0.02
 _ETH_P_ALL = 0x0003
 _SOL_PACKET = 263
 _SO_RCVBUFFORCE = 33
@@ -43,13 +45,13 @@ _AUXDATA = struct.Struct("=IIIHHHH")
 _TAG = struct.Struct("!HH")
 
 
-@contextlib.contextmanager
-def capture_interfaces(
+@contextlib.asynccontextmanager
+async def capture_interfaces(
     names: Sequence[str],
     capture: Capture,
     ouis: Collection[bytes] | None,
     note: Callable[[str], None],
-) -> Iterator[None]:
+) -> AsyncIterator[None]:
     """Listen to the interfaces of those names while entered; `note` takes what is missing.
 
     `ouis` are as in `InterfaceCapture`, but for the loopback interface, which has no MACs.
@@ -65,6 +67,7 @@ def capture_interfaces(
                     f"--pcap: interface {name} cannot be listened to: {error.strerror or error}"
                 ) from None
             listening.append(each)
+        await asyncio.sleep(_STAMPING_SECONDS)
         yield
     finally:
         for each in listening:

@@ -113,7 +113,7 @@ async def run_wire(
             if capture is not None:
                 ouis = None if own_macs is None else {spec.mac[:3] for spec in specs}
                 names = (interface,) if site is None else (interface, "lo")
-                stack.enter_context(capture_interfaces(names, capture, ouis, note))
+                await stack.enter_async_context(capture_interfaces(names, capture, ouis, note))
             link = _open_link(network, own_macs, squatters, observer, clock)
             stack.callback(link.close)
             run = LiveRun(specs, link, disk_for, observer, limits, keys, clock, pace, capture)
