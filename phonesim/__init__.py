@@ -6,8 +6,9 @@ The layers, each importing only from those below it (`make check` verifies it)
     fleet                     plan a fleet, run it, store and sum up what came of it
     drivers  |  simulation    sockets, TLS and files  |  the virtual world
     profiles |  results       YAML to configuration   |  observations to figures
-                              (and virtual_authority: certificates of the virtual world)
-    world                     what every world is given, and whom it tells
+                              (and virtual_authority, virtual_capture: certificates and
+                              captures of the virtual world)
+    world    |  capture       what every world is given, and whom it tells
     device   |  mocksite      the phone               |  the site it meets, both pure
     config                    what can be configured, with its sources
     wire                      bytes to messages and back

@@ -25,6 +25,7 @@ from phonesim.device.phone import Output, Phone
 from phonesim.mocksite import exchange as site_side
 from phonesim.mocksite.site import Site
 from phonesim.virtual_authority import certificate_refusal
+from phonesim.virtual_capture import VirtualCapture
 from phonesim.wire.dhcp import BROADCAST
 from phonesim.world import Observer, PhoneDisk, PhoneSpec, RunLimits, new_phone
 
@@ -112,9 +113,11 @@ class _World:
         limits: RunLimits,
         links: Links,
         seed: int,
+        capture: VirtualCapture | None,
     ) -> None:
         self.site = site
         self.observer = observer
+        self.capture = capture
         self.limits = limits
         self.rng = random.Random(f"{seed}/links")
         self.latency = links.latency
@@ -211,6 +214,8 @@ class _World:
         if phone is None or node.boot != boot:
             return
         node.recent.append((self.now, event))
+        if self.capture is not None:
+            self.capture.received(node.spec, event, self.now)
         try:
             outputs = phone.handle(event, self.now)
         except Exception as error:  # the contract: one phone is lost, the fleet goes on
@@ -328,8 +333,9 @@ class _World:
                 case do.OpenConnection():
                     self.open_connection(node, output)
                 case do.SendKeepAlive():
-                    self.keep_alive(node, output.connection_id)
+                    self.keep_alive(node, output)
                 case do.CloseConnection():
+                    self.sent(node, output)
                     stream = node.streams.get(output.connection_id)
                     if stream is not None:
                         self.close_stream(stream)
@@ -337,6 +343,10 @@ class _World:
                     node.disk.delete_file(output.name)
                 case _:
                     assert_never(output)
+
+    def sent(self, node: _PhoneNode, action: do.Action) -> None:
+        if self.capture is not None:
+            self.capture.sent(node.spec, action, self.now)
 
     def probe(self, node: _PhoneNode, address: str) -> None:
         conflict = None
@@ -350,6 +360,7 @@ class _World:
         self.at(self.now + seconds, self.to_phone, node, node.boot, probed)
 
     def send_dhcp(self, node: _PhoneNode, action: do.SendDhcp) -> None:
+        self.sent(node, action)
         event = site_side.DhcpReceived(
             message=action.message, source=action.source, destination=action.destination
         )
@@ -358,6 +369,7 @@ class _World:
                 self.at(self.now + self.delay(), self.to_server, server, event)
 
     def send_dns(self, node: _PhoneNode, action: do.SendDns) -> None:
+        self.sent(node, action)
         found = self.listeners.get(("dns", action.server, 53))
         if found is None or (self.is_lost() and not action.over_tcp):
             return
@@ -370,6 +382,7 @@ class _World:
         self.at(self.now + handshake + self.delay(), self.to_server, found[1], event)
 
     def send_ntp(self, node: _PhoneNode, action: do.SendNtp) -> None:
+        self.sent(node, action)
         found = self.listeners.get(("ntp", action.server, 123))
         if found is None or self.is_lost():
             return
@@ -393,6 +406,7 @@ class _World:
             if refused is not None:
                 self.http_failed(node, action, *refused, round_trip)
                 return
+        self.sent(node, action)
         self.last_id += 1
         exchange_id = self.last_id
         self.exchanges[exchange_id] = _Exchange(node, action.exchange_id)
@@ -447,6 +461,7 @@ class _World:
             )
             self.at(self.now + round_trip, self.to_phone, node, node.boot, failed)
             return
+        self.sent(node, action)
         self.last_id += 1
         stream = _Stream(node, action.connection_id, found[1], self.last_id)
         self.streams[stream.stream_id] = stream
@@ -470,12 +485,14 @@ class _World:
     def send_sip(self, node: _PhoneNode, action: do.SendSip) -> None:
         stream = node.streams.get(action.connection_id)
         if stream is not None:
+            self.sent(node, action)
             event = site_side.SipReceived(connection_id=stream.stream_id, message=action.message)
             self.at(self.now + self.latency, self.to_server, stream.server, event)
 
-    def keep_alive(self, node: _PhoneNode, connection_id: int) -> None:
-        stream = node.streams.get(connection_id)
+    def keep_alive(self, node: _PhoneNode, action: do.SendKeepAlive) -> None:
+        stream = node.streams.get(action.connection_id)
         if stream is not None:
+            self.sent(node, action)
             event = site_side.KeepAliveReceived(connection_id=stream.stream_id)
             self.at(self.now + self.latency, self.to_server, stream.server, event)
 
@@ -636,10 +653,12 @@ def simulate(
     links: Links,
     seed: int,
     progress: Callable[[float], bool] | None = None,
+    capture: VirtualCapture | None = None,
 ) -> float:
     """Run a fleet in virtual time; returns the virtual seconds until it had settled.
 
     `progress` is called every so many events with the virtual time; when it returns
-    False the run ends as it does at its end: phones shut down, disks flushed.
+    False the run ends as it does at its end: phones shut down, disks flushed. `capture`
+    is told what phones send and receive.
     """
-    return _World(specs, site, disk_for, observer, limits, links, seed).run(progress)
+    return _World(specs, site, disk_for, observer, limits, links, seed, capture).run(progress)

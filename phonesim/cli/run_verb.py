@@ -83,6 +83,10 @@ def run(
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Where the run's folder is made.")
     ] = DEFAULT_OUT,
+    pcap: Annotated[
+        Path | None,
+        typer.Option("--pcap", metavar="FILE", help="Capture the run to a new pcapng file."),
+    ] = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Do not ask before packets reach a real network.")
     ] = False,
@@ -121,7 +125,7 @@ def run(
     with StatusLine() as line:
         finished = run_fleet(
             plan,
-            world_for(plan.fleet.attach),
+            world_for(plan.fleet.attach, pcap),
             out,
             lambda progress: line.update(progress_text(progress, success)),
         )

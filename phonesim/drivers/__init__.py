@@ -9,7 +9,8 @@ Two worlds of real sockets, `loopback` and `wire`, run the same parts:
     site_datagrams, site_wire, site_http, site_sip   their ports
     authority, key_pool                              certificates and keys
     run_folder    each phone's virtual disk, for every world
+    capture_file, interface_capture                  where captures go, and frames come from
 
 They differ in how DHCP travels and what it takes to have an address: `LoopbackLink` and
-`WireLink`. Below them are `udp_socket`, `packet_socket`, `arp` and `interface`.
+`WireLink`. Below them are `udp_socket`, `packet_socket`, `packet_filter`, `arp` and `interface`.
 """

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from phonesim.capture import PhoneTap
 from phonesim.device.actions import SendDns, SendNtp
 from phonesim.device.events import (
     DnsResponseReceived,
@@ -35,7 +36,8 @@ class Datagrams:
     """The exchanges of one phone.
 
     `port_offset` is added to the standard ports; `deliver` takes the events and
-    `unsent` the errors of the local network stack; `spawn` begins a task.
+    `unsent` the errors of the local network stack; `spawn` begins a task; `tap` is told
+    every datagram.
     """
 
     def __init__(
@@ -44,7 +46,9 @@ class Datagrams:
         deliver: Callable[[Event], None],
         unsent: Callable[[OSError], None],
         spawn: Spawn,
+        tap: PhoneTap | None = None,
     ) -> None:
+        self._tap = tap
         self._port_offset = port_offset
         self._deliver = deliver
         self._unsent = unsent
@@ -99,6 +103,9 @@ class Datagrams:
         problem = self._socket.send(data, address)
         if problem is not None:
             self._unsent(problem)
+        elif self._tap is not None:
+            peer = (address[0], address[1] - self._port_offset)
+            self._tap.sent_datagram(self._socket.address, peer, data)
         self._used_at = loop.time()
         if self._idle_check is None:
             self._idle_check = loop.call_later(IDLE_SECONDS, self._check_idle)
@@ -117,6 +124,8 @@ class Datagrams:
     def _received(self, data: bytes, address: Address) -> None:
         server, port = address
         port -= self._port_offset
+        if self._tap is not None and self._socket is not None:
+            self._tap.received_datagram(self._socket.address, (server, port), data)
         if port == DNS_PORT:
             self._deliver(_read_dns(data, server, over_tcp=False))
         elif port == NTP_PORT:
@@ -130,10 +139,16 @@ class Datagrams:
                     DNS_PORT + self._port_offset,
                     local_addr=(action.source, 0),
                 )
+                local, server = writer.get_extra_info("sockname"), (action.server, DNS_PORT)
                 try:
-                    writer.write(len(data).to_bytes(2, "big") + data)
-                    size = int.from_bytes(await reader.readexactly(2), "big")
-                    answer = await reader.readexactly(size)
+                    framed = len(data).to_bytes(2, "big") + data
+                    if self._tap is not None:
+                        self._tap.sent_message("dns", local, server, framed)
+                    writer.write(framed)
+                    size = await reader.readexactly(2)
+                    answer = await reader.readexactly(int.from_bytes(size, "big"))
+                    if self._tap is not None:
+                        self._tap.received_message("dns", local, server, size + answer)
                 finally:
                     writer.close()
         except (OSError, TimeoutError, asyncio.IncompleteReadError):

@@ -5,7 +5,10 @@ and SNI carry the name. Redirects are not followed, cookies not kept, no proxy u
 A phone's connections stay open for some seconds, because the certificate request
 follows the ticket; then all that its client holds is let go.
 
-Specifications: RFC 9110, RFC 9112; SOAP 1.1 section 6 (SOAPAction, text/xml).
+A tap is told a request when there is a connection to send it on, and an answer when all
+of it is there.
+
+Specifications: RFC 9110, RFC 9112.
 """
 
 from __future__ import annotations
@@ -14,37 +17,39 @@ import asyncio
 import datetime
 import email.utils
 from collections.abc import Callable
+from contextvars import ContextVar
 from ssl import SSLContext
 
 import aiohttp
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 from yarl import URL
 
+from phonesim.capture import PhoneTap
 from phonesim.device.actions import SendHttp
 from phonesim.device.events import Event, HttpFailed, HttpResponseReceived
 from phonesim.device.outcome import ConnectFailure
 from phonesim.drivers.phone_tasks import Spawn
 from phonesim.drivers.trust import PhoneTls, check_server_name, explain
 from phonesim.errors import DecodeError
-from phonesim.wire.soap import (
-    HttpRequest,
-    HttpResponse,
-    decode_soap_response,
-    encode_soap,
-    soap_action,
-)
+from phonesim.wire.http import encode_request, encode_response, request_headers
+from phonesim.wire.pcapng import TransportAddress
+from phonesim.wire.soap import HttpResponse, decode_soap_response, encode_soap
 
 BODY_LIMIT = 1024 * 1024
 """Octets of an answer that a phone reads before it gives up."""
 
 IDLE_SECONDS = 5.0
 
-_STANDARD_PORTS = {"http": 80, "https": 443}
 _SUCCESS = range(200, 300)
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=None)
 
 
 class HttpClient:
-    """The exchanges of one phone; `deliver` takes one event for each, `spawn` begins a task."""
+    """The exchanges of one phone; `deliver` takes one event for each, `spawn` begins a task.
+
+    `tap` is told what is sent and received.
+    """
 
     def __init__(
         self,
@@ -52,7 +57,9 @@ class HttpClient:
         tls: PhoneTls,
         deliver: Callable[[Event], None],
         spawn: Spawn,
+        tap: PhoneTap | None = None,
     ) -> None:
+        self._tap = tap
         self._port_offset = port_offset
         self._tls = tls
         self._deliver = deliver
@@ -125,20 +132,23 @@ class HttpClient:
         if request.scheme == "https":
             check_server_name(request.host)
             ssl = self._tls.context(action.trust, action.clock)
+        data, headers = encode_soap(request.message), request_headers(request)
+        told = None
+        if self._tap is not None:
+            told = _ToldExchange(self._tap, action, encode_request(request.path, headers, data))
+            _told.set(told)
         async with self._session_for(action).post(
             url,
-            data=encode_soap(request.message),
-            headers={
-                "Host": _host(request),
-                "Content-Type": "text/xml; charset=utf-8",
-                "SOAPAction": f'"{soap_action(request.message)}"',
-            },
+            data=data,
+            headers=headers,
             ssl=ssl,
             server_hostname=request.host if ssl else None,
             allow_redirects=False,
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
         ) as answer:
             body = await _read_body(answer)
+            if told is not None and body is not None:
+                told.answered(answer, body)
             return _read_answer(action, answer, body)
 
     def _session_for(self, action: SendHttp) -> aiohttp.ClientSession:
@@ -151,15 +161,58 @@ class HttpClient:
             self._release()
             self._peer = peer
         if self._session is None:
-            connector = aiohttp.TCPConnector(
-                local_addr=(action.source, 0), limit=0, keepalive_timeout=IDLE_SECONDS
-            )
+            new = aiohttp.TCPConnector if self._tap is None else _TellingConnector
+            connector = new(local_addr=(action.source, 0), limit=0, keepalive_timeout=IDLE_SECONDS)
             self._session = aiohttp.ClientSession(
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=_NO_TIMEOUT,
             )
         return self._session
+
+
+class _ToldExchange:
+    """An exchange as a tap is told of it; `request` are the octets to be sent."""
+
+    def __init__(self, tap: PhoneTap, action: SendHttp, request: bytes) -> None:
+        self._tap = tap
+        self._local = (action.source, 0)
+        self._peer = (action.address, action.request.port)
+        self._request = request
+
+    def connected(self, local: TransportAddress) -> None:
+        """The request goes from there."""
+        self._local = local
+        self._tap.sent_message("http", local, self._peer, self._request)
+
+    def answered(self, answer: aiohttp.ClientResponse, body: bytes) -> None:
+        """The answer is there."""
+        headers = [
+            (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
+            for name, value in answer.raw_headers
+        ]
+        octets = encode_response(answer.status, answer.reason or "", headers, body)
+        self._tap.received_message("http", self._local, self._peer, octets)
+
+
+_told: ContextVar[_ToldExchange] = ContextVar("_told")
+"""The exchange of the current task."""
+
+
+class _TellingConnector(aiohttp.TCPConnector):
+    """Says which connection a request is about to go on: only a connector knows."""
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109, the name is aiohttp's
+    ) -> Connection:
+        """Connect as aiohttp does, then tell."""
+        connection = await super().connect(req, traces, timeout)
+        if connection.transport is not None:
+            _told.get().connected(connection.transport.get_extra_info("sockname")[:2])
+        return connection
 
 
 async def _read_body(answer: aiohttp.ClientResponse) -> bytes | None:
@@ -199,12 +252,6 @@ def _failed(action: SendHttp, failure: ConnectFailure, detail: str) -> HttpFaile
         failure=failure,
         detail=f"{request.host} ({action.address}:{request.port}): {detail}",
     )
-
-
-def _host(request: HttpRequest) -> str:
-    if request.port == _STANDARD_PORTS.get(request.scheme):
-        return request.host
-    return f"{request.host}:{request.port}"
 
 
 def _retry_after(value: str | None) -> int | None:

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
+from phonesim.capture import Capture
 from phonesim.device.events import (
     BootFailed,
     Observation,
@@ -51,7 +52,7 @@ _CLOSING_TURNS = 4
 class LiveRun:
     """The phones of one run; `clock` gives seconds since it began.
 
-    `pace` limits the datagrams of all of them.
+    `pace` limits the datagrams of all of them, `capture` is told what they send and receive.
     """
 
     def __init__(
@@ -64,8 +65,10 @@ class LiveRun:
         keys: KeyPool,
         clock: Callable[[], float],
         pace: PacketPace | None = None,
+        capture: Capture | None = None,
     ) -> None:
         self._link = link
+        self._capture = capture
         self._disk_for = disk_for
         self._observer = observer
         self._limits = limits
@@ -167,9 +170,10 @@ class LiveRun:
         assert place.disk is not None
         place.boot += 1
         self._powered += 1
+        spec, capture = place.spec, self._capture
         place.host = PhoneHost(
-            place.spec,
-            new_phone(place.spec, self._rng),
+            spec,
+            new_phone(spec, self._rng),
             self._link,
             place.disk,
             self._keys,
@@ -177,6 +181,7 @@ class LiveRun:
             self._clock,
             self._timers,
             self._pace,
+            None if capture is None else capture.tap(spec.phone_id, spec.mac),
             keeps_lease=self._limits.keep_leases,
         )
         self._observer.boot_started(place.spec.phone_id, place.boot, self._clock())

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
+from phonesim.capture import Capture
 from phonesim.device.actions import ConfigureAddress, SendDhcp
 from phonesim.device.events import (
     AddressProbed,
@@ -62,6 +63,7 @@ async def run_loopback(
     keys: KeyPool,
     stop: asyncio.Event,
     pace: PacketPace | None = None,
+    capture: Capture | None = None,
 ) -> None:
     """Boot `specs` on the loopback interface, against `site` served from this process.
 
@@ -97,7 +99,7 @@ async def run_loopback(
             assert port_offset is not None
             link = LoopbackLink(port_offset, squatters, observer, clock)
             stack.callback(link.close)
-            run = LiveRun(specs, link, disk_for, observer, limits, keys, clock, pace)
+            run = LiveRun(specs, link, disk_for, observer, limits, keys, clock, pace, capture)
             await run.run(stop, *failures)
 
 
@@ -164,11 +166,13 @@ class LoopbackLink:
                 return
             socket = own
         destination = LOOPBACK_BROADCAST if action.destination == BROADCAST else action.destination
-        error = socket.send(
-            encode_dhcp(action.message), (destination, SERVER_PORT + self.port_offset)
-        )
+        payload = encode_dhcp(action.message)
+        error = socket.send(payload, (destination, SERVER_PORT + self.port_offset))
         if error is not None:
             self.unsent(error)
+        elif phone.tap is not None:
+            local, peer = (action.source, CLIENT_PORT), (action.destination, SERVER_PORT)
+            phone.tap.sent_datagram(local, peer, payload)
 
     def probe_address(self, phone: PhoneHost, address: str) -> None:
         """Look who uses the address."""
@@ -178,6 +182,8 @@ class LoopbackLink:
             conflict = _SQUATTER
         elif user is not None and user is not phone:
             conflict = user.spec.phone_id
+        if phone.tap is not None:
+            phone.tap.probed(address, conflict)
         seconds = phone.spec.profile.arp.probe_seconds
         self._loop.call_later(
             seconds, phone.deliver, AddressProbed(address=address, conflict=conflict)
@@ -220,7 +226,7 @@ class LoopbackLink:
         if own is None:
 
             def arrived(data: bytes, sender: Address) -> None:
-                phone.deliver(_read(data, sender))
+                _deliver(phone, address, data, sender)
 
             try:
                 socket = UdpSocket((address, CLIENT_PORT + self.port_offset), arrived)
@@ -234,7 +240,7 @@ class LoopbackLink:
     def _broadcast_arrived(self, data: bytes, sender: Address) -> None:
         phone = self._phones.get(data[_CHADDR])
         if phone is not None:
-            phone.deliver(_read(data, sender))
+            _deliver(phone, BROADCAST, data, sender)
 
     def _close_idle(self) -> None:
         oldest = self._loop.time() - IDLE_SECONDS
@@ -251,6 +257,13 @@ class _OwnSocket:
     def __init__(self, socket: UdpSocket) -> None:
         self.socket = socket
         self.used_at = 0.0
+
+
+def _deliver(phone: PhoneHost, destination: str, data: bytes, sender: Address) -> None:
+    if phone.tap is not None:
+        local, peer = (destination, CLIENT_PORT), (sender[0], SERVER_PORT)
+        phone.tap.received_datagram(local, peer, data)
+    phone.deliver(_read(data, sender))
 
 
 def _read(data: bytes, sender: Address) -> Event:

@@ -4,28 +4,25 @@ It sees what comes in, whomever it is for, and what other sockets of this machin
 out, but not its own frames. A filter in the kernel lets through only DHCP of one side
 and, if wanted, ARP: a fleet's TCP must not pass through Python.
 
-Specifications: packet(7), socket(7) (SO_ATTACH_FILTER), IEEE 802.3.
+Specifications: packet(7), IEEE 802.3.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import socket
 import struct
 from collections.abc import Callable
 
+from phonesim.drivers.packet_filter import Instruction, attach_filter
 from phonesim.drivers.udp_socket import enlarge_receive_buffer
 
 _ETH_P_ALL = 0x0003
 _SOL_PACKET = 263
 _PACKET_ADD_MEMBERSHIP = 1
 _PACKET_MR_PROMISC = 1
-_SO_ATTACH_FILTER = 26
 _LARGEST_FRAME = 65535
 _BURST = 64
-
-_Instruction = tuple[int, int, int, int]
 
 
 class PacketSocket:
@@ -47,7 +44,7 @@ class PacketSocket:
         self._received = received
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
         try:
-            self._attach(_filter(udp_port, takes_arp=takes_arp))
+            attach_filter(self._socket, _filter(udp_port, takes_arp=takes_arp))
             enlarge_receive_buffer(self._socket)
             self._socket.bind((name, _ETH_P_ALL))
             membership = struct.pack("iHH8s", index, _PACKET_MR_PROMISC, 0, b"")
@@ -74,12 +71,6 @@ class PacketSocket:
             self._loop.remove_reader(self._socket)
             self._socket.close()
 
-    def _attach(self, program: list[_Instruction]) -> None:
-        instructions = b"".join(struct.pack("HBBI", *each) for each in program)
-        buffer = ctypes.create_string_buffer(instructions)
-        fprog = struct.pack("HL", len(program), ctypes.addressof(buffer))
-        self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fprog)
-
     def _read(self) -> None:
         for _ in range(_BURST):
             try:
@@ -91,12 +82,12 @@ class PacketSocket:
                 return
 
 
-def _filter(udp_port: int, *, takes_arp: bool) -> list[_Instruction]:
+def _filter(udp_port: int, *, takes_arp: bool) -> list[Instruction]:
     """A classic BPF program: (code, jump if true, jump if false, operand) each."""
     load_half, load_byte, load_half_indexed, load_header_size, give = 0x28, 0x30, 0x48, 0xB1, 0x06
     reject, accept = 10, 11
 
-    def jump(at: int, if_true: int, if_false: int, operand: int, code: int = 0x15) -> _Instruction:
+    def jump(at: int, if_true: int, if_false: int, operand: int, code: int = 0x15) -> Instruction:
         return (code, if_true - at - 1, if_false - at - 1, operand)
 
     return [

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol, assert_never
 
+from phonesim.capture import PhoneTap
 from phonesim.device import actions as do
 from phonesim.device.events import (
     CertificateRequestMade,
@@ -111,7 +112,8 @@ class PhoneHost:
     """A phone from `power_on` to `power_off`; a reboot needs another host.
 
     `clock` gives seconds since the run began, and `timers` run by it; `pace` holds its
-    datagrams back. With `keeps_lease`, a phone that is lost does not give it back.
+    datagrams back; `tap` is told what it sends and receives. With `keeps_lease`, a phone that
+    is lost does not give it back.
     """
 
     __slots__ = (
@@ -133,6 +135,7 @@ class PhoneHost:
         "_timer",
         "_timers",
         "spec",
+        "tap",
     )
 
     def __init__(
@@ -146,10 +149,12 @@ class PhoneHost:
         clock: Callable[[], float],
         timers: TimerQueue,
         pace: PacketPace | None = None,
+        tap: PhoneTap | None = None,
         *,
         keeps_lease: bool = False,
     ) -> None:
         self.spec = spec
+        self.tap = tap
         self._machine = machine
         self._link = link
         self._disk = disk
@@ -286,6 +291,8 @@ class PhoneHost:
                 self._link.probe_address(self, action.address)
             case do.ConfigureAddress():
                 self._link.configure_address(self, action)
+                if self.tap is not None:
+                    self.tap.owns(action.address)
             case do.AnnounceAddress():
                 self._link.announce_address(self, action.address)
             case do.SendHttp():
@@ -334,7 +341,12 @@ class PhoneHost:
         if self._sockets is None:
             link = self._link
             self._sockets = PhoneSockets(
-                link.port_offset, self._key_bytes, self.deliver, link.unsent, self._crash
+                link.port_offset,
+                self._key_bytes,
+                self.deliver,
+                link.unsent,
+                self._crash,
+                self.tap,
             )
         return self._sockets
 

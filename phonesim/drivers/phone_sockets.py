@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from phonesim.capture import PhoneTap
 from phonesim.device.events import Event
 from phonesim.drivers.datagrams import Datagrams
 from phonesim.drivers.http_client import HttpClient
@@ -19,7 +20,8 @@ class PhoneSockets:
     """What a phone has open; `port_offset` is added to every standard port.
 
     `key` gives the phone's private key (DER), if it has one; `deliver` takes events,
-    `unsent` the refusals of the local network stack, `failed` what a task raised.
+    `unsent` the refusals of the local network stack, `failed` what a task raised; `tap` is
+    told what is sent and received.
     """
 
     def __init__(
@@ -29,12 +31,13 @@ class PhoneSockets:
         deliver: Callable[[Event], None],
         unsent: Callable[[OSError], None],
         failed: Callable[[Exception], None],
+        tap: PhoneTap | None,
     ) -> None:
         self._tasks = PhoneTasks(failed)
         tls, spawn = PhoneTls(), self._tasks.spawn
-        self.datagrams = Datagrams(port_offset, deliver, unsent, spawn)
-        self.http = HttpClient(port_offset, tls, deliver, spawn)
-        self.connections = PhoneConnections(port_offset, tls, key, deliver, spawn)
+        self.datagrams = Datagrams(port_offset, deliver, unsent, spawn, tap)
+        self.http = HttpClient(port_offset, tls, deliver, spawn, tap)
+        self.connections = PhoneConnections(port_offset, tls, key, deliver, spawn, tap)
 
     def abort(self) -> None:
         """Let everything go at once, as a phone without power does."""

@@ -15,6 +15,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol, cast
 
+from phonesim.capture import PhoneTap
 from phonesim.device.actions import OpenConnection
 from phonesim.device.events import (
     ConnectionClosed,
@@ -58,15 +59,26 @@ class SipListener(Protocol):
 
 
 class SipConnection(asyncio.Protocol):
-    """One connection, named `connection_id`; `peer` is the other end's address and port."""
+    """One connection, named `connection_id`; `peer` is the other end's address and port.
 
-    def __init__(self, connection_id: int, listener: SipListener) -> None:
+    `tap`, if any, is the phone's; it knows the ports without `port_offset`.
+    """
+
+    def __init__(
+        self,
+        connection_id: int,
+        listener: SipListener,
+        tap: PhoneTap | None = None,
+        port_offset: int = 0,
+    ) -> None:
         self.connection_id = connection_id
         self.peer: tuple[str, int] = ("", 0)
         self.local: tuple[str, int] = ("", 0)
         self.is_open = False
         self._listener = listener
-        self._stream = SipStream()
+        self._tap = tap
+        self._port_offset = port_offset
+        self._stream = SipStream(None if tap is None else self._saw)
         self._transport: asyncio.Transport | None = None
         self._detail = "closed by the other side"
 
@@ -111,13 +123,11 @@ class SipConnection(asyncio.Protocol):
 
     def send(self, message: SipMessage) -> None:
         """Send a message, if the connection is still open."""
-        if self.is_open and self._transport is not None:
-            self._transport.write(encode_sip(message))
+        self._write(encode_sip(message))
 
     def send_keep_alive(self) -> None:
         """Send CRLFCRLF."""
-        if self.is_open and self._transport is not None:
-            self._transport.write(_KEEP_ALIVE)
+        self._write(_KEEP_ALIVE)
 
     def close(self) -> None:
         """Close it, which takes TLS a moment; the listener is not told."""
@@ -135,6 +145,19 @@ class SipConnection(asyncio.Protocol):
         self.is_open = False
         if self._transport is not None:
             self._transport.abort()
+
+    def _write(self, octets: bytes) -> None:
+        if self.is_open and self._transport is not None:
+            if self._tap is not None:
+                self._tap.sent_message("sip", self.local, self._peer(), octets)
+            self._transport.write(octets)
+
+    def _saw(self, octets: bytes) -> None:
+        assert self._tap is not None
+        self._tap.received_message("sip", self.local, self._peer(), octets)
+
+    def _peer(self) -> tuple[str, int]:
+        return self.peer[0], self.peer[1] - self._port_offset
 
     def _take(self, item: SipMessage | KeepAlive) -> None:
         if not self.is_open:
@@ -155,7 +178,7 @@ class PhoneConnections:
     """The connections of one phone; `deliver` takes its events.
 
     `key` gives the DER PKCS#1 key that belongs to the phone's certificate; `spawn`
-    begins a task.
+    begins a task; `tap` is told every message.
     """
 
     def __init__(
@@ -165,7 +188,9 @@ class PhoneConnections:
         key: Callable[[], bytes | None],
         deliver: Callable[[Event], None],
         spawn: Spawn,
+        tap: PhoneTap | None = None,
     ) -> None:
+        self._tap = tap
         self._port_offset = port_offset
         self._tls = tls
         self._key = key
@@ -234,7 +259,7 @@ class PhoneConnections:
         self._deliver(ConnectionClosed(connection_id=connection.connection_id, detail=detail))
 
     async def _open(self, action: OpenConnection) -> None:
-        connection = SipConnection(action.connection_id, self)
+        connection = SipConnection(action.connection_id, self, self._tap, self._port_offset)
         try:
             context = None
             if action.transport == "tls":

@@ -24,6 +24,7 @@ from functools import partial
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
+from phonesim.capture import Capture
 from phonesim.config.fleet_profile import OwnMac
 from phonesim.device.actions import ConfigureAddress, SendDhcp
 from phonesim.device.events import (
@@ -36,6 +37,7 @@ from phonesim.device.outcome import Stage
 from phonesim.drivers.arp import Arp
 from phonesim.drivers.authority import SiteAuthority
 from phonesim.drivers.interface import Interface
+from phonesim.drivers.interface_capture import capture_interfaces
 from phonesim.drivers.key_pool import KeyPool
 from phonesim.drivers.leftovers import describe_leftovers, remove_leftovers
 from phonesim.drivers.live_run import LiveRun, first_of
@@ -86,6 +88,7 @@ async def run_wire(
     stop: asyncio.Event,
     note: Callable[[str], None],
     pace: PacketPace | None = None,
+    capture: Capture | None = None,
 ) -> None:
     """Boot `specs` on the interface of that name.
 
@@ -135,9 +138,14 @@ async def run_wire(
                 await site_host.start(0)
                 failures.append(site_host.failure)
                 squatters = site.squatters
+            if capture is not None:
+                sees_interface = own_macs is None and has_sockets
+                ouis = None if sees_interface else {spec.mac[:3] for spec in specs}
+                names = (interface,) if site is None else (interface, "lo")
+                await stack.enter_async_context(capture_interfaces(names, capture, ouis, note))
             link = _open_link(network, has_sockets, own_macs, squatters, observer, clock)
             stack.callback(link.close)
-            run = LiveRun(specs, link, disk_for, observer, limits, keys, clock, pace)
+            run = LiveRun(specs, link, disk_for, observer, limits, keys, clock, pace, capture)
             await run.run(stop, *failures)
             await link.drained()
 

@@ -167,13 +167,18 @@ def run_fleet(
             with stop.signals():
                 report = world(plan, folder, recorder, stop, tick)
         except UsageError:
-            if not any(phone.boots for phone in recorder.phones.values()):
+            if not has_begun(recorder):
                 shutil.rmtree(folder.path, ignore_errors=True)
             raise
         except Exception as error:
             log(costs.wall_s, True, "run broken", {"error": repr(error)})
             raise
         return _finish(plan, folder.path, recorder, report, stop, costs, log)
+
+
+def has_begun(recorder: Recorder) -> bool:
+    """Say whether any phone has been given power."""
+    return any(phone.boots for phone in recorder.phones.values())
 
 
 def exit_status(plan: Plan, summary: dict[str, Any]) -> int:

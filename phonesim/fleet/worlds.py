@@ -10,21 +10,33 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import uvloop
 
+from phonesim.capture import Capture
 from phonesim.config.fleet_profile import Attach
+from phonesim.drivers.capture_file import CaptureFile
 from phonesim.drivers.run_folder import RunFolder
+from phonesim.errors import UsageError
 from phonesim.fleet.plan import Plan
-from phonesim.fleet.runner import PROGRESS_INTERVAL, StopRequest, Tick, World, WorldReport
+from phonesim.fleet.runner import (
+    PROGRESS_INTERVAL,
+    StopRequest,
+    Tick,
+    World,
+    WorldReport,
+    has_begun,
+)
 from phonesim.fleet.tester_health import LoopWatch
 from phonesim.mocksite.exchange import CertificateAuthority
 from phonesim.mocksite.site import Site, build_site
 from phonesim.results import Recorder
 from phonesim.simulation import simulate
 from phonesim.virtual_authority import VirtualAuthority
+from phonesim.virtual_capture import VirtualCapture
 from phonesim.world import PhoneDisk
 
 if TYPE_CHECKING:
@@ -32,24 +44,75 @@ if TYPE_CHECKING:
     from phonesim.drivers.packet_pace import PacketPace
 
 
-def world_for(attach: Attach) -> World:
-    """Return the world of that name."""
+class CapturedWorld(Protocol):
+    """A world that captures to `file`, if there is one."""
+
+    def __call__(
+        self,
+        plan: Plan,
+        folder: RunFolder,
+        observer: Recorder,
+        stop: StopRequest,
+        tick: Tick,
+        file: CaptureFile | None = None,
+    ) -> WorldReport:
+        """Run; see `World`."""
+        ...
+
+
+def world_for(attach: Attach, pcap: Path | None = None) -> World:
+    """Return the world of that name, which captures its run to a new file at `pcap`."""
+    world: CapturedWorld
     match attach:
         case "virtual":
-            return run_virtual
+            world = run_virtual
         case "loopback":
-            return run_loopback
+            world = run_loopback
         case "wire":
-            return run_wire
+            world = run_wire
+    return world if pcap is None else captured(world, pcap)
+
+
+def captured(world: CapturedWorld, pcap: Path) -> World:
+    """Return a world that captures its runs to a new file, which is gone if no phone began."""
+
+    def run(
+        plan: Plan, folder: RunFolder, observer: Recorder, stop: StopRequest, tick: Tick
+    ) -> WorldReport:
+        with CaptureFile(pcap) as file:
+
+            def ticked(now: float) -> None:
+                file.flush()
+                tick(now)
+
+            try:
+                report = world(plan, folder, observer, stop, ticked, file)
+            except UsageError:
+                if not has_begun(observer):
+                    file.discard()
+                raise
+        return msgspec.structs.replace(report, notes=(*report.notes, *file.notes()))
+
+    return run
 
 
 def run_virtual(
-    plan: Plan, folder: RunFolder, observer: Recorder, stop: StopRequest, tick: Tick
+    plan: Plan,
+    folder: RunFolder,
+    observer: Recorder,
+    stop: StopRequest,
+    tick: Tick,
+    file: CaptureFile | None = None,
 ) -> WorldReport:
     """Run in virtual time: as fast as the processor permits, the same every time."""
     assert plan.site is not None
-    site = _site(plan, VirtualAuthority(), plan.site.epoch.timestamp())
+    epoch = plan.site.epoch.timestamp()
+    site = _site(plan, VirtualAuthority(), epoch)
     assert site is not None
+    capture = None
+    if file is not None:
+        capture = VirtualCapture(file.write, epoch)
+        file.flush()
 
     def goes_on(now: float) -> bool:
         tick(now)
@@ -64,12 +127,18 @@ def run_virtual(
         plan.fleet.links,
         plan.fleet.seed,
         goes_on,
+        capture,
     )
     return WorldReport(seconds=seconds)
 
 
 def run_loopback(
-    plan: Plan, folder: RunFolder, observer: Recorder, stop: StopRequest, tick: Tick
+    plan: Plan,
+    folder: RunFolder,
+    observer: Recorder,
+    stop: StopRequest,
+    tick: Tick,
+    file: CaptureFile | None = None,
 ) -> WorldReport:
     """Run on 127.0.0.0/8 of this machine, with real sockets and TLS."""
     from phonesim.drivers import loopback
@@ -88,13 +157,20 @@ def run_loopback(
             keys,
             stopped,
             pace,
+            capture,
         )
 
+    capture = _live_capture(file, makes_frames=True)
     return _in_real_time(plan, run, stop, tick)
 
 
 def run_wire(
-    plan: Plan, folder: RunFolder, observer: Recorder, stop: StopRequest, tick: Tick
+    plan: Plan,
+    folder: RunFolder,
+    observer: Recorder,
+    stop: StopRequest,
+    tick: Tick,
+    file: CaptureFile | None = None,
 ) -> WorldReport:
     """Run on a real interface, each phone with its own MAC and its own leased address."""
     from phonesim.drivers import wire
@@ -120,10 +196,20 @@ def run_wire(
             stopped,
             notes.append,
             pace,
+            capture,
         )
 
+    capture = _live_capture(file, makes_frames=False)
     report = _in_real_time(plan, run, stop, tick)
     return msgspec.structs.replace(report, notes=(*notes, *report.notes))
+
+
+def _live_capture(file: CaptureFile | None, *, makes_frames: bool) -> Capture | None:
+    if file is None:
+        return None
+    capture = Capture(file.write, time.time_ns, makes_frames=makes_frames)
+    file.flush()
+    return capture
 
 
 def _site(plan: Plan, authority: CertificateAuthority | None, epoch: float) -> Site | None:

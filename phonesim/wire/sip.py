@@ -20,7 +20,7 @@ Specifications: RFC 3261, RFC 5626 section 3.5.1 (CRLF keep-alives),
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 from sipmessage import CSeq
@@ -251,14 +251,17 @@ class SipStream:
     """Cuts the octets of one connection into messages and keep-alives.
 
     A lone CRLF counts as a pong only once the next octet shows that it is not the
-    first half of a ping.
+    first half of a ping. `saw`, if given, takes the octets of each of them, and
+    what is no SIP too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, saw: Callable[[bytes], None] | None = None) -> None:
         self.framing_lost = False
         """Whether the stream can no longer be read: only closing it is left."""
+        self._saw = saw
         self._buffer = bytearray()
         self._searched = 0
+        self._head_octets = b""
         self._head: _Head | None = None
         self._fault: str | None = None
 
@@ -302,6 +305,7 @@ class SipStream:
                 self._searched = max(0, len(buffer) - 3)
                 return None
             head_octets = bytes(buffer[:end])
+            self._head_octets = bytes(buffer[: end + 4])
             del buffer[: end + 4]
             self._searched = 0
             try:
@@ -319,24 +323,33 @@ class SipStream:
         body = bytes(buffer[:length])
         del buffer[:length]
         self._head = None
+        self._tell(self._head_octets + body)
+        self._head_octets = b""
         return _read_message(head, body)
 
     def _next_keep_alive(self) -> KeepAlive | None:
         buffer = self._buffer
         if buffer.startswith(PING):
             del buffer[:4]
+            self._tell(PING)
             return KeepAlive(is_ping=True)
         if PING.startswith(buffer):
             return None
         if buffer.startswith(PONG):
             del buffer[:2]
+            self._tell(PONG)
             return KeepAlive(is_ping=False)
         self._lose()
         raise DecodeError("a stray CR or LF stands between two SIP messages")
 
     def _lose(self) -> None:
         self.framing_lost = True
+        self._tell(self._head_octets + self._buffer)
         self._buffer.clear()
+
+    def _tell(self, octets: bytes) -> None:
+        if self._saw is not None:
+            self._saw(octets)
 
 
 # --- the head -----------------------------------------------------------------

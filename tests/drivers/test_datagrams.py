@@ -2,6 +2,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from captured import Captured
+from scapy.layers.inet import IP, UDP
 
 from phonesim.device.actions import SendDns, SendNtp
 from phonesim.device.events import (
@@ -28,11 +30,15 @@ RESPONSE = DnsResponse(
 class Phone:
     """A phone's side: its exchanges, and what came of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, tap: Captured | None = None) -> None:
         self.events: asyncio.Queue[Event] = asyncio.Queue()
         self.errors: list[OSError] = []
         self.datagrams = Datagrams(
-            OFFSET, self.events.put_nowait, self.errors.append, asyncio.ensure_future
+            OFFSET,
+            self.events.put_nowait,
+            self.errors.append,
+            asyncio.ensure_future,
+            tap.tap if tap is not None else None,
         )
 
 
@@ -176,3 +182,56 @@ async def test_a_new_address_means_a_new_socket(
         phone.datagrams.send_dns(SendDns(query=QUERY, source=source, server=server))
         assert await clients.get() == source
     socket.close()
+
+
+async def test_a_tap_is_told_both_ways_with_standard_ports(
+    new_address: Callable[[], str],
+) -> None:
+    captured, server, source = Captured(), new_address(), new_address()
+    phone = Phone(captured)
+    socket = UdpSocket((server, 53 + OFFSET), lambda _, client: reply(client))
+
+    def reply(client: Address) -> None:
+        socket.send(b"garbage", client)
+
+    phone.datagrams.send_dns(SendDns(query=QUERY, source=source, server=server))
+    await phone.events.get()
+    asked, answered = captured.frames()
+    assert (asked[IP].src, asked[IP].dst, asked[UDP].dport) == (source, server, 53)
+    assert decode_query(bytes(asked[UDP].payload)) == QUERY
+    assert (answered[IP].src, answered[UDP].sport) == (server, 53)
+    assert answered[UDP].dport == asked[UDP].sport >= 1024
+    assert bytes(answered[UDP].payload) == b"garbage"
+    phone.datagrams.close()
+    socket.close()
+
+
+async def test_a_tap_is_told_dns_over_tcp_as_messages(new_address: Callable[[], str]) -> None:
+    captured, address, source = Captured(), new_address(), new_address()
+    phone = Phone(captured)
+    answer = encode_response(RESPONSE)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(2)
+        writer.write(len(answer).to_bytes(2, "big") + answer)
+        writer.close()
+
+    async with await asyncio.start_server(serve, address, 53 + OFFSET):
+        phone.datagrams.send_dns(SendDns(query=QUERY, source=source, server=address, over_tcp=True))
+        await phone.events.get()
+    asked, answered = captured.messages()
+    assert asked.protocol == answered.protocol == "dns"
+    assert asked.ends == answered.ends[::-1]
+    assert (asked.ends[0][0], asked.ends[1]) == (source, (address, 53))
+    assert decode_query(asked.octets[2:]) == QUERY
+    assert answered.octets == len(answer).to_bytes(2, "big") + answer
+    phone.datagrams.close()
+
+
+async def test_a_tap_is_not_told_what_was_not_sent(new_address: Callable[[], str]) -> None:
+    captured = Captured()
+    phone = Phone(captured)
+    phone.datagrams.send_dns(SendDns(query=QUERY, source=new_address(), server="192.0.2.1"))
+    assert len(phone.errors) == 1
+    assert captured.frames() == []
+    phone.datagrams.close()

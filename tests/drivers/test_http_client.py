@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from aiohttp import web
+from captured import Captured
 
 from phonesim.device.actions import SendHttp
 from phonesim.device.events import Event, HttpFailed, HttpResponseReceived
@@ -34,7 +35,11 @@ class Phone:
         self.events: asyncio.Queue[Event] = asyncio.Queue()
         self.address = address
         self.source = source
-        self.client = HttpClient(OFFSET, PhoneTls(), self.events.put_nowait, asyncio.ensure_future)
+        self.captured = Captured()
+        self.client = HttpClient(
+            *(OFFSET, PhoneTls(), self.events.put_nowait, asyncio.ensure_future),
+            self.captured.tap,
+        )
 
     def post(
         self,
@@ -324,3 +329,65 @@ async def test_a_client_that_closes_tells_nothing_more(phone: Phone, serve: Serv
     phone.client.close()
     await phone.client.closed()
     assert phone.events.empty()
+
+
+async def test_a_tap_is_told_the_octets_that_went_and_came(phone: Phone) -> None:
+    """What the server read from the wire is what the capture shows."""
+    body = encode_soap(CHAIN)
+    answer = b"HTTP/1.1 200 Fine\r\nX-Case: kept\r\nContent-Length: %d\r\n\r\n" % len(body)
+    requests: list[bytes] = []
+    peers: list[tuple[str, int]] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peers.append(writer.get_extra_info("peername"))
+        head = await reader.readuntil(b"\r\n\r\n")
+        size = int(head.lower().partition(b"content-length: ")[2].split()[0])
+        requests.append(head + await reader.readexactly(size))
+        writer.write(answer + body)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, phone.address, 80 + OFFSET):
+        phone.post()
+        await phone.events.get()
+    sent, received = phone.captured.messages()
+    assert sent.protocol == received.protocol == "http"
+    assert sent.octets == requests[0]
+    assert sent.ends == (peers[0], (phone.address, 80))
+    assert received.ends == sent.ends[::-1]
+    head = answer.replace(b"Content-Length: %d\r\n" % len(body), b"")
+    assert received.octets.startswith(head[:-2])
+    assert received.octets.endswith(b"\r\n\r\n" + body)
+
+
+async def test_a_request_that_had_no_connection_is_not_told(phone: Phone) -> None:
+    phone.post()
+    await phone.failure()
+    assert phone.captured.messages() == []
+
+
+async def test_a_request_without_an_answer_is_told(phone: Phone, serve: Serve) -> None:
+    async def silent(request: web.BaseRequest) -> web.StreamResponse:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    await serve(silent)
+    phone.post(timeout=0.2)
+    assert (await phone.failure())[0] is ConnectFailure.TIMEOUT
+    assert len(phone.captured.messages()) == 1
+
+
+async def test_what_is_read_from_tls_is_told(
+    phone: Phone, serve: Serve, site_authority: SiteAuthority
+) -> None:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(body=encode_soap(CHAIN), content_type="text/xml")
+
+    await serve(answer, 443, tls(site_authority))
+    for exchange_id in (1, 2):  # the second one over the same connection
+        phone.post(exchange_id, "https", 443, trust=site_authority.chain())
+        assert isinstance(await phone.events.get(), HttpResponseReceived)
+    messages = phone.captured.messages()
+    assert [message.octets[:5] for message in messages] == [b"POST ", b"HTTP/"] * 2
+    assert {message.ends for message in messages[::2]} == {messages[0].ends}
+    assert messages[0].ends[1] == (phone.address, 443)

@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from captured import Captured
 
 from phonesim.device.actions import OpenConnection
 from phonesim.device.events import (
@@ -83,8 +84,11 @@ class Phone:
         self.address = address
         self.source = source
         self.key: bytes | None = None
+        self.captured = Captured()
         self.connections = PhoneConnections(
-            OFFSET, PhoneTls(), lambda: self.key, self.events.put_nowait, asyncio.ensure_future
+            *(OFFSET, PhoneTls(), lambda: self.key),
+            *(self.events.put_nowait, asyncio.ensure_future),
+            self.captured.tap,
         )
 
     def open(
@@ -337,3 +341,28 @@ async def test_closing_while_connecting_makes_no_event(
         phone.connections.close(4)
         await asyncio.sleep(0.05)
     assert phone.events.empty()
+
+
+async def test_a_tap_is_told_every_message_whole(phone: Phone) -> None:
+    registrar = Registrar()
+    async with await registrar.listen(phone.address):
+        phone.open()
+        opened = await phone.events.get()
+        assert isinstance(opened, ConnectionOpened)
+        other_end = await registrar.opened_by.get()
+        connection = phone.connections.find(4)
+        assert connection is not None
+        connection.send(REGISTER)
+        connection.send_keep_alive()
+        await registrar.messages.get()
+        other_end.send(OK)
+        other_end.send(OK)
+        for _ in range(2):
+            await phone.events.get()
+    ends = ((phone.source, opened.local_port), (phone.address, 5061))
+    assert [message[:1] + message[2:] for message in phone.captured.messages()] == [
+        ("sip", ends, encode_sip(REGISTER)),
+        ("sip", ends, b"\r\n\r\n"),
+        ("sip", ends[::-1], encode_sip(OK)),
+        ("sip", ends[::-1], encode_sip(OK)),
+    ]

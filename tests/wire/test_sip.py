@@ -641,3 +641,27 @@ def test_the_longest_head_passes_and_one_octet_more_does_not() -> None:
         SipStream().feed(too_long)
     with pytest.raises(DecodeError, match="no blank line"):
         decode_sip(too_long)
+
+
+@pytest.mark.parametrize("step", [1, 7, 10_000])
+def test_an_observer_sees_every_octet_message_by_message(step: int) -> None:
+    body = REGISTER_OCTETS.replace(b"Content-Length: 0", b"Content-Length: 4") + b"body"
+    unreadable = REGISTER_OCTETS.replace(b"CSeq: ", b"CSeq: x")
+    pieces = [REGISTER_OCTETS, b"\r\n\r\n", unreadable, body, b"\r\n", b"no SIP\r\n\r\n"]
+    seen: list[bytes] = []
+    stream = SipStream(seen.append)
+    data = b"".join(pieces)
+    for at in range(0, len(data), step):
+        piece = data[at : at + step]
+        while True:
+            try:
+                items = stream.feed(piece)
+            except DecodeError:
+                if stream.framing_lost:
+                    break
+            else:
+                if not items:
+                    break
+            piece = b""
+    assert seen == pieces
+    assert stream.framing_lost

@@ -1,0 +1,285 @@
+"""What a capture shows: every frame and message of a run, each with the phone it belongs to.
+
+    tap of a phone, or an interface -> `Capture` -> blocks of pcapng -> whoever writes them
+
+Two kinds of packets. Frames are Ethernet: where an interface was listened to they are its
+own (`add_interface`, `frame`), elsewhere they are made of the datagrams that phones sent and
+received, with the phone's MAC, standard ports, and checksums that are right. What went
+through TLS or another stream is shown as messages, without the stream: HTTP, SIP, DNS over
+TCP.
+
+A made frame must name the MACs of hosts that have none here: their addresses behind 02-00.
+
+A comment on every packet is its phone's id. A frame of an interface is a phone's that has
+its MAC, carries DHCP for it, or an address that it had last; ARP and LLDP are shown even
+if they are nobody's, other frames are left out.
+
+No secret is in a message: PINs and the octets from which a ticket's key follows are
+written over with asterisks, as many as they had octets. Frames are as they were.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from phonesim.wire.dhcp import BROADCAST
+from phonesim.wire.frame import (
+    ARP_REPLY,
+    ARP_REQUEST,
+    BROADCAST_MAC,
+    UNKNOWN_MAC,
+    ArpFrame,
+    UdpFrame,
+    encode_arp_frame,
+    encode_udp_frame,
+)
+from phonesim.wire.ipv4 import pack_address
+from phonesim.wire.pcapng import (
+    ETHERNET,
+    INBOUND,
+    OUTBOUND,
+    UPPER_PDU,
+    TransportAddress,
+    encode_interface,
+    encode_packet,
+    encode_packet_options,
+    encode_section_header,
+    encode_upper_pdu,
+)
+
+_MADE_FRAMES = "frames"
+_MESSAGES = "messages"
+_APPLICATION = "phonesim"
+
+_SECRET = re.compile(
+    rb"(<(?:[\w.-]+:)?(?:Password|BinarySecret)(?:\s[^>]*)?>)(.*?)(?=</|\Z)", re.DOTALL
+)
+
+
+class Capture:
+    """The packets of one run; `write` takes whole blocks, `clock` gives ns since 1970.
+
+    Frames are made of datagrams, if `makes_frames`, or else come from interfaces that are
+    added.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[bytes], None],
+        clock: Callable[[], int],
+        *,
+        makes_frames: bool,
+    ) -> None:
+        self.write = write
+        self.clock = clock
+        self.makes_frames = makes_frames
+        self._interfaces = 0
+        self._by_mac: dict[bytes, PhoneTap] = {}
+        self._by_address: dict[bytes, PhoneTap] = {}
+        self._nobodys = _both_options("")
+        self._reads: list[Callable[[], object]] = []
+        write(encode_section_header(_APPLICATION))
+        self.messages = self._describe(_MESSAGES, UPPER_PDU)
+        self.frames = self._describe(_MADE_FRAMES, ETHERNET) if makes_frames else None
+
+    def add_interface(self, name: str, read: Callable[[], object]) -> int:
+        """Describe an Ethernet interface; returns what `frame` calls it by.
+
+        `read` takes the frames that wait there, so that they stand before a later message.
+        """
+        self._reads.append(read)
+        return self._describe(name, ETHERNET)
+
+    def tap(self, phone_id: str, mac: bytes) -> PhoneTap:
+        """The tap of a phone, the same one for every boot."""
+        tap = self._by_mac.get(mac)
+        if tap is None:
+            tap = self._by_mac[mac] = PhoneTap(self, phone_id, mac)
+        return tap
+
+    def owns(self, address: str, tap: PhoneTap) -> None:
+        """That phone has an address, and no other one has it any more."""
+        self._by_address[pack_address(address)] = tap
+
+    def frame(self, interface: int, time_ns: int, octets: bytes, direction: int) -> None:
+        """Take a frame of an interface, if it is one of this run."""
+        tap = self._owner(octets)
+        if tap is not None:
+            options = tap.options[direction]
+        elif _ethertype(octets)[0] in _SHOWN_TO_ALL:
+            options = self._nobodys[direction]
+        else:
+            return
+        self.write(encode_packet(interface, time_ns, octets, options))
+
+    def read_interfaces(self) -> None:
+        """Take the frames that wait at the interfaces."""
+        for read in self._reads:
+            read()
+
+    def _describe(self, name: str, link_type: int) -> int:
+        self.write(encode_interface(name, link_type))
+        self._interfaces += 1
+        return self._interfaces - 1
+
+    def _owner(self, frame: bytes) -> PhoneTap | None:
+        phones = self._by_mac
+        tap = phones.get(frame[6:12]) or phones.get(frame[:6])
+        if tap is not None:
+            return tap
+        ethertype, at = _ethertype(frame)
+        if ethertype == _IPV4:
+            udp = at + 4 * (frame[at] & 0x0F) if len(frame) > at else 0
+            if frame[at + 9 : at + 10] == _UDP and frame[udp : udp + 2] in _DHCP_PORTS:
+                tap = phones.get(frame[udp + _CHADDR_IN_UDP : udp + _CHADDR_IN_UDP + 6])
+            addresses = frame[at + 12 : at + 16], frame[at + 16 : at + 20]
+        elif ethertype == _ARP:
+            tap = phones.get(frame[at + 8 : at + 14])
+            addresses = frame[at + 14 : at + 18], frame[at + 24 : at + 28]
+        else:
+            return None
+        owners = self._by_address
+        return tap or owners.get(addresses[0]) or owners.get(addresses[1])
+
+
+class PhoneTap:
+    """Where a phone's packets are told; `local` is its own address and port, `peer` the other's.
+
+    Ports are the standard ones, whatever a world maps them to.
+    """
+
+    __slots__ = ("_capture", "_mac", "options")
+
+    def __init__(self, capture: Capture, phone_id: str, mac: bytes) -> None:
+        self.options = _both_options(phone_id)
+        self._capture = capture
+        self._mac = mac
+
+    def owns(self, address: str) -> None:
+        """The phone uses an address from now on."""
+        self._capture.owns(address, self)
+
+    def sent_datagram(
+        self, local: TransportAddress, peer: TransportAddress, payload: bytes
+    ) -> None:
+        """A UDP datagram left the phone."""
+        self._datagram(self._mac, _mac_of(peer[0]), local, peer, payload, OUTBOUND)
+
+    def received_datagram(
+        self, local: TransportAddress, peer: TransportAddress, payload: bytes
+    ) -> None:
+        """A UDP datagram reached it; `local` may be the broadcast address."""
+        mac = BROADCAST_MAC if local[0] == BROADCAST else self._mac
+        self._datagram(_mac_of(peer[0]), mac, peer, local, payload, INBOUND)
+
+    def sent_message(
+        self, protocol: str, local: TransportAddress, peer: TransportAddress, octets: bytes
+    ) -> None:
+        """A message left by a stream; `protocol` is http, sip or dns, as Wireshark says."""
+        self._message(protocol, local, peer, octets, OUTBOUND)
+
+    def received_message(
+        self, protocol: str, local: TransportAddress, peer: TransportAddress, octets: bytes
+    ) -> None:
+        """A message came by a stream."""
+        self._message(protocol, peer, local, octets, INBOUND)
+
+    def probed(self, address: str, conflict: str | None) -> None:
+        """The phone asked whether anybody has an address: the host `conflict`, or nobody."""
+        self._arp(ARP_REQUEST, self._mac, "0.0.0.0", UNKNOWN_MAC, address, BROADCAST_MAC, OUTBOUND)
+        if conflict is not None:
+            mac = bytes.fromhex(conflict.replace("-", ""))
+            self._arp(ARP_REPLY, mac, address, self._mac, "0.0.0.0", self._mac, INBOUND)
+
+    def _datagram(
+        self,
+        source_mac: bytes,
+        destination_mac: bytes,
+        source: TransportAddress,
+        destination: TransportAddress,
+        payload: bytes,
+        direction: int,
+    ) -> None:
+        if self._capture.makes_frames:
+            frame = UdpFrame(
+                source_mac=source_mac,
+                destination_mac=destination_mac,
+                source=source[0],
+                destination=destination[0],
+                source_port=source[1],
+                destination_port=destination[1],
+                payload=payload,
+            )
+            self._write(self._capture.frames, encode_udp_frame(frame), direction)
+
+    def _arp(
+        self,
+        operation: int,
+        sender_mac: bytes,
+        sender_ip: str,
+        target_mac: bytes,
+        target_ip: str,
+        destination_mac: bytes,
+        direction: int,
+    ) -> None:
+        frame = ArpFrame(
+            operation=operation,
+            source_mac=sender_mac,
+            sender_mac=sender_mac,
+            sender_ip=sender_ip,
+            target_mac=target_mac,
+            target_ip=target_ip,
+            destination_mac=destination_mac,
+        )
+        self._write(self._capture.frames, encode_arp_frame(frame), direction)
+
+    def _message(
+        self,
+        protocol: str,
+        source: TransportAddress,
+        destination: TransportAddress,
+        octets: bytes,
+        direction: int,
+    ) -> None:
+        if protocol == "http":
+            octets = without_secrets(octets)
+        pdu = encode_upper_pdu(protocol, source, destination, octets)
+        self._capture.read_interfaces()
+        self._write(self._capture.messages, pdu, direction)
+
+    def _write(self, interface: int | None, octets: bytes, direction: int) -> None:
+        capture = self._capture
+        assert interface is not None
+        capture.write(encode_packet(interface, capture.clock(), octets, self.options[direction]))
+
+
+def without_secrets(soap: bytes) -> bytes:
+    """The same octets, with asterisks for every PIN and for what a ticket's key is made of."""
+    return _SECRET.sub(lambda found: found[1] + b"*" * len(found[2]), soap)
+
+
+_IPV4, _ARP, _LLDP, _VLAN = b"\x08\x00", b"\x08\x06", b"\x88\xcc", b"\x81\x00"
+_SHOWN_TO_ALL = frozenset({_ARP, _LLDP})
+_UDP = b"\x11"
+_DHCP_PORTS = frozenset({b"\0\x43", b"\0\x44"})
+_CHADDR_IN_UDP = 8 + 28
+_MADE_MAC = b"\x02\x00"
+
+
+def _ethertype(frame: bytes) -> tuple[bytes, int]:
+    """What a frame carries, and where that begins, behind any VLAN tags."""
+    at = 12
+    while frame[at : at + 2] == _VLAN:
+        at += 4
+    return frame[at : at + 2], at + 2
+
+
+def _mac_of(address: str) -> bytes:
+    return BROADCAST_MAC if address == BROADCAST else _MADE_MAC + pack_address(address)
+
+
+def _both_options(comment: str) -> tuple[bytes, bytes, bytes]:
+    """The options of a packet, by its direction."""
+    inbound, outbound = (encode_packet_options(comment, each) for each in (INBOUND, OUTBOUND))
+    return b"", inbound, outbound

@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import pytest
+
+from phonesim.drivers.capture_file import CaptureFile
+from phonesim.drivers.run_folder import RunFolder
+from phonesim.errors import UsageError
+from phonesim.fleet.plan import Plan, read_plan
+from phonesim.fleet.runner import StopRequest, Tick, WorldReport, run_fleet
+from phonesim.fleet.worlds import captured
+from phonesim.profiles import parse_override
+from phonesim.results import Recorder
+
+BLOCK = b"a whole block"
+
+
+@pytest.fixture
+def plan() -> Plan:
+    settings = ["fleet.phones=1", "fleet.attach=virtual"]
+    return read_plan("demo", [parse_override(text) for text in settings])
+
+
+class World:
+    """Writes a block, lets phones boot if it `begins`, and fails if it `fails`."""
+
+    def __init__(self, *, begins: bool = True, fails: bool = False) -> None:
+        self.begins = begins
+        self.fails = fails
+
+    def __call__(
+        self,
+        plan: Plan,
+        folder: RunFolder,
+        observer: Recorder,
+        stop: StopRequest,
+        tick: Tick,
+        file: CaptureFile | None = None,
+    ) -> WorldReport:
+        assert file is not None
+        file.write(BLOCK)
+        if self.begins:
+            observer.boot_started(plan.specs[0].phone_id, 1, 0)
+        tick(0.0)
+        if self.fails:
+            raise UsageError("the table cannot be changed")
+        return WorldReport(seconds=1, notes=("of the world",))
+
+
+def test_a_run_is_captured_to_its_file(plan: Plan, tmp_path: Path) -> None:
+    pcap = tmp_path / "run.pcapng"
+    finished = run_fleet(plan, captured(World(), pcap), tmp_path, lambda _: None)
+    assert pcap.read_bytes() == BLOCK
+    assert finished.summary["notes"] == ["of the world"]
+
+
+@pytest.mark.parametrize("begins", [True, False], ids=["begun", "not begun"])
+def test_the_capture_of_a_run_that_breaks_stays_if_it_had_begun(
+    plan: Plan, tmp_path: Path, begins: bool
+) -> None:
+    pcap = tmp_path / "run.pcapng"
+    world = captured(World(begins=begins, fails=True), pcap)
+    with pytest.raises(UsageError, match="table"):
+        run_fleet(plan, world, tmp_path, lambda _: None)
+    assert pcap.exists() == begins
+
+
+def test_what_waits_is_written_at_every_tick(plan: Plan, tmp_path: Path) -> None:
+    pcap = tmp_path / "run.pcapng"
+    seen: list[bytes] = []
+    run_fleet(plan, captured(World(), pcap), tmp_path, lambda _: seen.append(pcap.read_bytes()))
+    assert seen == [BLOCK]
