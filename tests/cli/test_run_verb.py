@@ -208,7 +208,7 @@ def test_packets_for_a_real_network_need_consent(phonesim: Callable, tmp_path: P
     )
     assert came.status == 2
     assert "interface nonexistent0" in came.err
-    assert "phones    3, with MACs 00-04-F2-..." in came.err
+    assert "phones    3, with MACs 00-04-F2-00-00-01 to 00-04-F2-00-00-03" in came.err
     assert "starts    2 a second" in came.err
     assert came.err.endswith("say --yes to agree without a terminal\n")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hq.yaml"]
