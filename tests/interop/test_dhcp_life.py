@@ -125,7 +125,7 @@ def test_a_lease_is_rebound_when_its_server_is_gone_at_t1(
 def test_a_nak_ends_the_lease_and_the_phone_begins_anew(
     lab: Lab, watch: Watch, phones: Phones
 ) -> None:
-    start_dnsmasq_leases(lab, "before", pool="10.77.16.1-10.77.16.9", t1=2)
+    start_dnsmasq_leases(lab, "before", pool="10.77.16.1-10.77.16.9", t1=5)
     phones.start()
     (old,) = {ack["yiaddr"] for ack in watch.wait_for("ACK")}
     lab.stop("before")
