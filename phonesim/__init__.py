@@ -9,6 +9,7 @@ The layers, each importing only from those below it (`make check` verifies it)
                               (and virtual_authority: certificates of the virtual world)
     world                     what every world is given, and whom it tells
     device   |  mocksite      the phone               |  the site it meets, both pure
+                              (and relay_agent: what may stand between them, pure too)
     config                    what can be configured, with its sources
     wire                      bytes to messages and back
     errors

@@ -17,6 +17,7 @@ from phonesim.device.actions import WriteLog
 from phonesim.device.events import Lease, Observation
 from phonesim.device.outcome import Stage
 from phonesim.device.phone import Phone
+from phonesim.relay_agent import Circuit
 
 
 class PhoneSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,7 +25,7 @@ class PhoneSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     `number` and `pin` are what its user types; `starts_at` is seconds after the
     run's begin; `seed` feeds its random numbers. `last_stage` and `fixed_lease` are
-    those of `Phone`.
+    those of `Phone`. `link` and `circuits` say behind which relay agents it is, if any.
     """
 
     phone_id: str
@@ -36,6 +37,8 @@ class PhoneSpec(msgspec.Struct, frozen=True, kw_only=True):
     seed: str
     last_stage: Stage = Stage.COMMIT
     fixed_lease: Lease | None = None
+    link: str = ""
+    circuits: tuple[Circuit, ...] = ()
 
 
 def new_phone(spec: PhoneSpec, boot: int, salt: str = "") -> Phone:

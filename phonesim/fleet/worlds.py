@@ -18,6 +18,7 @@ import uvloop
 from phonesim.config.fleet_profile import Attach
 from phonesim.drivers.run_folder import RunFolder
 from phonesim.fleet.plan import Plan
+from phonesim.fleet.relay_plan import has_addresses
 from phonesim.fleet.runner import PROGRESS_INTERVAL, StopRequest, Tick, World, WorldReport
 from phonesim.fleet.tester_health import LoopWatch
 from phonesim.mocksite.exchange import CertificateAuthority
@@ -41,6 +42,8 @@ def world_for(attach: Attach) -> World:
             return run_loopback
         case "wire":
             return run_wire
+        case "relay":
+            return run_relay
 
 
 def run_virtual(
@@ -126,6 +129,43 @@ def run_wire(
     return msgspec.structs.replace(report, notes=(*notes, *report.notes))
 
 
+def run_relay(
+    plan: Plan, folder: RunFolder, observer: Recorder, stop: StopRequest, tick: Tick
+) -> WorldReport:
+    """Run behind relay agents of this host, which speak to the servers wherever these are."""
+    from phonesim.drivers import relay
+    from phonesim.drivers.authority import SiteAuthority
+
+    assert plan.fleet.relay is not None
+    network = relay.RelayNetwork(
+        servers=tuple(map(str, plan.fleet.relay.servers)),
+        copies=plan.fleet.relay.copies,
+        interface=plan.fleet.interface,
+        has_addresses=has_addresses(plan.fleet),
+    )
+    notes: list[str] = []
+
+    async def run(keys: KeyPool, stopped: asyncio.Event, pace: PacketPace | None) -> None:
+        authority = SiteAuthority()
+        await relay.run_relay(
+            plan.specs,
+            _site(plan, authority, time.time()),
+            authority,
+            _disks(plan, folder),
+            observer,
+            plan.limits,
+            network,
+            plan.fleet.port_offset,
+            keys,
+            stopped,
+            notes.append,
+            pace,
+        )
+
+    report = _in_real_time(plan, run, stop, tick)
+    return msgspec.structs.replace(report, notes=(*notes, *report.notes))
+
+
 def _site(plan: Plan, authority: CertificateAuthority, epoch: float) -> Site | None:
     if plan.site is None:
         return None
@@ -151,8 +191,8 @@ def _in_real_time(
         keys = await _make_keys(plan, stopped)
         loop = asyncio.get_running_loop()
         began = loop.time()
-        most = plan.fleet.limits.packets_per_second
-        pace = None if most is None else PacketPace(most)
+        most, relay = plan.fleet.limits.packets_per_second, plan.fleet.relay
+        pace = None if most is None else PacketPace(most, loop, relay.fan_out if relay else 1)
         ticking = loop.create_task(_tick_regularly(lambda: tick(loop.time() - began)))
         async with LoopWatch() as watch:
             try:
