@@ -73,6 +73,11 @@ class Lab:
         for name in (self.phones, self.servers):
             _ip("netns", "del", name)
 
+    def route_to_phones(self, network: str, gateway: str) -> None:
+        """Put a router on the phones' side: `gateway` is the way from the servers to `network`."""
+        _ip("-n", self.phones, "addr", "add", f"{gateway}/{PREFIX}", "dev", "phones0")
+        _ip("-n", self.servers, "route", "add", network, "via", gateway, "dev", "servers0")
+
     def serve(
         self, name: str, command: Sequence[str], is_ready: Callable[[], bool] | None = None
     ) -> None:
@@ -151,6 +156,19 @@ class Lab:
         while len(self.addresses()) < count:
             assert time.monotonic() < give_up_at, f"{len(self.addresses())} of {count} addresses"
             time.sleep(0.1)
+
+    def capture(self, name: str, expression: str) -> Path:
+        """Capture what the servers' interface sees, until `end`."""
+        path = self.folder / f"{name}.pcap"
+        command = ["tcpdump", "-i", "servers0", "-U", "-Z", "root", "-w", str(path), expression]
+        self.serve(name, command, lambda: "listening on" in self.output(name))
+        return path
+
+    def end(self, name: str) -> None:
+        """End a server, or what else `serve` started, before the lab ends."""
+        (started,) = [each for each in self._processes if each[0] == name]
+        self._processes.remove(started)
+        _end(started[1])
 
     @property
     def _phonesim(self) -> list[str]:

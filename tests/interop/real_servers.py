@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from netlab import (
     DHCP,
@@ -27,6 +29,7 @@ from netlab import (
 )
 
 FIRST, LAST = "10.77.16.1", "10.77.31.254"
+RELAY_LEASES = "kea-leases.csv"
 A_RECORDS = {
     WEB_NAME: WEB,
     FE01_NAME: FE01,
@@ -129,16 +132,49 @@ def start_kea(lab: Lab) -> None:
             ],
         }
     }
-    path = lab.folder / "kea.json"
-    path.write_text(json.dumps(config, indent=1))
-    lab.serve(
-        "kea",
-        [
-            *("env", f"KEA_PIDFILE_DIR={lab.folder}", f"KEA_LOCKFILE_DIR={lab.folder}"),
-            *("kea-dhcp4", "-c", str(path)),
-        ],
-        lambda: "DHCP4_STARTED" in lab.output("kea"),
-    )
+    _serve_kea(lab, config)
+
+
+def start_kea_for_relays(lab: Lab, subnets: Sequence[str]) -> None:
+    """Kea DHCPv4 for clients behind relay agents: a scope for each /16, its pool above .16.0.
+
+    The lease file keeps what the agents say in option 82.
+    """
+    config = {
+        "Dhcp4": {
+            "interfaces-config": {"interfaces": [f"servers0/{DHCP}"], "dhcp-socket-type": "udp"},
+            "lease-database": {
+                "type": "memfile",
+                "persist": True,
+                "name": str(lab.folder / RELAY_LEASES),
+                "lfc-interval": 0,
+            },
+            "store-extended-info": True,
+            "valid-lifetime": 3600,
+            "authoritative": True,
+            "subnet4": [
+                {
+                    "id": number,
+                    "subnet": f"{subnet}.0.0/16",
+                    "pools": [{"pool": f"{subnet}.16.1 - {subnet}.31.254"}],
+                    "option-data": [
+                        {"name": "routers", "data": f"{subnet}.0.1"},
+                        {"name": "domain-name-servers", "data": DNS},
+                        {"name": "domain-name", "data": DOMAIN},
+                    ],
+                }
+                for number, subnet in enumerate(subnets, 1)
+            ],
+            "loggers": [
+                {
+                    "name": "kea-dhcp4",
+                    "severity": "INFO",
+                    "output_options": [{"output": "stdout", "flush": True}],
+                }
+            ],
+        }
+    }
+    _serve_kea(lab, config)
 
 
 def start_bind(lab: Lab, *, has_srv: bool = True) -> None:
@@ -255,4 +291,17 @@ request_route {{
             *("-f", str(folder / "kamailio.cfg")),
         ],
         lambda: lab.is_listening("tcp", FE01, 5061),
+    )
+
+
+def _serve_kea(lab: Lab, config: dict[str, Any]) -> None:
+    path = lab.folder / "kea.json"
+    path.write_text(json.dumps(config, indent=1))
+    lab.serve(
+        "kea",
+        [
+            *("env", f"KEA_PIDFILE_DIR={lab.folder}", f"KEA_LOCKFILE_DIR={lab.folder}"),
+            *("kea-dhcp4", "-c", str(path)),
+        ],
+        lambda: "DHCP4_STARTED" in lab.output("kea"),
     )
