@@ -122,7 +122,11 @@ class Lab:
 
     def run_fleet(self, *arguments: str, timeout: float = 50) -> tuple[int, dict[str, Any], str]:
         """Run `phonesim run` in the phones' namespace: status, summary, what it told people."""
-        return _ended(self.start_fleet(*arguments), timeout)
+        return self.end_of(self.start_fleet(*arguments), timeout)
+
+    def end_of(self, fleet: Fleet, timeout: float = 50) -> tuple[int, dict[str, Any], str]:
+        """Wait for the end of what `start_fleet` started: what `run_fleet` returns."""
+        return _ended(fleet, timeout)
 
     def start_fleet(self, *arguments: str) -> Fleet:
         """Start what `run_fleet` runs; it leads a session of its own."""
@@ -152,9 +156,13 @@ class Lab:
 
     def wait_for_addresses(self, count: int) -> None:
         """Wait until that many phones have their address."""
+        self.wait_until(lambda: len(self.addresses()) >= count)
+
+    def wait_until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds."""
         give_up_at = time.monotonic() + _READY_SECONDS
-        while len(self.addresses()) < count:
-            assert time.monotonic() < give_up_at, f"{len(self.addresses())} of {count} addresses"
+        while not holds():
+            assert time.monotonic() < give_up_at, "it never held"
             time.sleep(0.1)
 
     def capture(self, name: str, expression: str) -> Path:

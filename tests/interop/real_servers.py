@@ -30,6 +30,29 @@ from netlab import (
 
 FIRST, LAST = "10.77.16.1", "10.77.31.254"
 RELAY_LEASES = "kea-leases.csv"
+KEA_UC_OPTIONS = {
+    "option-def": [{"name": "uc-sip-servers", "code": 120, "type": "binary", "space": "dhcp4"}],
+    "client-classes": [
+        {
+            "name": "uc",
+            "test": "option[60].text == 'MS-UC-Client'",
+            "option-def": [{"name": "vendor-encapsulated-options", "code": 43, "type": "binary"}],
+            "option-data": [
+                {
+                    "name": "vendor-encapsulated-options",
+                    "csv-format": False,
+                    "data": OPTION_43.hex(),
+                },
+                {
+                    "name": "uc-sip-servers",
+                    "csv-format": False,
+                    "data": OPTION_120.hex(),
+                },
+            ],
+        }
+    ],
+}
+"""Options 43 and 120 for class MS-UC-Client, as Kea is told of them."""
 A_RECORDS = {
     WEB_NAME: WEB,
     FE01_NAME: FE01,
@@ -64,19 +87,22 @@ def start_dnsmasq(lab: Lab, *, serves_dns: bool, has_option_43: bool = True) -> 
     ]
     if has_option_43:
         lines.append(f"dhcp-option=tag:uc,43,{OPTION_43.hex(':')}")
-    path = lab.folder / "dnsmasq.conf"
-    path.write_text("\n".join(lines) + "\n")
-    lab.serve(
-        "dnsmasq",
-        [
-            "dnsmasq",
-            "--keep-in-foreground",
-            "--log-facility=-",
-            "--user=root",
-            f"--conf-file={path}",
-        ],
-        lambda: lab.is_listening("udp", "0.0.0.0", 67),
-    )
+    _serve_dnsmasq(lab, lines)
+
+
+def start_dnsmasq_for_relays(lab: Lab, subnets: Sequence[str]) -> None:
+    """dnsmasq, DHCP only, for clients behind relay agents: a range in each /16."""
+    lines = [
+        "interface=servers0",
+        "except-interface=lo",
+        "no-ping",
+        "port=0",
+        "dhcp-authoritative",
+        "log-dhcp",
+        f"dhcp-leasefile={lab.folder / 'dnsmasq.leases'}",
+        *(f"dhcp-range={subnet}.16.1,{subnet}.31.254,255.255.0.0,1h" for subnet in subnets),
+    ]
+    _serve_dnsmasq(lab, lines)
 
 
 def start_kea(lab: Lab) -> None:
@@ -87,30 +113,7 @@ def start_kea(lab: Lab) -> None:
             "lease-database": {"type": "memfile", "persist": False},
             "valid-lifetime": 3600,
             "authoritative": True,
-            "option-def": [
-                {"name": "uc-sip-servers", "code": 120, "type": "binary", "space": "dhcp4"}
-            ],
-            "client-classes": [
-                {
-                    "name": "uc",
-                    "test": "option[60].text == 'MS-UC-Client'",
-                    "option-def": [
-                        {"name": "vendor-encapsulated-options", "code": 43, "type": "binary"}
-                    ],
-                    "option-data": [
-                        {
-                            "name": "vendor-encapsulated-options",
-                            "csv-format": False,
-                            "data": OPTION_43.hex(),
-                        },
-                        {
-                            "name": "uc-sip-servers",
-                            "csv-format": False,
-                            "data": OPTION_120.hex(),
-                        },
-                    ],
-                }
-            ],
+            **KEA_UC_OPTIONS,
             "subnet4": [
                 {
                     "id": 1,
@@ -135,7 +138,7 @@ def start_kea(lab: Lab) -> None:
     _serve_kea(lab, config)
 
 
-def start_kea_for_relays(lab: Lab, subnets: Sequence[str]) -> None:
+def start_kea_for_relays(lab: Lab, subnets: Sequence[str], *, renew_timer: int = 1800) -> None:
     """Kea DHCPv4 for clients behind relay agents: a scope for each /16, its pool above .16.0.
 
     The lease file keeps what the agents say in option 82.
@@ -151,6 +154,8 @@ def start_kea_for_relays(lab: Lab, subnets: Sequence[str]) -> None:
             },
             "store-extended-info": True,
             "valid-lifetime": 3600,
+            "renew-timer": renew_timer,
+            **KEA_UC_OPTIONS,
             "authoritative": True,
             "subnet4": [
                 {
@@ -160,6 +165,7 @@ def start_kea_for_relays(lab: Lab, subnets: Sequence[str]) -> None:
                     "option-data": [
                         {"name": "routers", "data": f"{subnet}.0.1"},
                         {"name": "domain-name-servers", "data": DNS},
+                        {"name": "ntp-servers", "data": NTP},
                         {"name": "domain-name", "data": DOMAIN},
                     ],
                 }
@@ -291,6 +297,22 @@ request_route {{
             *("-f", str(folder / "kamailio.cfg")),
         ],
         lambda: lab.is_listening("tcp", FE01, 5061),
+    )
+
+
+def _serve_dnsmasq(lab: Lab, lines: Sequence[str]) -> None:
+    path = lab.folder / "dnsmasq.conf"
+    path.write_text("\n".join(lines) + "\n")
+    lab.serve(
+        "dnsmasq",
+        [
+            "dnsmasq",
+            "--keep-in-foreground",
+            "--log-facility=-",
+            "--user=root",
+            f"--conf-file={path}",
+        ],
+        lambda: lab.is_listening("udp", "0.0.0.0", 67),
     )
 
 

@@ -6,14 +6,19 @@ import csv
 import json
 import re
 import subprocess
-from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import yaml
 from netlab import DHCP, Lab
-from real_servers import RELAY_LEASES, start_bind, start_kea_for_relays
+from real_servers import (
+    RELAY_LEASES,
+    start_bind,
+    start_dnsmasq_for_relays,
+    start_kea_for_relays,
+    start_mock_site,
+)
 
 PHONES = 2000
 SUBNETS = [f"10.{100 + number}" for number in range(1, 21)]
@@ -124,7 +129,7 @@ def test_twenty_sites_lease_from_kea_through_their_relays(routed: Lab) -> None:
 
 
 @pytest.mark.interop("kea-dhcp4")
-def test_phones_give_their_leases_back_and_renew_through_the_relay(routed: Lab) -> None:
+def test_phones_boot_again_and_give_their_leases_back(routed: Lab) -> None:
     start_kea_for_relays(routed, SUBNETS[:2])
     fleet = write_fleet(routed, {"giaddrs": links(*SUBNETS[:2])}, phones=6, rate=100)
     status, summary, told = routed.run_fleet(fleet, "--attach", "relay", "--boots", "2")
@@ -153,31 +158,91 @@ def test_a_site_without_a_scope_is_seen_to_fail(routed: Lab) -> None:
     assert summary["relays"][silent]["failures"] == {"no-lease": 10}
 
 
+@pytest.mark.interop("kea-dhcp4", "named")
+def test_phones_sign_in_from_behind_their_relays(routed: Lab, users: tuple[str, str]) -> None:
+    # The INFORM goes through the relay, its answer straight to the phone (Kea PR 23), and all
+    # that follows comes from the leased address.
+    start_kea_for_relays(routed, SUBNETS[:2])
+    start_bind(routed)
+    start_mock_site(routed)
+    fleet = write_fleet(routed, {"giaddrs": links(*SUBNETS[:2])}, phones=10, stages=None)
+
+    status, summary, told = routed.run_fleet(fleet, "--attach", "relay", *users)
+
+    assert (status, summary["signed_in"]) == (0, 10), told
+    assert summary["exchanges"]["dhcp_inform"]["answered"] == 10
+    for log in routed.device_logs().values():
+        assert f"Race won by dhcp:{DHCP}" in log
+        assert re.search(r"DHCP ACK xid \S+ server 10.77.0.1 from 10.77.0.1", log)
+        assert re.search(r"DHCP ACK xid \S+ server 10.77.0.1 from 10.10[12].0.1", log)
+    assert routed.output("kea").count("DHCP4_RELEASE ") == 10
+    assert routed.addresses() == [GATEWAY]
+
+
 @pytest.mark.interop("kea-dhcp4")
-@pytest.mark.parametrize("twin", ["same subnet", "another subnet"])
-def test_two_relays_on_a_link_and_messages_sent_twice(routed: Lab, twin: str) -> None:
-    # The second agent of a link has an address in the link's subnet, or is one that was set up
-    # wrongly: then Kea offers two addresses, and refuses the one in the other agent's mouth.
-    start_kea_for_relays(routed, SUBNETS)
-    pairs = zip(SUBNETS[:10], SUBNETS[:10] if twin == "same subnet" else SUBNETS[10:], strict=True)
+def test_a_nak_comes_through_the_relay(routed: Lab) -> None:
+    start_kea_for_relays(routed, SUBNETS[:2], renew_timer=5)
+    fleet = write_fleet(routed, {"giaddrs": links(*SUBNETS[:2])}, phones=4, rate=100)
+    running = routed.start_fleet(fleet, "--attach", "relay", "--until", "12s")
+    routed.wait_until(lambda: routed.output("kea").count("DHCP4_LEASE_ALLOC") == 4)
+    routed.end("kea")
+    path = routed.folder / RELAY_LEASES
+    path.write_text(path.read_text().replace("00:04:f2:", "00:04:f3:"))  # others have them now
+    start_kea_for_relays(routed, SUBNETS[:2], renew_timer=5)
+
+    status, summary, told = routed.end_of(running)
+
+    assert (status, summary["completed"]) == (0, 4), told
+    for log in routed.device_logs().values():
+        assert "RENEWING" in log
+        assert f"NAK from {DHCP}" in log
+        first, second = re.findall(r"DHCP lease (10\S+) mask", log)[:2]
+        assert first != second
+        assert "RENEWING -> BOUND" in log  # and the next renewal is answered
+
+
+@pytest.mark.interop("dnsmasq")
+def test_a_second_agent_with_an_address_of_another_site(routed: Lab) -> None:
+    # It was set up wrongly: there are two offers, and the server refuses in the name of the one
+    # site what it leased in the name of the other.
+    start_dnsmasq_for_relays(routed, SUBNETS)
     agents = [
         {"giaddr": f"{subnet}.0.1", "twin": f"{other}.0.2", "link": f"site-{subnet}"}
-        for subnet, other in pairs
+        for subnet, other in zip(SUBNETS[:10], SUBNETS[10:], strict=True)
     ]
-    fleet = write_fleet(routed, {"giaddrs": agents, "copies": 2}, phones=200, rate=100)
+    fleet = write_fleet(routed, {"giaddrs": agents}, phones=50, rate=100)
 
     status, summary, told = routed.run_fleet(fleet, "--attach", "relay", "--keep-leases")
 
-    assert (status, summary["completed"]) == (0, 200), told
-    asked = summary["exchanges"]["dhcp_discover"]
-    assert asked["answered"] <= asked["sent"]
-    bound = [
-        re.findall(r"SELECTING.*|Lease (\S+)", log) for log in routed.device_logs().values()
+    assert (status, summary["completed"]) == (0, 50), told
+    served = routed.output("dnsmasq")
+    assert served.count("DHCPNAK") > 0
+    used = [re.findall(r"DHCP lease (10\S+) mask", log) for log in routed.device_logs().values()]
+    assert {len(addresses) for addresses in used} == {1}
+    assert len({addresses[0] for addresses in used}) == 50
+
+
+@pytest.mark.interop("kea-dhcp4")
+def test_two_relays_on_each_link_and_every_message_twice(routed: Lab) -> None:
+    start_kea_for_relays(routed, SUBNETS)
+    agents = [
+        {"giaddr": f"{subnet}.0.1", "twin": f"{subnet}.0.2", "link": f"site-{subnet}"}
+        for subnet in SUBNETS
     ]
-    assert len(bound) == 200
-    given = Counter(holder.mac for lines in leases(routed).values() for holder in set(lines))
-    assert len(given) == 200
-    if twin == "same subnet":
-        assert set(given.values()) == {1}, "no phone has two leases"
-    else:
-        assert routed.output("kea").count("DHCP4_PACKET_NAK") > 0
+    fleet = write_fleet(routed, {"giaddrs": agents, "copies": 2}, phones=400, rate=200)
+
+    status, summary, told = routed.run_fleet(fleet, "--attach", "relay", "--keep-leases")
+
+    assert (status, summary["completed"]) == (0, 400), told
+    for kind in ("dhcp_discover", "dhcp_request"):  # what the phones did, not the network
+        exchange = summary["exchanges"][kind]
+        assert (exchange["sent"], exchange["retransmitted"], exchange["answered"]) == (400, 0, 400)
+    assert routed.output("kea").count("DHCP4_LEASE_ADVERT") == 4 * 400
+    by_address = {
+        address: {each.mac for each in lines} for address, lines in leases(routed).items()
+    }
+    assert len(by_address) == 400, "no phone has two leases"
+    assert {len(macs) for macs in by_address.values()} == {1}
+    assert len({mac for macs in by_address.values() for mac in macs}) == 400
+    used = [re.findall(r"DHCP lease (10\S+) mask", log) for log in routed.device_logs().values()]
+    assert sorted(address for (address,) in used) == sorted(by_address)
