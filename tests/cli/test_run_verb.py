@@ -89,6 +89,7 @@ def test_with_json_stdout_is_one_document(phonesim: Callable, tmp_path: Path) ->
         "failures",
         "stages",
         "exchanges",
+        "relays",
         "lateness_ms",
         "wall_s",
         "cpu_s",
