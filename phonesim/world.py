@@ -1,4 +1,4 @@
-"""What the three worlds have in common: the phones they are given, and whom they tell.
+"""What all worlds have in common: the phones they are given, and whom they tell.
 
 A world boots the phones of a plan against a site, performs their actions on a
 `PhoneDisk` and on its own links, and tells an `Observer` what came of it.

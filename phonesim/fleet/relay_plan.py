@@ -54,6 +54,11 @@ def check_relay(fleet: FleetProfile, site: SiteProfile | None) -> Relay:
     if is_on_loopback(relay):
         if fleet.interface is not None:
             raise ProfileError(f"{where}: giaddrs on loopback need no interface: leave it out")
+        if site is None and fleet.port_offset is None:
+            raise ProfileError(
+                f"{where}: relay agents on loopback without a site need --port-offset: that of the"
+                " site to use"
+            )
         _check_mock_servers(where, relay, site)
         return relay
     if site is not None:

@@ -82,6 +82,7 @@ def test_phones_that_go_further_are_planned_too() -> None:
         (["fleet.attach=loopback"], "relay agents are for --attach relay"),
         (["fleet.stages=[discovery]"], r"need leased addresses: use stages \[ip, discovery\]"),
         (["fleet.interface=eth9"], "need no interface"),
+        (["fleet.site=none"], "need --port-offset: that of the site"),
         (["fleet.relay.servers=[127.0.0.1]"], "has no DHCP server 127.0.0.1; there are: 127.20.0."),
         ([REMOTE[0]], "reach a mock site on loopback only"),
         ([*REMOTE, "fleet.port_offset=10"], "leave port_offset out"),
