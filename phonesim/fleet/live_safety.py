@@ -53,7 +53,7 @@ def describe_impact(plan: Plan) -> list[str]:
         most = fleet.limits.packets_per_second
         lines.append(f"  limit     {most:g} datagrams a second from all phones together")
     if plan.site is None:
-        whose = "of this network" if relay is None else "named above, and those their leases name"
+        whose = "of this network" if relay is None else "above, and those that leases name"
         users = "; phones sign in as real users" if fleet.stages is None else ""
         lines.append(f"  servers   those {whose}{users}")
     else:

@@ -264,8 +264,24 @@ async def test_a_giaddr_whose_port_is_taken_is_refused(net: Net) -> None:
             net.open()
 
 
-def branches(run: Run) -> Site:
-    return build_site(load(SITE, "branches"), [], run.authority, random.Random(1), time.time())
+def branches(run: Run, *, lease_time: int = 600, second_server: str | None = None) -> Site:
+    """The shipped branches; a second server leases other addresses of the same networks."""
+    profile = load(SITE, "branches")
+    (server,) = profile.dhcp_servers
+
+    scopes = [
+        scope.model_copy(update={"lease_time": lease_time}) for scope in server.relayed_scopes
+    ]
+    servers = [server.model_copy(update={"relayed_scopes": tuple(scopes)})]
+    if second_server is not None:
+        moved = [
+            scope.model_copy(update={"first": scope.first + 8192, "last": scope.last + 8192})
+            for scope in scopes
+        ]
+        values = {"name": "dhcp02", "address": second_server, "relayed_scopes": tuple(moved)}
+        servers.append(server.model_copy(update=values))
+    profile = profile.model_copy(update={"dhcp_servers": tuple(servers)})
+    return build_site(profile, [], run.authority, random.Random(1), time.time())
 
 
 def behind(run: Run, count: int, *, has_twins: bool = False) -> list[PhoneSpec]:
@@ -335,6 +351,20 @@ async def test_doubled_requests_leave_every_phone_one_lease(run: Run) -> None:
     assert run.log(specs[0]).count("ignored") >= 3  # the other three offers
 
 
+async def test_two_servers_that_know_nothing_of_each_other_leave_every_phone_one_lease(
+    run: Run,
+) -> None:
+    specs = behind(run, 9, has_twins=True)
+    both = RelayNetwork(servers=("127.20.0.10", "127.20.0.15"), copies=2)
+    site = branches(run, second_server="127.20.0.15")
+    assert await boot(run, specs, both, site=site) == []
+    assert len(run.observer.of(StagesDone)) == 9
+    assert [run.log(spec).count("DHCP lease 127.") for spec in specs] == [1] * 9
+    # One of them is told that it was not taken, and the other one gets its address back.
+    assert run.observer.reports.count("the client took another server's offer") >= 9
+    assert [run.log(spec).count("DHCP RELEASE") for spec in specs] == [1] * 9
+
+
 async def test_a_site_without_an_answer_fails_alone(run: Run) -> None:
     silent, *rest = behind(run, 3)
     silent = msgspec.structs.replace(silent, circuits=(Circuit("127.200.0.1"),))
@@ -360,17 +390,7 @@ async def test_a_phone_that_has_moved_is_refused_through_the_relay(run: Run) -> 
 
 async def test_renewals_of_a_running_fleet_go_through_the_relay(run: Run) -> None:
     specs = behind(run, 3)
-    profile = load(SITE, "branches")
-    (server,) = profile.dhcp_servers
-    scopes = tuple(scope.model_copy(update={"lease_time": 2}) for scope in server.relayed_scopes)
-    short = server.model_copy(update={"relayed_scopes": scopes})
-    site = build_site(
-        profile.model_copy(update={"dhcp_servers": (short,)}),
-        [],
-        run.authority,
-        random.Random(1),
-        time.time(),
-    )
+    site = branches(run, lease_time=2)
     await boot(run, specs, NETWORK, RunLimits(duration=3.5), site)
     for spec in specs:
         assert run.log(spec).count("RENEWING -> BOUND") >= 2

@@ -1,4 +1,6 @@
 from collections import Counter
+from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -73,6 +75,18 @@ def test_phones_that_go_further_are_planned_too() -> None:
     assert plan_of(*REMOTE).specs[0].circuits == (Circuit("10.1.0.1"),)
     further = plan_of(*REMOTE, "fleet.stages=[ip, discovery]", "fleet.interface=eth9")
     assert further.fleet.interface == "eth9"
+
+
+def test_the_fleet_in_the_documentation_can_be_run(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/relay-mode.md").read_text()
+    block = page[page.index("    # branches.yaml") : page.index("| key | meaning |")]
+    path = tmp_path / "branches.yaml"
+    path.write_text(dedent(block))
+    plan = read_plan(str(path))
+    third = plan.specs[2]
+    assert [circuit.giaddr for circuit in third.circuits] == ["10.3.0.1", "10.3.0.2"]
+    expected = "0106" + "000400030102" + "0208" + "0006" + third.mac.hex()
+    assert third.circuits[1].information.hex() == expected
 
 
 @pytest.mark.parametrize(
