@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from phonesim.config.model import Config
-from phonesim.config.relay import Relay
+from phonesim.config.relay_profile import Relay
 
 Attach = Literal["loopback", "wire", "virtual", "relay"]
 OwnMac = Literal["full", "dhcp-only"]

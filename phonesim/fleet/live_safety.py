@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from phonesim.config.device_profile import DeviceProfile
-from phonesim.config.relay import Relay
+from phonesim.config.relay_profile import Relay
 from phonesim.fleet.plan import Plan
 from phonesim.fleet.relay_plan import is_on_loopback
 

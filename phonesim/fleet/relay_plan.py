@@ -12,7 +12,7 @@ from ipaddress import IPv4Address
 import msgspec
 
 from phonesim.config.fleet_profile import FleetProfile
-from phonesim.config.relay import Relay, RelayedLink
+from phonesim.config.relay_profile import Relay, RelayedLink
 from phonesim.config.site_profile import SiteProfile
 from phonesim.device.outcome import Stage
 from phonesim.errors import ProfileError

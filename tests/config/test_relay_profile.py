@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from phonesim.config.relay import Relay
+from phonesim.config.relay_profile import Relay
 
 
 def relay(**values: object) -> Relay:
