@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
+import signal
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
@@ -199,6 +201,30 @@ def test_a_nak_comes_through_the_relay(routed: Lab) -> None:
         first, second = re.findall(r"DHCP lease (10\S+) mask", log)[:2]
         assert first != second
         assert "RENEWING -> BOUND" in log  # and the next renewal is answered
+
+
+@pytest.mark.interop("kea-dhcp4")
+def test_nothing_of_a_killed_run_stays_on_the_interface(routed: Lab) -> None:
+    start_kea_for_relays(routed, SUBNETS[:2])
+    before = routed.phones_side()
+    fleet = write_fleet(
+        routed, {"giaddrs": links(*SUBNETS[:2])}, phones=6, stages=["ip", "discovery"]
+    )
+    arguments = (fleet, "--attach", "relay", "--until", "1h")
+
+    running = routed.start_fleet(*arguments)
+    routed.wait_for_addresses(1 + 2 + 6)  # the router's, the giaddrs, the leases
+    os.killpg(running.pid, signal.SIGKILL)
+    running.communicate()
+    assert "Removed: 8 addresses on phones0" in routed.doctor("--clean")
+    assert routed.phones_side() == before
+
+    running = routed.start_fleet(*arguments)
+    routed.wait_for_addresses(1 + 2 + 6)
+    status, _, told = routed.interrupt_fleet(running)
+    assert status == 4, told
+    assert routed.phones_side() == before
+    assert routed.output("kea").count("DHCP4_RELEASE ") == 6
 
 
 @pytest.mark.interop("dnsmasq")
