@@ -10,6 +10,7 @@ The layers, each importing only from those below it (`make check` verifies it)
                               captures of the virtual world)
     world    |  capture       what every world is given, and whom it tells
     device   |  mocksite      the phone               |  the site it meets, both pure
+                              (and relay_agent: what may stand between them, pure too)
     config                    what can be configured, with its sources
     wire                      bytes to messages and back
     errors

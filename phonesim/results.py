@@ -47,6 +47,7 @@ from phonesim.device.events import (
     StagesDone,
 )
 from phonesim.device.outcome import FailureReason, Stage
+from phonesim.wire.ipv4 import pack_address
 from phonesim.world import PhoneSpec
 
 Fields = Mapping[str, object]
@@ -167,6 +168,7 @@ class PhoneRecord(msgspec.Struct):
 
     `reason` is None when it signed in or is done. `settled_after` is how long the last
     boot took; `late` how long after its time the first one began, None if it never did.
+    `link` and `giaddr` are those of its relay agent, empty without one.
     """
 
     phone_id: str
@@ -188,6 +190,8 @@ class PhoneRecord(msgspec.Struct):
     settled_after: float | None = None
     entered_at: dict[Stage, float] = {}
     durations: dict[Stage, float] = {}
+    link: str = ""
+    giaddr: str = ""
 
     @property
     def outcome(self) -> str:
@@ -219,6 +223,8 @@ class Recorder:
                 number=spec.number,
                 device=spec.profile.name,
                 starts_at=spec.starts_at,
+                link=spec.link,
+                giaddr=spec.circuits[0].giaddr if spec.circuits else "",
             )
             for spec in specs
         }
@@ -489,6 +495,7 @@ def summarize(recorder: Recorder, facts: RunFacts) -> dict[str, Any]:
             }
             for kind, servers in sorted(recorder.servers.items())
         },
+        "relays": relays(recorder),
         "lateness_ms": {
             key.removesuffix("_ms"): value for key, value in recorder.lateness.durations().items()
         },
@@ -518,9 +525,34 @@ def _rounded(value: float | None) -> float | None:
 
 def failures(recorder: Recorder) -> dict[str, int]:
     """How many phones ended with each failure reason, the commonest first."""
+    return _count_failures(recorder.phones.values())
+
+
+def relays(recorder: Recorder) -> dict[str, dict[str, Any]]:
+    """What became of the phones behind each relay agent, by giaddr; empty without agents.
+
+    `done` are those that are done or signed in; `failures` are as in the summary.
+    """
+    behind: dict[str, list[PhoneRecord]] = {}
+    for phone in recorder.phones.values():
+        if phone.giaddr:
+            behind.setdefault(phone.giaddr, []).append(phone)
+    return {
+        giaddr: {
+            "link": phones[0].link,
+            "phones": len(phones),
+            "done": sum(phone.is_signed_in or phone.is_done for phone in phones),
+            "failed": sum(not phone.is_signed_in and not phone.is_done for phone in phones),
+            "failures": _count_failures(phones),
+        }
+        for giaddr, phones in sorted(behind.items(), key=lambda item: pack_address(item[0]))
+    }
+
+
+def _count_failures(phones: Iterable[PhoneRecord]) -> dict[str, int]:
     counts = Counter(
         (phone.reason or FailureReason.UNSETTLED).value
-        for phone in recorder.phones.values()
+        for phone in phones
         if not phone.is_signed_in and not phone.is_done
     )
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -1,4 +1,4 @@
-"""What the three worlds have in common: the phones they are given, and whom they tell.
+"""What all worlds have in common: the phones they are given, and whom they tell.
 
 A world boots the phones of a plan against a site, performs their actions on a
 `PhoneDisk` and on its own links, and tells an `Observer` what came of it.
@@ -17,6 +17,7 @@ from phonesim.device.actions import WriteLog
 from phonesim.device.events import Lease, Observation
 from phonesim.device.outcome import Stage
 from phonesim.device.phone import Phone
+from phonesim.relay_agent import Circuit
 
 
 class PhoneSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,7 +25,7 @@ class PhoneSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     `number` and `pin` are what its user types; `starts_at` is seconds after the run's begin;
     `seed` feeds its random numbers in the virtual world. `last_stage` and `fixed_lease` are
-    those of `Phone`.
+    those of `Phone`. `link` and `circuits` say behind which relay agents it is, if any.
     """
 
     phone_id: str
@@ -36,6 +37,8 @@ class PhoneSpec(msgspec.Struct, frozen=True, kw_only=True):
     seed: str
     last_stage: Stage = Stage.COMMIT
     fixed_lease: Lease | None = None
+    link: str = ""
+    circuits: tuple[Circuit, ...] = ()
 
 
 def new_phone(spec: PhoneSpec, rng: random.Random) -> Phone:

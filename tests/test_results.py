@@ -19,6 +19,7 @@ from phonesim.device.events import (
 )
 from phonesim.device.outcome import FailureReason, Stage
 from phonesim.profiles import DEVICE, load
+from phonesim.relay_agent import Circuit
 from phonesim.results import (
     AnswerWatch,
     Recorder,
@@ -147,6 +148,7 @@ def test_a_boot_becomes_a_record_and_totals() -> None:
             },
         },
         "servers": {},
+        "relays": {},
         "lateness_ms": {"p50": 10000.0, "p90": 10000.0, "p99": 10000.0, "max": 10000.0},
         "wall_s": 1.235,
         "cpu_s": 1.0,
@@ -456,3 +458,42 @@ def test_no_time_at_all_is_a_duration_too() -> None:
     tally = Tally()
     tally.add(0.0)
     assert tally.durations() == {"p50_ms": 0, "p90_ms": 0, "p99_ms": 0, "max_ms": 0}
+
+
+def test_what_became_of_phones_is_told_by_relay_agent() -> None:
+    behind = [("10.10.0.1", "b"), ("10.9.0.1", "a"), ("10.10.0.1", "b")]
+    profile = load(DEVICE, "polycom-cx600")
+    specs = [
+        PhoneSpec(
+            phone_id=str(n),
+            mac=bytes((n,)) * 6,
+            profile=profile,
+            number="",
+            pin="",
+            starts_at=0,
+            seed="",
+            link=link,
+            circuits=(Circuit(giaddr), Circuit("10.99.0.1")),
+        )
+        for n, (giaddr, link) in enumerate(behind)
+    ]
+    recorder = Recorder(specs, lambda *_: None)
+    recorder.observe("0", StagesDone(), 1)
+    recorder.observe("1", SIGNED_IN, 1)
+    recorder.observe("2", failed(FailureReason.NO_LEASE), 1)
+    table = summarize(recorder, FACTS)["relays"]
+    assert list(table) == ["10.9.0.1", "10.10.0.1"]
+    assert table["10.9.0.1"] == {
+        "link": "a",
+        "phones": 1,
+        "done": 1,
+        "failed": 0,
+        "failures": {},
+    }
+    assert table["10.10.0.1"] == {
+        "link": "b",
+        "phones": 2,
+        "done": 1,
+        "failed": 1,
+        "failures": {"no-lease": 1},
+    }

@@ -14,6 +14,7 @@ _DURATIONS = ("p50_ms", "p90_ms", "p99_ms", "max_ms")
 _LATE_MS = 100
 _SERVER_COUNTS = ("sent", "timed_out")
 _GOOD_ANSWERS = {"NOERROR", "NXDOMAIN", "OFFER", "ACK"}
+_RELAYS_SHOWN = 20
 
 
 def summary_tables(finished: Finished) -> list[RenderableType]:
@@ -38,6 +39,8 @@ def summary_tables(finished: Finished) -> list[RenderableType]:
         parts += ["", servers]
     if summary["failures"]:
         parts += ["", _failures(finished)]
+    if any(relay["failed"] for relay in summary["relays"].values()):
+        parts += ["", *_relays(summary["relays"])]
     parts.append("")
     if summary["registrations_lost"]:
         parts.append(f"Registrations lost on the way: {summary['registrations_lost']}")
@@ -132,6 +135,28 @@ def _failures(finished: Finished) -> Table:
             reason, str(count), stage.value if stage else "-", phone.phone_id, phone.detail
         )
     return table
+
+
+def _relays(relays: dict[str, Any]) -> list[RenderableType]:
+    """The relay agents behind which phones failed, those with most failures first."""
+    worst = sorted(
+        ((giaddr, totals) for giaddr, totals in relays.items() if totals["failed"]),
+        key=lambda item: -item[1]["failed"],
+    )
+    table = _table("giaddr", "phones", "done", "failed")
+    table.add_column("link")
+    table.add_column("failures", overflow="fold")
+    for giaddr, totals in worst[:_RELAYS_SHOWN]:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in totals["failures"].items())
+        counts = [str(totals[key]) for key in ("phones", "done", "failed")]
+        table.add_row(giaddr, *counts, totals["link"], reasons)
+    if len(worst) > _RELAYS_SHOWN:
+        rest = f"and {len(worst) - _RELAYS_SHOWN} more giaddrs with failures: see summary.json"
+    elif len(worst) < len(relays):
+        rest = f"all phones behind the other {len(relays) - len(worst)} giaddrs ended well"
+    else:
+        rest = "no giaddr is without failures"
+    return [table, rest]
 
 
 def _durations(totals: dict[str, Any]) -> tuple[str, ...]:

@@ -38,10 +38,13 @@ def run(
     ] = None,
     attach: Annotated[
         str | None,
-        typer.Option("--attach", metavar="loopback|wire|virtual", help="Which world to run in."),
+        typer.Option(
+            "--attach", metavar="loopback|wire|virtual|relay", help="Which world to run in."
+        ),
     ] = None,
     interface: Annotated[
-        str | None, typer.Option("--interface", "-i", metavar="IF", help="Interface for wire.")
+        str | None,
+        typer.Option("--interface", "-i", metavar="IF", help="Interface for wire and relay."),
     ] = None,
     own_mac: Annotated[
         str | None,

@@ -9,9 +9,10 @@ from pydantic import Field, field_validator, model_validator
 
 from phonesim.config.duration import parse_duration
 from phonesim.config.model import Config
+from phonesim.config.relay_profile import Relay
 from phonesim.config.site_profile import DomainName
 
-Attach = Literal["loopback", "wire", "virtual"]
+Attach = Literal["loopback", "wire", "virtual", "relay"]
 OwnMac = Literal["full", "dhcp-only"]
 PartialStage = Literal["ip", "discovery"]
 NO_SITE = "none"
@@ -166,7 +167,10 @@ class FleetProfile(Config):
     faults: tuple[str, ...] = ()
     attach: Attach = "loopback"
     interface: str | None = None
-    """For `wire`: the interface to use."""
+    """For `wire`: the interface to use. For `relay`: where giaddrs that this host lacks are put,
+    and the leased addresses of phones that go beyond [ip]; None for a host that has the giaddrs."""
+    relay: Relay | None = None
+    """For `relay`: the servers, and the relay agents between them and the phones."""
     own_mac: OwnMac | None = None
     """For `wire`: whether each phone's frames all have its own MAC, or only its DHCP and ARP
     probes; None takes `full` where this machine can do it."""
@@ -192,7 +196,8 @@ class FleetProfile(Config):
     timeout: Annotated[float, Field(gt=0)] = 600
     """Seconds after the last start at which a phone that has not settled counts as failed."""
     port_offset: Annotated[int, Field(ge=0, le=60000)] | None = None
-    """Loopback: added to every standard port; None takes the first that is free."""
+    """Loopback: added to every standard port, with `relay` on loopback too; None takes the first
+    that is free."""
     keys: Literal["pool", "unique"] = "pool"
     """RSA keys: shared from a small pool, or one a phone (0.2 s of CPU each)."""
     keep_leases: bool = False

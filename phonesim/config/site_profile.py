@@ -56,11 +56,14 @@ class Scope(Config):
 
 
 class DhcpServerConfig(Config):
-    """A DHCP server. Without a scope it answers INFORM only, as a Lync Registrar does."""
+    """A DHCP server. Without any scope it answers INFORM only, as a Lync Registrar does."""
 
     name: str
     address: IPv4Address
     scope: Scope | None = None
+    """That of clients on the server's own network."""
+    relayed_scopes: tuple[Scope, ...] = ()
+    """Those of clients behind relay agents: the one that has the giaddr in its subnet."""
     sign_in: SignInOptions = SignInOptions()
     """Options 43 and 120, given to clients of `sign_in_class`."""
     sign_in_class: str = "MS-UC-Client"

@@ -1,6 +1,6 @@
 """The only package that touches sockets, TLS, files, processes or the clock.
 
-Two worlds of real sockets, `loopback` and `wire`, run the same parts:
+Three worlds of real sockets, `loopback`, `wire` and `relay`, run the same parts:
 
     live_run      starts, reboots and ends the phones of a run
     phone_host    one powered phone: events in, actions out, one timer
@@ -11,6 +11,7 @@ Two worlds of real sockets, `loopback` and `wire`, run the same parts:
     run_folder    each phone's virtual disk, for every world
     capture_file, interface_capture                  where captures go, and frames come from
 
-They differ in how DHCP travels and what it takes to have an address: `LoopbackLink` and
-`WireLink`. Below them are `udp_socket`, `packet_socket`, `packet_filter`, `arp` and `interface`.
+They differ in how DHCP travels and what it takes to have an address: `LoopbackLink`, `WireLink`
+and `RelayLink`. Below them are `udp_socket`, `client_ports`, `packet_socket`, `packet_filter`,
+`arp` and `interface`.
 """

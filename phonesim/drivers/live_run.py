@@ -1,6 +1,6 @@
 """A fleet in real time: phones start, boot, reboot and end as `RunLimits` says.
 
-Used by the loopback and the wire world, which differ only in their `PhoneLink`.
+Used by every world of real sockets; they differ only in their `PhoneLink`.
 Every second the phones' logs are flushed, a few phones at a time, so that neither
 the disk nor the flush stops the network.
 """

@@ -19,13 +19,9 @@ from contextlib import AsyncExitStack
 
 from phonesim.capture import Capture
 from phonesim.device.actions import ConfigureAddress, SendDhcp
-from phonesim.device.events import (
-    AddressProbed,
-    DhcpMessageReceived,
-    Event,
-    MalformedReceived,
-)
+from phonesim.device.events import AddressProbed
 from phonesim.drivers.authority import SiteAuthority
+from phonesim.drivers.client_ports import ClientPorts, deliver_dhcp
 from phonesim.drivers.key_pool import KeyPool
 from phonesim.drivers.live_run import LiveRun, first_of
 from phonesim.drivers.open_files import allow_open_files
@@ -34,19 +30,16 @@ from phonesim.drivers.phone_host import PhoneHost
 from phonesim.drivers.site_datagrams import LOOPBACK_BROADCAST
 from phonesim.drivers.site_host import SiteHost
 from phonesim.drivers.udp_socket import Address, UdpSocket
-from phonesim.errors import DecodeError, UsageError
+from phonesim.errors import UsageError
 from phonesim.mocksite.site import Site
 from phonesim.wire.dhcp import (
     BROADCAST,
     CLIENT_PORT,
     SERVER_PORT,
     UNSPECIFIED,
-    decode_dhcp,
     encode_dhcp,
 )
 from phonesim.world import Observer, PhoneDisk, PhoneSpec, RunLimits
-
-IDLE_SECONDS = 15.0
 
 _SQUATTER = "02-00-00-00-00-01"
 _CHADDR = slice(28, 34)
@@ -125,7 +118,7 @@ class LoopbackLink:
         self._phones: dict[bytes, PhoneHost] = {}
         self._users: dict[str, PhoneHost] = {}
         self._addresses: dict[PhoneHost, set[str]] = {}
-        self._sockets: dict[str, _OwnSocket] = {}
+        self._ports = ClientPorts(CLIENT_PORT + port_offset, self.unsent)
         self._reported: set[int | None] = set()
         port = CLIENT_PORT + port_offset
         try:
@@ -133,19 +126,16 @@ class LoopbackLink:
                 (LOOPBACK_BROADCAST, port), self._broadcast_arrived, is_busy=True, shares_port=True
             )
         except OSError as error:
+            self._ports.close()
             raise UsageError(
                 f"port {port} of {LOOPBACK_BROADCAST} cannot be used: {error.strerror}; "
                 "choose another --port-offset"
             ) from None
-        self._sweep = self._loop.call_later(IDLE_SECONDS, self._close_idle)
 
     def close(self) -> None:
         """Close every socket."""
-        self._sweep.cancel()
         self._shared.close()
-        for own in self._sockets.values():
-            own.socket.close()
-        self._sockets.clear()
+        self._ports.close()
 
     def attach(self, phone: PhoneHost) -> None:
         """Take a phone that has power."""
@@ -161,7 +151,7 @@ class LoopbackLink:
         """Send from the phone's address, or from the shared socket if it has none."""
         socket = self._shared
         if action.source != UNSPECIFIED:
-            own = self._own_socket(phone, action.source)
+            own = self._ports.open(phone, action.source)
             if own is None:
                 return
             socket = own
@@ -205,9 +195,7 @@ class LoopbackLink:
     def _forget(self, phone: PhoneHost, address: str) -> None:
         if self._users.get(address) is phone:
             del self._users[address]
-            own = self._sockets.pop(address, None)
-            if own is not None:
-                own.socket.close()
+            self._ports.forget(address)
 
     def unsent(self, error: OSError) -> None:
         """Report each kind of refusal once."""
@@ -221,56 +209,7 @@ class LoopbackLink:
                 self._clock(),
             )
 
-    def _own_socket(self, phone: PhoneHost, address: str) -> UdpSocket | None:
-        own = self._sockets.get(address)
-        if own is None:
-
-            def arrived(data: bytes, sender: Address) -> None:
-                _deliver(phone, address, data, sender)
-
-            try:
-                socket = UdpSocket((address, CLIENT_PORT + self.port_offset), arrived)
-            except OSError as error:
-                self.unsent(error)
-                return None
-            own = self._sockets[address] = _OwnSocket(socket)
-        own.used_at = self._loop.time()
-        return own.socket
-
     def _broadcast_arrived(self, data: bytes, sender: Address) -> None:
         phone = self._phones.get(data[_CHADDR])
         if phone is not None:
-            _deliver(phone, BROADCAST, data, sender)
-
-    def _close_idle(self) -> None:
-        oldest = self._loop.time() - IDLE_SECONDS
-        for address, own in list(self._sockets.items()):
-            if own.used_at < oldest:
-                own.socket.close()
-                del self._sockets[address]
-        self._sweep = self._loop.call_later(IDLE_SECONDS, self._close_idle)
-
-
-class _OwnSocket:
-    __slots__ = ("socket", "used_at")
-
-    def __init__(self, socket: UdpSocket) -> None:
-        self.socket = socket
-        self.used_at = 0.0
-
-
-def _deliver(phone: PhoneHost, destination: str, data: bytes, sender: Address) -> None:
-    if phone.tap is not None:
-        local, peer = (destination, CLIENT_PORT), (sender[0], SERVER_PORT)
-        phone.tap.received_datagram(local, peer, data)
-    phone.deliver(_read(data, sender))
-
-
-def _read(data: bytes, sender: Address) -> Event:
-    try:
-        message = decode_dhcp(data)
-    except DecodeError as error:
-        return MalformedReceived(
-            protocol="dhcp", source=sender[0], reason=str(error), size=len(data)
-        )
-    return DhcpMessageReceived(message=message, source=sender[0])
+            deliver_dhcp(phone, BROADCAST, data, sender)

@@ -24,12 +24,16 @@ Send = Callable[[], None]
 class PacketPace:
     """Says when a datagram may go; a `sender` is whoever has the address it goes from.
 
-    `longest_wait` is in seconds.
+    `limit` is in datagrams a second, of which `copies` leave this host for each that a phone
+    sends; `per_second` is what phones may send. `longest_wait` is in seconds.
     """
 
-    def __init__(self, per_second: float, loop: asyncio.AbstractEventLoop | None = None) -> None:
-        self.per_second = per_second
+    def __init__(
+        self, limit: float, loop: asyncio.AbstractEventLoop | None = None, copies: int = 1
+    ) -> None:
+        self.per_second = per_second = limit / copies
         self.longest_wait = 0.0
+        self._limit = limit
         self._loop = loop or asyncio.get_running_loop()
         self._depth = max(1.0, per_second * _DEPTH_SECONDS)
         self._tokens = self._depth
@@ -64,7 +68,7 @@ class PacketPace:
             return ()
         return (
             f"datagrams waited up to {self.longest_wait:.1f} s for limits.packets_per_second"
-            f" ({self.per_second:g}): durations include that",
+            f" ({self._limit:g}): durations include that",
         )
 
     def _fill(self) -> None:

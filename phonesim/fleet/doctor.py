@@ -25,6 +25,7 @@ from phonesim.profiles import option_override
 from phonesim.results import Recorder
 from phonesim.simulation import simulate
 from phonesim.virtual_authority import VirtualAuthority
+from phonesim.wire.dhcp import SERVER_PORT
 
 BROADCAST = "127.255.255.255"
 FEWEST_OPEN_FILES = 4096
@@ -57,6 +58,7 @@ def examine() -> list[Check]:
         _interfaces(),
         _own_macs(),
         _left_behind(),
+        _relay_port(),
     ]
 
 
@@ -248,6 +250,23 @@ def _left_behind() -> Check:
         is_ok=not left,
         finding=left or "nothing",
         remedy="remove what a killed run left: sudo phonesim doctor --clean",
+        is_needed=False,
+    )
+
+
+def _relay_port() -> Check:
+    problem = ""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
+            bound.bind(("127.20.0.1", SERVER_PORT))
+    except OSError as error:
+        problem = error.strerror or str(error)
+    return Check(
+        world="relay",
+        name=f"port {SERVER_PORT}",
+        is_ok=not problem,
+        finding=f"on loopback only, with other ports: {problem}" if problem else "can be bound",
+        remedy="run as root, and end the DHCP server or relay agent that has the port",
         is_needed=False,
     )
 

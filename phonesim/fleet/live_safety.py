@@ -7,30 +7,45 @@ from math import ceil
 
 from phonesim.config.device_profile import DeviceProfile
 from phonesim.config.fleet_profile import LoadLimits
+from phonesim.config.relay_profile import Relay
 from phonesim.fleet.load_shape import peak_starts
 from phonesim.fleet.plan import Plan
+from phonesim.fleet.relay_plan import is_on_loopback
 
 _TCP_PACKETS = 12
 """Packets of a short TCP exchange, both directions: handshake, request, answer, close."""
 _TLS_PACKETS = 8
 """More of them where TLS is spoken."""
+_NAMED = 8
+"""Addresses that are said one by one."""
 
 
 def needs_consent(plan: Plan) -> bool:
     """Say whether packets of this run reach a network that is not ours."""
+    if plan.fleet.relay is not None:
+        return not is_on_loopback(plan.fleet.relay)
     return plan.fleet.attach == "wire"
 
 
 def describe_impact(plan: Plan) -> list[str]:
-    """Return lines for the person who decides: phones, rate, interface, packets."""
-    fleet, specs = plan.fleet, plan.specs
-    per_phone = max(expected_packets(spec.profile, fleet.stages) for spec in specs[:1000])
+    """Return lines for the person who decides: phones, rate, where to, packets."""
+    fleet, specs, relay = plan.fleet, plan.specs, plan.fleet.relay
+    per_phone = max(expected_packets(spec.profile, fleet.stages, relay) for spec in specs[:1000])
     boots, peak = _boots(plan), _peak(plan)
     rate = f"{fleet.rate:g}" if fleet.shape is None else f"up to {peak}"
     last = max(spec.starts_at for spec in specs)
     leases = "kept until they expire" if fleet.keep_leases else "released at the end"
-    lines = [
-        f"This will send packets on interface {fleet.interface}:",
+    if relay is None:
+        lines = [f"This will send packets on interface {fleet.interface}:"]
+    else:
+        lines = [
+            "This will send packets to DHCP servers, as relay agents do:",
+            f"  to        {_some([str(each) for each in relay.servers])}",
+            f"  giaddrs   {_some([str(each) for each in relay.agents])}"
+            + (f", put on interface {fleet.interface} if need be" if fleet.interface else ""),
+            f"  each      request of a phone is sent {relay.fan_out} times",
+        ]
+    lines += [
         f"  phones    {len(specs)}, with MACs {_macs(plan)}",
         f"  duration  {_duration(plan)}",
         f"  starts    {rate} a second, the last after {last:.0f} s",
@@ -46,8 +61,9 @@ def describe_impact(plan: Plan) -> list[str]:
         lines.append(f"  addresses {first} to {first + len(specs) - 1}, which no server leased")
     lines.append(f"  limits    {_limits(plan.fleet.limits)}")
     if plan.site is None:
+        whose = "of this network" if relay is None else "above, and those that leases name"
         users = "; phones sign in as real users" if fleet.stages is None else ""
-        lines.append(f"  servers   those of this network{users}")
+        lines.append(f"  servers   those {whose}{users}")
     else:
         lines.append(
             f"  servers   mock site {plan.site.name}: its DHCP servers answer ANY client on this"
@@ -87,16 +103,20 @@ def _limits(limits: LoadLimits) -> str:
     return "; ".join(parts)
 
 
-def expected_packets(profile: DeviceProfile, stages: Sequence[str] | None = None) -> int:
+def expected_packets(
+    profile: DeviceProfile, stages: Sequence[str] | None = None, relay: Relay | None = None
+) -> int:
     """Return about how many packets one boot without a cache makes, both directions.
 
-    `stages` are those it does, None for all.
+    `stages` are those it does, None for all. Behind a relay, what phones broadcast comes
+    and is answered once for every copy.
     """
-    address = 0 if stages == ("discovery",) else 2 * 2
-    arp = profile.arp.probes + profile.arp.announcements
+    copies = 1 if relay is None else relay.fan_out
+    address = 0 if stages == ("discovery",) else 2 * 2 * copies
+    arp = profile.arp.probes + profile.arp.announcements if relay is None else 0
     if stages == ("ip",):
         return address + arp
-    inform = 2 if profile.discovery.asks_dhcp else 0
+    inform = 2 * copies if profile.discovery.asks_dhcp else 0
     if stages is not None:
         return address + arp + inform + 2 * len(profile.discovery.srv_names)
     ntp = 2
@@ -124,3 +144,10 @@ def _peak(plan: Plan) -> int:
         starts = [start % every for start in starts]
         starts += [start + every for start in starts]
     return peak_starts(starts)
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return the names, or the first of many."""
+    if len(names) <= _NAMED:
+        return ", ".join(names)
+    return f"{', '.join(names[:_NAMED])} and {len(names) - _NAMED} more"

@@ -40,7 +40,7 @@ def peak_starts(times: list[float]) -> int:
     times = sorted(times)
     most = first = 0
     for index, time in enumerate(times):
-        while times[first] <= time - 1:
+        while times[first] < time - 1 + 1e-9:  # a second later is another second
             first += 1
         most = max(most, index - first + 1)
     return most

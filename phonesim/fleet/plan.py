@@ -31,6 +31,7 @@ from phonesim.device.events import Lease
 from phonesim.device.outcome import Stage
 from phonesim.errors import ProfileError
 from phonesim.fleet.load_shape import start_times
+from phonesim.fleet.relay_plan import behind_relays, check_relay, check_renewals
 from phonesim.mocksite.site import build_site
 from phonesim.profiles import DEVICE, FAULT, FLEET, SITE, Override, apply, load
 from phonesim.virtual_authority import VirtualAuthority
@@ -68,6 +69,7 @@ def read_plan(name: str, overrides: Sequence[Override] = (), faults: Sequence[st
     else:
         site = load(SITE, fleet.site, overrides)
     _check_world(fleet)
+    relay = check_relay(fleet, site) if fleet.attach == "relay" else None
     devices = {
         share.device: _for_fleet(fleet, apply(DEVICE, load(DEVICE, share.device), overrides))
         for share in fleet.devices
@@ -77,11 +79,15 @@ def read_plan(name: str, overrides: Sequence[Override] = (), faults: Sequence[st
     faults_of = tuple(load(FAULT, fault) for fault in fleet.faults)
     if site is not None:
         build_site(site, faults_of, VirtualAuthority(), random.Random(0), 0)
+    specs = phone_specs(fleet, devices, users, leases)
+    if relay is not None:
+        check_renewals(fleet, specs)
+        specs = list(behind_relays(fleet, relay, specs))
     return Plan(
         fleet=fleet,
         site=site,
         faults=faults_of,
-        specs=tuple(phone_specs(fleet, devices, users, leases)),
+        specs=tuple(specs),
         limits=run_limits(fleet),
     )
 
@@ -265,6 +271,11 @@ def _check_world(fleet: FleetProfile) -> None:
             )
     if fleet.attach == "wire" and fleet.interface is None:
         raise ProfileError(f"{where}: give the interface to use: --interface (see doctor)")
+    if fleet.relay is not None and fleet.attach != "relay":
+        raise ProfileError(
+            f"{where}: relay agents are for --attach relay: with {fleet.attach}, set"
+            " fleet.relay=null"
+        )
     if fleet.site == NO_SITE and fleet.faults:
         raise ProfileError(f"{where}: faults act on the mock site, and there is none (site: none)")
 

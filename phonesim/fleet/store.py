@@ -32,7 +32,7 @@ CREATE TABLE run (             -- one row
     run TEXT PRIMARY KEY,      -- name of the run folder
     fleet TEXT NOT NULL,
     site TEXT NOT NULL,        -- 'none' for servers that were already there
-    attach TEXT NOT NULL,      -- loopback, wire or virtual
+    attach TEXT NOT NULL,      -- loopback, wire, virtual or relay
     seed INTEGER NOT NULL,
     phones INTEGER NOT NULL,
     signed_in INTEGER NOT NULL,
@@ -58,7 +58,8 @@ CREATE TABLE phones (          -- one row a phone: what its last boot came to
     display TEXT NOT NULL,     -- what the phone showed last
     boots INTEGER NOT NULL,
     settled_ms REAL,           -- from power to signed in, done or failed; NULL if none of them
-    late_ms REAL               -- from its time in the plan to its first power; NULL if never
+    late_ms REAL,              -- from its time in the plan to its first power; NULL if never
+    giaddr TEXT NOT NULL       -- its relay agent's address; '' without one
 ) STRICT;
 CREATE TABLE stages (          -- stages of each phone's last boot that ended well
     phone_id TEXT NOT NULL REFERENCES phones,
@@ -134,7 +135,7 @@ def _database(path: Path, recorder: Recorder, summary: dict[str, Any], world_s: 
             },
         )
         database.executemany(
-            "INSERT INTO phones VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO phones VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (_phone_row(phone) for phone in recorder.phones.values()),
         )
         database.executemany(
@@ -187,6 +188,7 @@ def _phone_row(phone: PhoneRecord) -> tuple[object, ...]:
         phone.boots,
         _milliseconds(phone.settled_after),
         _milliseconds(phone.late),
+        phone.giaddr,
     )
 
 

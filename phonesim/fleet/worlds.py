@@ -22,6 +22,7 @@ from phonesim.drivers.capture_file import CaptureFile
 from phonesim.drivers.run_folder import RunFolder
 from phonesim.errors import UsageError
 from phonesim.fleet.plan import Plan
+from phonesim.fleet.relay_plan import has_addresses
 from phonesim.fleet.runner import (
     PROGRESS_INTERVAL,
     StopRequest,
@@ -70,6 +71,8 @@ def world_for(attach: Attach, pcap: Path | None = None) -> World:
             world = run_loopback
         case "wire":
             world = run_wire
+        case "relay":
+            world = run_relay
     return world if pcap is None else captured(world, pcap)
 
 
@@ -204,6 +207,49 @@ def run_wire(
     return msgspec.structs.replace(report, notes=(*notes, *report.notes))
 
 
+def run_relay(
+    plan: Plan,
+    folder: RunFolder,
+    observer: Recorder,
+    stop: StopRequest,
+    tick: Tick,
+    file: CaptureFile | None = None,
+) -> WorldReport:
+    """Run behind relay agents of this host, which speak to the servers wherever these are."""
+    from phonesim.drivers import relay
+    from phonesim.drivers.authority import SiteAuthority
+
+    assert plan.fleet.relay is not None
+    network = relay.RelayNetwork(
+        servers=tuple(map(str, plan.fleet.relay.servers)),
+        copies=plan.fleet.relay.copies,
+        interface=plan.fleet.interface,
+        has_addresses=has_addresses(plan.fleet),
+    )
+    notes: list[str] = []
+
+    async def run(keys: KeyPool, stopped: asyncio.Event, pace: PacketPace | None) -> None:
+        authority = SiteAuthority() if plan.site is not None else None
+        await relay.run_relay(
+            plan.specs,
+            _site(plan, authority, time.time()),
+            authority,
+            _disks(plan, folder),
+            observer,
+            plan.limits,
+            network,
+            plan.fleet.port_offset,
+            keys,
+            stopped,
+            notes.append,
+            pace,
+            _live_capture(file, makes_frames=True),
+        )
+
+    report = _in_real_time(plan, run, stop, tick)
+    return msgspec.structs.replace(report, notes=(*notes, *report.notes))
+
+
 def _live_capture(file: CaptureFile | None, *, makes_frames: bool) -> Capture | None:
     if file is None:
         return None
@@ -237,8 +283,8 @@ def _in_real_time(
         keys = await _make_keys(plan, stopped)
         loop = asyncio.get_running_loop()
         began = loop.time()
-        most = plan.fleet.limits.packets_per_second
-        pace = None if most is None else PacketPace(most)
+        most, relay = plan.fleet.limits.packets_per_second, plan.fleet.relay
+        pace = None if most is None else PacketPace(most, loop, relay.fan_out if relay else 1)
         ticking = loop.create_task(_tick_regularly(lambda: tick(loop.time() - began)))
         async with LoopWatch() as watch:
             try:

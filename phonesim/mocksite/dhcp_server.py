@@ -1,4 +1,4 @@
-"""A DHCP server: one scope of addresses, its options, and those that tell phones where to sign in.
+"""A DHCP server: scopes of addresses, their options, and those that tell phones where to sign in.
 
 Leases end by the clock, not by a timer: an address whose lease is over stays with
 its client until the pool has no fresh address left, and then the one that has been
@@ -6,11 +6,14 @@ free for longest goes first (RFC 2131 section 4.3.1). Replies hold what option 5
 asked for, in its order, after what a Windows DHCP server sends in any case.
 Option 43 goes to one vendor class only, option 120 to whoever asks for it.
 
+A client behind a relay agent gets its address from the scope that has the giaddr in its
+subnet, and its option 82 is sent back unread.
+
 Without a scope the server is the responder of a Lync Registrar: it answers the
 INFORM of its vendor class and nothing else.
 
 Specifications: RFC 2131 sections 4.1 (where replies go) and 4.3 (server behaviour),
-RFC 2132; device reference sections 4 (VLAN) and 6 (INFORM).
+RFC 2132, RFC 3046 section 2.2 (option 82); device reference sections 4 (VLAN) and 6 (INFORM).
 """
 
 from __future__ import annotations
@@ -84,11 +87,13 @@ class DhcpServer:
         self._vlan_options = (
             encode_uc_options(UcOptions(vlan_id=config.vlan_id)) if config.vlan_id else None
         )
-        self._scope = config.scope
         self._pool = _Pool(config.scope) if config.scope else None
-        self._scope_options = _scope_options(config.scope) if config.scope else {}
-        self._lease_time = config.scope.lease_time if config.scope else 0
-        self._replies: dict[tuple[MessageType, bool, bytes, bytes], dict[int, bytes]] = {}
+        self._pools = [_Pool(scope) for scope in config.relayed_scopes]
+        if self._pool is not None:
+            self._pools.insert(0, self._pool)
+        self._replies: dict[
+            tuple[MessageType, _Pool | None, bool, bytes, bytes], dict[int, bytes]
+        ] = {}
 
     def handle(self, event: ServerEvent, now: float) -> list[ServerAction]:
         """Take one event; return what to do about it."""
@@ -99,18 +104,18 @@ class DhcpServer:
             kind = message.message_type
             if kind is MessageType.INFORM:
                 return self._inform(event)
-            if self._pool is None:
-                return []
-            if message.giaddr != UNSPECIFIED and not self._pool.is_local(message.giaddr):
-                return [_refusal("no scope for the relay's subnet", message)]
+            pool = self._pool_for(message)
+            if pool is None:
+                is_missed = self._pools and message.giaddr != UNSPECIFIED
+                return [_refusal("no scope for the relay's subnet", message)] if is_missed else []
             if kind is MessageType.DISCOVER:
-                return self._discover(message, self._pool, now)
+                return self._discover(message, pool, now)
             if kind is MessageType.REQUEST:
-                return self._request(event, self._pool, now)
+                return self._request(event, pool, now)
             if kind is MessageType.RELEASE:
-                return self._release(message, self._pool, now)
+                return self._release(message, pool, now)
             if kind is MessageType.DECLINE:
-                return self._decline(message, self._pool, now)
+                return self._decline(message, pool, now)
             return [_refusal(f"a server's {kind.name} is dropped", message)]
         if isinstance(event, MalformedArrived):
             return [
@@ -125,12 +130,27 @@ class DhcpServer:
         """Return None: leases end when somebody asks for their address."""
         return None
 
+    def _pool_for(self, message: DhcpMessage) -> _Pool | None:
+        """The addresses for where a client is: behind a relay agent, or on the server's network.
+
+        What comes without a relay agent can be unicast from behind one.
+        """
+        if message.giaddr != UNSPECIFIED:
+            return self._pool_with(message.giaddr)
+        if message.ciaddr != UNSPECIFIED:
+            return self._pool_with(message.ciaddr) or self._pool
+        return self._pool
+
+    def _pool_with(self, address: str) -> _Pool | None:
+        octets = pack_address(address)
+        return next((pool for pool in self._pools if pool.is_on_subnet(octets)), None)
+
     def _discover(self, message: DhcpMessage, pool: _Pool, now: float) -> list[ServerAction]:
         client = message.options.get(Option.CLIENT_IDENTIFIER) or message.chaddr
         lease = pool.lease_for(client, message.options.get(Option.REQUESTED_IP_ADDRESS), now)
         if lease is None:
             return [_refusal("the address pool is exhausted", message)]
-        return [self._reply(message, MessageType.OFFER, lease.address, UNSPECIFIED)]
+        return [self._reply(message, MessageType.OFFER, pool, lease.address, UNSPECIFIED)]
 
     def _request(self, event: DhcpReceived, pool: _Pool, now: float) -> list[ServerAction]:
         """Tell the four kinds of REQUEST apart by RFC 2131 section 4.3.2, table 4."""
@@ -151,7 +171,7 @@ class DhcpServer:
                 return [_refusal("REQUEST in SELECTING without one clear address", message)]
             if lease is None or lease.octets != requested:
                 return self._nak(message, "the requested address was not offered")
-            return self._ack(message, lease, now)
+            return self._ack(message, pool, lease, now)
         if requested is not None:
             if message.ciaddr != UNSPECIFIED:
                 return [_refusal("REQUEST with both option 50 and ciaddr", message)]
@@ -159,16 +179,17 @@ class DhcpServer:
                 return [_refusal("option 50 is not 4 octets", message)]
             if not pool.is_on_subnet(requested):
                 return self._nak(message, "the requested address is on another network")
-            return self._verify(message, "INIT-REBOOT", lease, requested, now)
+            return self._verify(message, "INIT-REBOOT", pool, lease, requested, now)
         if message.ciaddr == UNSPECIFIED:
             return [_refusal("REQUEST without an address", message)]
         state = "RENEWING" if event.destination == self._address else "REBINDING"
-        return self._verify(message, state, lease, pack_address(message.ciaddr), now)
+        return self._verify(message, state, pool, lease, pack_address(message.ciaddr), now)
 
     def _verify(
         self,
         message: DhcpMessage,
         state: str,
+        pool: _Pool,
         lease: _Lease | None,
         claimed: bytes,
         now: float,
@@ -179,12 +200,14 @@ class DhcpServer:
             return [_refusal(f"REQUEST in {state} of an unknown client", message)]
         if lease.octets != claimed:
             return self._nak(message, f"the lease is for {lease.address}")
-        return self._ack(message, lease, now)
+        return self._ack(message, pool, lease, now)
 
-    def _ack(self, message: DhcpMessage, lease: _Lease, now: float) -> list[ServerAction]:
+    def _ack(
+        self, message: DhcpMessage, pool: _Pool, lease: _Lease, now: float
+    ) -> list[ServerAction]:
         lease.is_bound = True
-        lease.expires_at = now + self._lease_time
-        return [self._reply(message, MessageType.ACK, lease.address, message.ciaddr)]
+        lease.expires_at = now + pool.lease_time
+        return [self._reply(message, MessageType.ACK, pool, lease.address, message.ciaddr)]
 
     def _nak(self, message: DhcpMessage, reason: str) -> list[ServerAction]:
         is_relayed = message.giaddr != UNSPECIFIED
@@ -199,6 +222,7 @@ class DhcpServer:
                 Option.DHCP_MESSAGE_TYPE: bytes((MessageType.NAK,)),
                 Option.SERVER_IDENTIFIER: self._identifier,
                 Option.MESSAGE: reason.encode(),
+                **_sent_back(message),
             },
         )
         return [
@@ -246,10 +270,11 @@ class DhcpServer:
             port = SERVER_PORT
         else:
             address = event.source
-        if self._pool is None:
+        pool = None if address == UNSPECIFIED else self._pool_with(address)
+        if not self._pools:
             if message.options.get(Option.VENDOR_CLASS_IDENTIFIER) != self._sign_in_class:
                 return []
-        elif address != UNSPECIFIED and not self._pool.is_local(address):
+        elif address != UNSPECIFIED and pool is None:
             return [_refusal("no scope for the address of an INFORM", message)]
         if address == UNSPECIFIED:
             return [_refusal("INFORM without an address", message)]
@@ -261,12 +286,12 @@ class DhcpServer:
             flags=message.flags,
             ciaddr=message.ciaddr,
             giaddr=message.giaddr,
-            options=self._options(MessageType.ACK, False, message),
+            options=self._options(MessageType.ACK, pool, False, message),
         )
         return [SendDhcpReply(message=reply, source=self._address, destination=address, port=port)]
 
     def _reply(
-        self, message: DhcpMessage, kind: MessageType, yiaddr: str, ciaddr: str
+        self, message: DhcpMessage, kind: MessageType, pool: _Pool, yiaddr: str, ciaddr: str
     ) -> SendDhcpReply:
         port = CLIENT_PORT
         if message.giaddr != UNSPECIFIED:
@@ -288,40 +313,50 @@ class DhcpServer:
                 ciaddr=ciaddr,
                 yiaddr=yiaddr,
                 giaddr=message.giaddr,
-                options=self._options(kind, True, message),
+                options=self._options(kind, pool, True, message),
             ),
             source=self._address,
             destination=destination,
             port=port,
         )
 
-    def _options(self, kind: MessageType, is_lease: bool, message: DhcpMessage) -> dict[int, bytes]:
+    def _options(
+        self, kind: MessageType, pool: _Pool | None, is_lease: bool, message: DhcpMessage
+    ) -> dict[int, bytes]:
         """The options of a reply; the same request gets the same mapping, which nobody changes."""
         asked = message.options.get(Option.PARAMETER_REQUEST_LIST, b"")
         vendor_class = message.options.get(Option.VENDOR_CLASS_IDENTIFIER, b"")
-        key = (kind, is_lease, asked, vendor_class)
+        key = (kind, pool, is_lease, asked, vendor_class)
         options = self._replies.get(key)
         if options is None:
             if len(self._replies) >= _REMEMBERED_REPLIES:
                 self._replies.clear()
-            options = self._replies[key] = self._make_options(kind, is_lease, asked, vendor_class)
-        return options
+            options = self._replies[key] = self._make_options(*key)
+        sent_back = _sent_back(message)
+        return {**options, **sent_back} if sent_back else options
 
     def _make_options(
-        self, kind: MessageType, is_lease: bool, asked: bytes, vendor_class: bytes
+        self,
+        kind: MessageType,
+        pool: _Pool | None,
+        is_lease: bool,
+        asked: bytes,
+        vendor_class: bytes,
     ) -> dict[int, bytes]:
+        given = {} if pool is None else pool.options
         options: dict[int, bytes] = {
             Option.DHCP_MESSAGE_TYPE: bytes((kind,)),
             Option.SERVER_IDENTIFIER: self._identifier,
         }
         if is_lease:
-            lease_time = self._lease_time
+            assert pool is not None
+            lease_time = pool.lease_time
             options[Option.IP_ADDRESS_LEASE_TIME] = encode_u32(lease_time)
             options[Option.RENEWAL_TIME] = encode_u32(lease_time // 2)
             options[Option.REBINDING_TIME] = encode_u32(lease_time * 7 // 8)
-            options[Option.SUBNET_MASK] = self._scope_options[Option.SUBNET_MASK]
+            options[Option.SUBNET_MASK] = given[Option.SUBNET_MASK]
         for code in asked:
-            value = self._scope_options.get(code)
+            value = given.get(code)
             if code == Option.VENDOR_SPECIFIC_INFORMATION:
                 if vendor_class == self._sign_in_class:
                     value = self._uc_options
@@ -335,9 +370,14 @@ class DhcpServer:
 
 
 class _Pool:
-    """The addresses of a scope: fresh ones are counted up, used ones wait in a queue by expiry."""
+    """The addresses of a scope: fresh ones are counted up, used ones wait in a queue by expiry.
+
+    `options` are those of the scope, `lease_time` is in seconds.
+    """
 
     def __init__(self, scope: Scope) -> None:
+        self.lease_time = scope.lease_time
+        self.options = _scope_options(scope)
         self._network = int(scope.subnet.network_address)
         self._mask = int(scope.subnet.netmask)
         self._first = self._fresh = int(scope.first)
@@ -348,9 +388,6 @@ class _Pool:
 
     def is_on_subnet(self, octets: bytes) -> bool:
         return int.from_bytes(octets, "big") & self._mask == self._network
-
-    def is_local(self, address: str) -> bool:
-        return self.is_on_subnet(pack_address(address))
 
     def lease_for(self, client: bytes, requested: bytes | None, now: float) -> _Lease | None:
         """The client's own address, the one it asks for, or another; None when there is none."""
@@ -460,6 +497,12 @@ def _scope_options(scope: Scope) -> dict[int, bytes]:
     if scope.domain_search:
         options[Option.DOMAIN_SEARCH] = encode_domain_search(scope.domain_search)
     return options
+
+
+def _sent_back(message: DhcpMessage) -> dict[int, bytes]:
+    """Option 82 of a request, which is the last option of its answer."""
+    value = message.options.get(Option.RELAY_AGENT_INFORMATION)
+    return {} if value is None else {Option.RELAY_AGENT_INFORMATION: value}
 
 
 def _refusal(text: str, message: DhcpMessage) -> Report:

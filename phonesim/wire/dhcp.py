@@ -9,7 +9,7 @@ message can carry (a MAC of 5 octets, an address that is none); that is the
 caller's fault. The `decode_*` functions and `parse_mac` raise `DecodeError`.
 
 Specifications: RFC 2131 (messages), RFC 2132 (options), RFC 3396 (long
-options), RFC 1542 section 2.1 (field widths).
+options), RFC 1542 section 2.1 (field widths), RFC 3046 (option 82).
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ class Option(IntEnum):
     REBINDING_TIME = 59
     VENDOR_CLASS_IDENTIFIER = 60
     CLIENT_IDENTIFIER = 61
+    RELAY_AGENT_INFORMATION = 82
     DOMAIN_SEARCH = 119
     SIP_SERVERS = 120
 
@@ -221,6 +222,15 @@ def decode_addresses(value: bytes) -> tuple[str, ...]:
     if not value or len(value) % 4:
         raise DecodeError(f"{len(value)} octets are no list of addresses of 4 octets each")
     return tuple(unpack_address(value[at : at + 4]) for at in range(0, len(value), 4))
+
+
+def encode_relay_information(circuit_id: bytes | None, remote_id: bytes | None) -> bytes:
+    """The value of option 82 (RFC 3046) with these sub-options, empty for none of them."""
+    given = [(code, octets) for code, octets in ((1, circuit_id), (2, remote_id)) if octets]
+    size = sum(2 + len(octets) for _, octets in given)
+    if size > _LONGEST_VALUE:
+        raise ValueError(f"option 82 has {size} octets, and {_LONGEST_VALUE} is the most")
+    return b"".join(bytes((code, len(octets))) + octets for code, octets in given)
 
 
 def encode_u32(value: int) -> bytes:

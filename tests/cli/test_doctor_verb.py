@@ -11,7 +11,12 @@ def test_a_machine_that_runs_these_tests_is_healthy(phonesim: Callable) -> None:
     assert "Here virtual works, loopback works, wire" in came.out
     document = phonesim("doctor", "--json").document
     assert document["worlds"]["virtual"] is True
-    assert {check["world"] for check in document["checks"]} == {"virtual", "loopback", "wire"}
+    assert {check["world"] for check in document["checks"]} == {
+        "virtual",
+        "loopback",
+        "wire",
+        "relay",
+    }
 
 
 def test_what_is_missing_comes_with_what_to_do(

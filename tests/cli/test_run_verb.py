@@ -92,6 +92,7 @@ def test_with_json_stdout_is_one_document(phonesim: Callable, tmp_path: Path) ->
         "stages",
         "exchanges",
         "servers",
+        "relays",
         "lateness_ms",
         "wall_s",
         "cpu_s",
@@ -271,3 +272,29 @@ def test_on_a_terminal_there_is_one_line_that_changes(program: Callable, tmp_pat
     assert b" of 1000 signed in, 0 failed  waiting " in shown
     assert b"\x1b[2K" in shown
     assert out.startswith("1000 of 1000 phones signed in")
+
+
+def test_phones_behind_a_silent_relay_are_shown_by_giaddr(
+    phonesim: Callable, tmp_path: Path
+) -> None:
+    came = phonesim(
+        *("run", "relay-load", "-n", 40, "-r", 200, "--out", tmp_path),
+        *("--set", "fleet.relay.giaddrs.3.giaddr=127.200.0.1"),  # no scope has it
+        *("--set", "device.dhcp.retransmit_delays=[1.1]", "--set", "fleet.timeout=20"),
+    )
+    assert came.status == 3
+    assert "38 of 40 phones done: ip, 2 failed (relay, site branches" in came.out
+    table = came.out.partition("giaddr ")[2].splitlines()
+    assert table[1].split() == ["127.200.0.1", "2", "0", "2", "branch04", "no-lease", "2"]
+    assert table[2] == "all phones behind the other 19 giaddrs ended well"
+
+
+def test_a_giaddr_of_another_host_is_one_line(phonesim: Callable, tmp_path: Path) -> None:
+    came = phonesim(
+        *("run", "relay-load", "-n", 2, "--site", "none", "--yes", "--out", tmp_path),
+        *("--set", "fleet.relay={servers: [198.51.100.1], giaddrs: [198.51.100.7]}"),
+    )
+    assert came.status == 2
+    assert "to        198.51.100.1" in came.err
+    assert came.err.splitlines()[-1].startswith("phonesim: giaddr 198.51.100.7 is not an address")
+    assert list(tmp_path.iterdir()) == []

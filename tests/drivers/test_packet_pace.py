@@ -89,3 +89,14 @@ def test_what_waits_goes_before_what_comes_later() -> None:
     sender.send("third")
     sender.loop.run()
     assert sender.names == ["first", "second", "third"]
+
+
+def test_a_datagram_of_which_copies_leave_takes_as_many_turns() -> None:
+    sender = Sender(20)
+    pace = sender.pace = PacketPace(20, sender.loop, copies=4)  # type: ignore[arg-type]
+    assert pace.per_second == 5
+    for number in range(11):
+        sender.send(number)
+    sender.loop.run()
+    assert sender.went[-1][0] == pytest.approx(2, abs=0.01)
+    assert "limits.packets_per_second (20)" in pace.notes()[0]

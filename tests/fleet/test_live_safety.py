@@ -1,6 +1,6 @@
 import pytest
 
-from phonesim.fleet.live_safety import describe_impact, expected_packets
+from phonesim.fleet.live_safety import describe_impact, expected_packets, needs_consent
 from phonesim.fleet.plan import read_plan
 from phonesim.profiles import DEVICE, load, parse_override
 
@@ -86,3 +86,34 @@ def test_every_mac_is_said() -> None:
     assert "with MACs 00-08-5D-00-00-0A\n" in impact(
         "fleet.phones=1", "fleet.first_phone=10", "fleet.devices=[{device: aastra-6721ip}]"
     )
+
+
+def relayed(*assignments: str) -> str:
+    settings = [
+        "fleet.site=none",
+        "fleet.relay={servers: [10.0.0.1, 10.0.0.2], copies: 2, giaddrs: [10.1.0.1, 10.2.0.1]}",
+        *assignments,
+    ]
+    plan = read_plan("relay-load", [parse_override(text) for text in settings])
+    assert needs_consent(plan)
+    return "\n".join(describe_impact(plan))
+
+
+def test_servers_giaddrs_and_the_highest_rate_are_said() -> None:
+    said = relayed("fleet.phones=10", "fleet.rate=5")
+    assert "to        10.0.0.1, 10.0.0.2" in said
+    assert "giaddrs   10.1.0.1, 10.2.0.1" in said
+    assert "request of a phone is sent 4 times" in said
+    # DISCOVER, OFFER, REQUEST and ACK, four times each, and no ARP
+    assert "about 16 a boot when everything answers, 160 in all, up to 80 a second" in said
+    assert "put on interface eth9 if need be" in relayed("fleet.interface=eth9")
+
+
+def test_many_giaddrs_are_not_all_said() -> None:
+    giaddrs = ", ".join(f"10.{n}.0.1" for n in range(1, 31))
+    said = relayed(f"fleet.relay.giaddrs=[{giaddrs}]")
+    assert "10.8.0.1 and 22 more" in said
+
+
+def test_on_loopback_nobody_is_asked() -> None:
+    assert not needs_consent(read_plan("relay-load"))

@@ -73,6 +73,11 @@ class Lab:
         for name in (self.phones, self.servers):
             _ip("netns", "del", name)
 
+    def route_to_phones(self, network: str, gateway: str) -> None:
+        """Put a router on the phones' side: `gateway` is the way from the servers to `network`."""
+        _ip("-n", self.phones, "addr", "add", f"{gateway}/{PREFIX}", "dev", "phones0")
+        _ip("-n", self.servers, "route", "add", network, "via", gateway, "dev", "servers0")
+
     def serve(
         self, name: str, command: Sequence[str], is_ready: Callable[[], bool] | None = None
     ) -> None:
@@ -123,7 +128,11 @@ class Lab:
 
     def run_fleet(self, *arguments: str, timeout: float = 50) -> tuple[int, dict[str, Any], str]:
         """Run `phonesim run` in the phones' namespace: status, summary, what it told people."""
-        return _ended(self.start_fleet(*arguments), timeout)
+        return self.end_of(self.start_fleet(*arguments), timeout)
+
+    def end_of(self, fleet: Fleet, timeout: float = 50) -> tuple[int, dict[str, Any], str]:
+        """Wait for the end of what `start_fleet` started: what `run_fleet` returns."""
+        return _ended(fleet, timeout)
 
     def start_fleet(self, *arguments: str) -> Fleet:
         """Start what `run_fleet` runs; it leads a session of its own."""
@@ -168,6 +177,13 @@ class Lab:
         while not is_so():
             assert time.monotonic() < give_up_at, instead()
             time.sleep(0.1)
+
+    def capture(self, name: str, expression: str) -> Path:
+        """Capture what the servers' interface sees, until `stop`."""
+        path = self.folder / f"{name}.pcap"
+        command = ["tcpdump", "-i", "servers0", "-U", "-Z", "root", "-w", str(path), expression]
+        self.serve(name, command, lambda: "listening on" in self.output(name))
+        return path
 
     @property
     def _phonesim(self) -> list[str]:

@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from netlab import (
     DHCP,
@@ -28,6 +29,30 @@ from netlab import (
 )
 
 FIRST, LAST = "10.77.16.1", "10.77.31.254"
+RELAY_LEASES = "kea-leases.csv"
+KEA_UC_OPTIONS = {
+    "option-def": [{"name": "uc-sip-servers", "code": 120, "type": "binary", "space": "dhcp4"}],
+    "client-classes": [
+        {
+            "name": "uc",
+            "test": "option[60].text == 'MS-UC-Client'",
+            "option-def": [{"name": "vendor-encapsulated-options", "code": 43, "type": "binary"}],
+            "option-data": [
+                {
+                    "name": "vendor-encapsulated-options",
+                    "csv-format": False,
+                    "data": OPTION_43.hex(),
+                },
+                {
+                    "name": "uc-sip-servers",
+                    "csv-format": False,
+                    "data": OPTION_120.hex(),
+                },
+            ],
+        }
+    ],
+}
+"""Options 43 and 120 for class MS-UC-Client, as Kea is told of them."""
 A_RECORDS = {
     WEB_NAME: WEB,
     FE01_NAME: FE01,
@@ -71,19 +96,22 @@ def start_dnsmasq(
         lines.append(f"dhcp-option=option:domain-search,{','.join(search_list)}")
     if serves_dns:
         lines.append("log-queries")
-    path = lab.folder / "dnsmasq.conf"
-    path.write_text("\n".join(lines) + "\n")
-    lab.serve(
-        "dnsmasq",
-        [
-            "dnsmasq",
-            "--keep-in-foreground",
-            "--log-facility=-",
-            "--user=root",
-            f"--conf-file={path}",
-        ],
-        lambda: lab.is_listening("udp", "0.0.0.0", 67),
-    )
+    _serve_dnsmasq(lab, lines)
+
+
+def start_dnsmasq_for_relays(lab: Lab, subnets: Sequence[str]) -> None:
+    """dnsmasq, DHCP only, for clients behind relay agents: a range in each /16."""
+    lines = [
+        "interface=servers0",
+        "except-interface=lo",
+        "no-ping",
+        "port=0",
+        "dhcp-authoritative",
+        "log-dhcp",
+        f"dhcp-leasefile={lab.folder / 'dnsmasq.leases'}",
+        *(f"dhcp-range={subnet}.16.1,{subnet}.31.254,255.255.0.0,1h" for subnet in subnets),
+    ]
+    _serve_dnsmasq(lab, lines)
 
 
 def start_kea(lab: Lab, *, is_quiet: bool = False) -> None:
@@ -98,30 +126,7 @@ def start_kea(lab: Lab, *, is_quiet: bool = False) -> None:
             "lease-database": {"type": "memfile", "persist": False},
             "valid-lifetime": 3600,
             "authoritative": True,
-            "option-def": [
-                {"name": "uc-sip-servers", "code": 120, "type": "binary", "space": "dhcp4"}
-            ],
-            "client-classes": [
-                {
-                    "name": "uc",
-                    "test": "option[60].text == 'MS-UC-Client'",
-                    "option-def": [
-                        {"name": "vendor-encapsulated-options", "code": 43, "type": "binary"}
-                    ],
-                    "option-data": [
-                        {
-                            "name": "vendor-encapsulated-options",
-                            "csv-format": False,
-                            "data": OPTION_43.hex(),
-                        },
-                        {
-                            "name": "uc-sip-servers",
-                            "csv-format": False,
-                            "data": OPTION_120.hex(),
-                        },
-                    ],
-                }
-            ],
+            **KEA_UC_OPTIONS,
             "subnet4": [
                 {
                     "id": 1,
@@ -143,18 +148,52 @@ def start_kea(lab: Lab, *, is_quiet: bool = False) -> None:
             ],
         }
     }
-    path = lab.folder / "kea.json"
-    path.write_text(json.dumps(config, indent=1))
-    lab.serve(
-        "kea",
-        [
-            *("env", f"KEA_PIDFILE_DIR={lab.folder}", f"KEA_LOCKFILE_DIR={lab.folder}"),
-            *("kea-dhcp4", "-c", str(path)),
-        ],
-        lambda: (
-            lab.is_listening("udp", DHCP, 67) if is_quiet else "DHCP4_STARTED" in lab.output("kea")
-        ),
-    )
+    _serve_kea(lab, config)
+
+
+def start_kea_for_relays(lab: Lab, subnets: Sequence[str], *, renew_timer: int = 1800) -> None:
+    """Kea DHCPv4 for clients behind relay agents: a scope for each /16, its pool above .16.0.
+
+    The lease file keeps what the agents say in option 82.
+    """
+    config = {
+        "Dhcp4": {
+            "interfaces-config": {"interfaces": [f"servers0/{DHCP}"], "dhcp-socket-type": "udp"},
+            "lease-database": {
+                "type": "memfile",
+                "persist": True,
+                "name": str(lab.folder / RELAY_LEASES),
+                "lfc-interval": 0,
+            },
+            "store-extended-info": True,
+            "valid-lifetime": 3600,
+            "renew-timer": renew_timer,
+            **KEA_UC_OPTIONS,
+            "authoritative": True,
+            "subnet4": [
+                {
+                    "id": number,
+                    "subnet": f"{subnet}.0.0/16",
+                    "pools": [{"pool": f"{subnet}.16.1 - {subnet}.31.254"}],
+                    "option-data": [
+                        {"name": "routers", "data": f"{subnet}.0.1"},
+                        {"name": "domain-name-servers", "data": DNS},
+                        {"name": "ntp-servers", "data": NTP},
+                        {"name": "domain-name", "data": DOMAIN},
+                    ],
+                }
+                for number, subnet in enumerate(subnets, 1)
+            ],
+            "loggers": [
+                {
+                    "name": "kea-dhcp4",
+                    "severity": "INFO",
+                    "output_options": [{"output": "stdout", "flush": True}],
+                }
+            ],
+        }
+    }
+    _serve_kea(lab, config)
 
 
 def start_bind(
@@ -286,4 +325,34 @@ request_route {{
             *("-f", str(folder / "kamailio.cfg")),
         ],
         lambda: lab.is_listening("tcp", FE01, 5061),
+    )
+
+
+def _serve_dnsmasq(lab: Lab, lines: Sequence[str]) -> None:
+    """Start dnsmasq; its DHCP socket is bound to no address."""
+    path = lab.folder / "dnsmasq.conf"
+    path.write_text("\n".join(lines) + "\n")
+    lab.serve(
+        "dnsmasq",
+        [
+            "dnsmasq",
+            "--keep-in-foreground",
+            "--log-facility=-",
+            "--user=root",
+            f"--conf-file={path}",
+        ],
+        lambda: lab.is_listening("udp", "0.0.0.0", 67),
+    )
+
+
+def _serve_kea(lab: Lab, config: dict[str, Any]) -> None:
+    path = lab.folder / "kea.json"
+    path.write_text(json.dumps(config, indent=1))
+    lab.serve(
+        "kea",
+        [
+            *("env", f"KEA_PIDFILE_DIR={lab.folder}", f"KEA_LOCKFILE_DIR={lab.folder}"),
+            *("kea-dhcp4", "-c", str(path)),
+        ],
+        lambda: lab.is_listening("udp", DHCP, 67) or "DHCP4_STARTED" in lab.output("kea"),
     )

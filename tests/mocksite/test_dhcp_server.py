@@ -1,5 +1,6 @@
 from ipaddress import IPv4Address
 
+import msgspec
 import pytest
 
 from phonesim.config.site_profile import DhcpServerConfig, Scope, SignInOptions
@@ -577,3 +578,72 @@ def test_a_scope_that_makes_no_sense_is_refused(changes, text):
 
 def test_a_server_waits_for_nothing():
     assert new_server().next_deadline() is None
+
+
+BRANCH = Scope(
+    subnet="10.5.0.0/24", first="10.5.0.50", last="10.5.0.60", lease_time=60, routers=["10.5.0.1"]
+)
+RELAYED = {"giaddr": "10.5.0.1"}
+
+
+def relayed_server(**changes):
+    return new_server(relayed_scopes=[BRANCH], authoritative=True, **changes)
+
+
+def test_the_giaddr_chooses_the_scope_and_its_options():
+    server = relayed_server()
+    (far,) = server.handle(discover(asked=[3], **RELAYED), 0)
+    (near,) = server.handle(discover(asked=[3]), 0)
+    assert (far.message.yiaddr, far.destination, far.port) == ("10.5.0.50", "10.5.0.1", 67)
+    assert far.message.options[Option.ROUTER] == encode_addresses(["10.5.0.1"])
+    assert far.message.options[Option.IP_ADDRESS_LEASE_TIME] == encode_u32(60)
+    assert (near.message.yiaddr, near.message.options[Option.ROUTER]) == (
+        "10.0.0.100",
+        encode_addresses(["10.0.0.1"]),
+    )
+
+
+def test_what_a_relayed_client_sends_by_unicast_is_about_its_own_scope():
+    server = relayed_server()
+    server.handle(discover(**RELAYED), 0)
+    server.handle(request(requested="10.5.0.50", server=SERVER, **RELAYED), 0)
+    (renewed,) = server.handle(request(ciaddr="10.5.0.50", destination=SERVER), 30)
+    assert (renewed.message.yiaddr, renewed.destination) == ("10.5.0.50", "10.5.0.50")
+    released = received(MessageType.RELEASE, ciaddr="10.5.0.50", server=SERVER)
+    assert server.handle(released, 31) == []
+    nak, _ = server.handle(request(ciaddr="10.5.0.50", mac=OTHER_MAC, destination=SERVER), 32)
+    assert nak.message.message_type is MessageType.NAK
+
+
+def test_an_inform_from_behind_a_relay_is_answered_with_its_scope():
+    (answer,) = relayed_server().handle(inform(ciaddr="10.5.0.50", asked=[3], **RELAYED), 0)
+    assert (answer.destination, answer.port) == ("10.5.0.50", 68)
+    assert answer.message.options[Option.ROUTER] == encode_addresses(["10.5.0.1"])
+
+
+def test_option_82_is_sent_back_last_in_every_answer():
+    server = relayed_server()
+    information = b"\x01\x02ab"
+
+    def relayed(event):
+        options = {**event.message.options, Option.RELAY_AGENT_INFORMATION: information}
+        message = msgspec.structs.replace(event.message, options=options)
+        return msgspec.structs.replace(event, message=message)
+
+    for event in (
+        discover(**RELAYED),
+        request(requested="10.5.0.50", server=SERVER, **RELAYED),
+        request(requested="10.9.0.9", **RELAYED),  # a NAK
+        inform(ciaddr="10.5.0.50", **RELAYED),
+    ):
+        with_it, *_ = server.handle(relayed(event), 0)
+        assert list(with_it.message.options.items())[-1] == (82, information)
+        without, *_ = server.handle(event, 0)
+        assert Option.RELAY_AGENT_INFORMATION not in without.message.options
+
+
+def test_without_a_scope_of_its_own_network_only_relayed_clients_are_served():
+    server = relayed_server(scope=None)
+    assert server.handle(discover(), 0) == []
+    (answer,) = server.handle(discover(**RELAYED), 0)
+    assert answer.message.yiaddr == "10.5.0.50"

@@ -13,6 +13,7 @@ from phonesim.wire.dhcp import (
     decode_u32,
     encode_addresses,
     encode_dhcp,
+    encode_relay_information,
     encode_u32,
     format_mac,
     parse_mac,
@@ -332,3 +333,23 @@ class TestMac:
     def test_what_is_no_mac_is_refused(self, text: str) -> None:
         with pytest.raises(DecodeError, match="is not a MAC"):
             parse_mac(text)
+
+
+@pytest.mark.parametrize(
+    ("circuit_id", "remote_id", "octets"),
+    [
+        (None, None, ""),
+        (b"7", None, "010137"),
+        (None, MAC, "02060004f2000001"),
+        (b"7", MAC, "01013702060004f2000001"),
+        (b"x" * 253, None, "01fd" + "78" * 253),
+    ],
+)
+def test_relay_agent_information(circuit_id, remote_id, octets):
+    assert encode_relay_information(circuit_id, remote_id).hex() == octets
+
+
+@pytest.mark.parametrize("sizes", [(254, 0), (128, 124), (300, 0)])
+def test_relay_agent_information_fits_into_one_option(sizes):
+    with pytest.raises(ValueError, match=f"option 82 has {sum(sizes) + 2 * (sizes[1] > 0) + 2}"):
+        encode_relay_information(b"x" * sizes[0], b"y" * sizes[1])
