@@ -23,8 +23,8 @@ class PhoneSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One phone of a fleet. `phone_id` is its MAC as 00-04-F2-00-00-01.
 
     `number` and `pin` are what its user types; `starts_at` is seconds after the
-    run's begin; `seed` feeds its random numbers. `last_stage` and `fixed_lease` are
-    those of `Phone`.
+    run's begin; `seed` feeds its random numbers. `first_stage`, `last_stage` and
+    `fixed_lease` are those of `Phone`.
     """
 
     phone_id: str
@@ -34,6 +34,7 @@ class PhoneSpec(msgspec.Struct, frozen=True, kw_only=True):
     pin: str
     starts_at: float
     seed: str
+    first_stage: Stage = Stage.VLAN
     last_stage: Stage = Stage.COMMIT
     fixed_lease: Lease | None = None
 
@@ -46,7 +47,14 @@ def new_phone(spec: PhoneSpec, boot: int, salt: str = "") -> Phone:
     """
     rng = random.Random(f"{spec.seed}/{boot}{salt}")
     return Phone(
-        spec.profile, spec.mac, spec.number, spec.pin, rng, spec.last_stage, spec.fixed_lease
+        spec.profile,
+        spec.mac,
+        spec.number,
+        spec.pin,
+        rng,
+        spec.last_stage,
+        spec.fixed_lease,
+        spec.first_stage,
     )
 
 

@@ -10,9 +10,14 @@ from phonesim.config.model import Config
 
 Attach = Literal["loopback", "wire", "virtual"]
 OwnMac = Literal["full", "dhcp-only"]
-PartialStage = Literal["ip", "discovery"]
+PartialStage = Literal["vlan", "ip", "discovery"]
 
-_PARTS: tuple[tuple[PartialStage, ...], ...] = (("ip",), ("ip", "discovery"), ("discovery",))
+_PARTS: tuple[tuple[PartialStage, ...], ...] = (
+    ("ip",),
+    ("vlan", "ip"),
+    ("ip", "discovery"),
+    ("discovery",),
+)
 
 
 class DeviceShare(Config):
@@ -81,8 +86,8 @@ class FleetProfile(Config):
     """Phones started a second."""
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 1
     stages: tuple[PartialStage, ...] | None = None
-    """What each phone does of its boot: [ip], [ip, discovery], or [discovery] from a fixed
-    address; None is all of it. A phone that ends early is done, not signed in."""
+    """What each phone does of its boot: [ip], [vlan, ip], [ip, discovery], or [discovery] from a
+    fixed address; None is all of it. A phone that ends early is done, not signed in."""
     limits: LoadLimits = LoadLimits()
     boots: Annotated[int, Field(ge=1)] = 1
     """Times each phone boots; its virtual disk lasts from one boot to the next."""
@@ -105,5 +110,5 @@ class FleetProfile(Config):
         cls, stages: tuple[PartialStage, ...] | None
     ) -> tuple[PartialStage, ...] | None:
         if stages is not None and stages not in _PARTS:
-            raise ValueError("should be [ip], [ip, discovery] or [discovery]")
+            raise ValueError("should be [ip], [vlan, ip], [ip, discovery] or [discovery]")
         return stages

@@ -9,6 +9,10 @@ and the client begins anew. A message that nobody answers is repeated with the
 profile's back-off. When DISCOVER was not answered at all, the client takes a
 link-local address (AutoIP) and looks for a server again in the background.
 
+While the phone seeks its voice VLAN, an ACK that names one in option 43 is all that was
+wanted: its lease is released at once, unprobed, and the client waits for the phone to ask
+again in that VLAN.
+
 Renewing departs from RFC 2131 section 4.4.5 unless the profile says otherwise: the
 Windows CE client broadcasts its renewals [documented ms884977, DhcpDirectRenewal=0].
 
@@ -35,6 +39,7 @@ from phonesim.device.actions import (
 from phonesim.device.device_log import LogRecord
 from phonesim.device.events import (
     AddressProbed,
+    AddressUnwanted,
     AddressWanted,
     DhcpMessageReceived,
     Event,
@@ -45,8 +50,9 @@ from phonesim.device.events import (
     LeaseLost,
     ShutdownRequested,
     TimerExpired,
+    VlanOffered,
 )
-from phonesim.device.lease import read_lease, server_identifier
+from phonesim.device.lease import read_lease, read_voice_vlan, server_identifier
 from phonesim.errors import DecodeError
 from phonesim.wire.dhcp import (
     BROADCAST,
@@ -57,6 +63,7 @@ from phonesim.wire.dhcp import (
     Option,
     encode_addresses,
 )
+from phonesim.wire.provisioning import VLAN_FORMS, VlanForm
 
 Output = PhoneAction | Event | LogRecord
 
@@ -65,7 +72,7 @@ _MAXIMUM_SECS = 0xFFFF  # the field has 16 bits, and a renewal can last for days
 
 
 class Stopped(msgspec.Struct, frozen=True):
-    """Before power and after shutdown."""
+    """Before power, after shutdown, and between two VLANs."""
 
 
 class Init(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,10 +158,21 @@ _STATE_NAMES: dict[type[State], str] = {
 
 
 class DhcpClient:
-    """Gets and keeps an address. Internal events out: LeaseBound, LeaseFailed, LeaseLost."""
+    """Gets and keeps an address.
 
-    def __init__(self, config: DhcpClientConfig, mac: bytes, rng: random.Random) -> None:
+    Internal events out: LeaseBound, LeaseFailed, LeaseLost, VlanOffered.
+    """
+
+    def __init__(
+        self,
+        config: DhcpClientConfig,
+        mac: bytes,
+        rng: random.Random,
+        vlan_forms: tuple[VlanForm, ...] = VLAN_FORMS,
+    ) -> None:
         self._config = config
+        self._vlan_forms = vlan_forms
+        self._seeks_vlan = False
         self._mac = mac
         self._rng = rng
         self._flags = BROADCAST_FLAG if config.broadcast_flag else 0
@@ -177,8 +195,9 @@ class DhcpClient:
             case AddressProbed():
                 return self._probed(event, now)
             case AddressWanted():
+                self._seeks_vlan = event.seeks_vlan
                 return self._begin(event.cached_address, now)
-            case ShutdownRequested():
+            case AddressUnwanted() | ShutdownRequested():
                 return self._shut_down(now)
             case _:
                 return []
@@ -231,20 +250,23 @@ class DhcpClient:
         match self.state:
             case Bound(lease=lease) | Renewing(lease=lease) | Rebinding(lease=lease):
                 if self._config.releases_on_shutdown:
-                    release = DhcpMessage(
-                        message_type=MessageType.RELEASE,
-                        xid=self._rng.getrandbits(32),
-                        chaddr=self._mac,
-                        ciaddr=lease.address,
-                        options=self._identity(MessageType.RELEASE)
-                        | {Option.SERVER_IDENTIFIER: encode_addresses((lease.server,))},
-                    )
-                    out += self._send(release, lease.address, lease.server, 1)
+                    out += self._release(lease)
                 out.append(RemoveAddress(address=lease.address))
             case _:
                 pass
         out += self._leave_auto_ip()
         return out + self._enter(Stopped())
+
+    def _release(self, lease: Lease) -> list[Output]:
+        release = DhcpMessage(
+            message_type=MessageType.RELEASE,
+            xid=self._rng.getrandbits(32),
+            chaddr=self._mac,
+            ciaddr=lease.address,
+            options=self._identity(MessageType.RELEASE)
+            | {Option.SERVER_IDENTIFIER: encode_addresses((lease.server,))},
+        )
+        return self._send(release, lease.address, lease.server, 1)
 
     # --- sending ---
 
@@ -409,12 +431,17 @@ class DhcpClient:
             lease, warnings = read_lease(ack, server, state.sent.started_at)
         except DecodeError as error:
             return [_ignored(ack, server, str(error))]
+        out: list[Output] = [*warnings, _exchange("dhcp_request", state.sent, now)]
+        if self._seeks_vlan:
+            vlan_id, records = read_voice_vlan(ack, server, self._vlan_forms)
+            out += records
+            if vlan_id is not None:
+                out += self._release(lease)
+                out += self._leave_auto_ip()
+                out += self._enter(Stopped())
+                return [*out, VlanOffered(vlan_id=vlan_id, server=server)]
         self.state = msgspec.structs.replace(state, lease=lease, address=lease.address)
-        return [
-            *warnings,
-            _exchange("dhcp_request", state.sent, now),
-            ProbeAddress(address=lease.address),
-        ]
+        return [*out, ProbeAddress(address=lease.address)]
 
     def _extended(
         self, state: Renewing | Rebinding, ack: DhcpMessage, server: str, now: float

@@ -73,6 +73,14 @@ class PhoneLink(Protocol):
         """A phone has lost power: its address is free, its messages are nobody's."""
         ...
 
+    def advertise(self, phone: PhoneHost, action: do.AdvertiseLldp) -> None:
+        """Advertise by LLDP; what the switch says is `LldpReceived`."""
+        ...
+
+    def join_vlan(self, phone: PhoneHost, vlan_id: int | None) -> None:
+        """Put the phone into a VLAN; a phone that is attached is in none."""
+        ...
+
     def send_dhcp(self, phone: PhoneHost, action: do.SendDhcp) -> None:
         """Send a DHCP message."""
         ...
@@ -272,6 +280,12 @@ class PhoneHost:
                 self._connections.open(action)
             case do.CloseConnection():
                 self._connections.close(action.connection_id)
+            case do.AdvertiseLldp():
+                self._link.advertise(self, action)
+            case do.JoinVlan():
+                if self._pace is not None:
+                    self._pace.send_waiting(self)
+                self._link.join_vlan(self, action.vlan_id)
             case do.DeleteFile():
                 self._disk.delete_file(action.name)
             case _:

@@ -55,8 +55,11 @@ def expected_packets(profile: DeviceProfile, stages: Sequence[str] | None = None
     """
     address = 2 * 2
     arp = 4
-    if stages == ("ip",):
-        return address + arp
+    lldp = 0
+    if (stages is None or "vlan" in stages) and profile.vlan.lldp_wait:
+        lldp = profile.vlan.fast_start_count + 3  # and again with its address, and good-bye
+    if stages is not None and stages[-1] == "ip":
+        return lldp + address + arp
     inform = 2
     if stages is not None:
         return address + arp + inform + 2 * len(profile.discovery.srv_names)
@@ -65,4 +68,4 @@ def expected_packets(profile: DeviceProfile, stages: Sequence[str] | None = None
     https = 2 * (_TCP_PACKETS + _TLS_PACKETS)
     chain = _TCP_PACKETS
     register = _TCP_PACKETS + _TLS_PACKETS + 2
-    return address + inform + arp + ntp + 2 * names + chain + https + register
+    return lldp + address + inform + arp + ntp + 2 * names + chain + https + register

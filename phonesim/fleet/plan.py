@@ -98,7 +98,8 @@ def phone_specs(
     ouis = {name: bytes.fromhex(profile.oui.replace(":", "")) for name, profile in devices.items()}
     models = islice(interleave(fleet.devices), fleet.phones)
     typed = _typed(users) if fleet.stages is None else repeat(("", ""))
-    last_stage = Stage.COMMIT if fleet.stages is None else Stage(fleet.stages[-1])
+    stages = fleet.stages or (Stage.VLAN, Stage.COMMIT)
+    first_stage, last_stage = Stage(stages[0]), Stage(stages[-1])
     specs: list[PhoneSpec] = []
     for index, (name, (number, pin), lease) in enumerate(zip(models, typed, leases, strict=False)):
         mac = ouis[name] + (index + 1).to_bytes(3, "big")
@@ -112,6 +113,7 @@ def phone_specs(
                 pin=pin,
                 starts_at=index / fleet.rate,
                 seed=f"{fleet.seed}/{phone_id}",
+                first_stage=first_stage,
                 last_stage=last_stage,
                 fixed_lease=lease,
             )

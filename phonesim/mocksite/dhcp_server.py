@@ -54,6 +54,7 @@ VLAN_CLASSES = (b"CPE-OCPHONE", b"CPE-OCPhone")
 """Option 60 of the VLAN request; the case differs by source [documented]."""
 
 _REMEMBERED_REPLIES = 256
+_VLAN_SUB_OPTION = 10
 
 
 class _Lease(msgspec.Struct, gc=False):
@@ -80,9 +81,7 @@ class DhcpServer:
         self._sip_servers = (
             encode_sip_servers(config.sign_in.registrars) if config.sign_in.registrars else None
         )
-        self._vlan_options = (
-            encode_uc_options(UcOptions(vlan_id=config.vlan_id)) if config.vlan_id else None
-        )
+        self._vlan_options = _vlan_options(config)
         self._scope = config.scope
         self._pool = _Pool(config.scope) if config.scope else None
         self._scope_options = _scope_options(config.scope) if config.scope else {}
@@ -441,6 +440,13 @@ def _uc_options(sign_in: SignInOptions) -> bytes | None:
             cert_prov_rel_path=sign_in.cert_prov_rel_path,
         )
     )
+
+
+def _vlan_options(config: DhcpServerConfig) -> bytes | None:
+    if config.vlan_option is not None:
+        octets = bytes.fromhex(config.vlan_option)
+        return bytes((_VLAN_SUB_OPTION, len(octets))) + octets
+    return encode_uc_options(UcOptions(vlan_id=config.vlan_id)) if config.vlan_id else None
 
 
 def _scope_options(scope: Scope) -> dict[int, bytes]:
