@@ -131,8 +131,10 @@ class SipMessageReceived(Event, frozen=True, kw_only=True):
 
 
 class MalformedReceived(Event, frozen=True, kw_only=True):
-    """Bytes that no codec could read. `protocol` is lldp, dhcp, dns, ntp, http or
-    sip."""
+    """Bytes that no codec could read.
+
+    `protocol` is lldp, dhcp, dns, ntp, http or sip.
+    """
 
     protocol: str
     source: str

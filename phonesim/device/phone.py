@@ -106,7 +106,9 @@ from phonesim.device.vlan import LldpEndpoint
 from phonesim.wire.dhcp import BOOTREPLY, format_mac
 
 Output = PhoneAction | Observation
-Machine = LldpEndpoint | DhcpClient | Resolver | PhoneClock | Discovery | SignIn | Registration | Cache
+Machine = (
+    LldpEndpoint | DhcpClient | Resolver | PhoneClock | Discovery | SignIn | Registration | Cache
+)
 
 # What waiting cannot mend: someone has to type another PIN, or an administrator has to act.
 _NEEDS_A_PERSON = frozenset(

@@ -9,7 +9,8 @@ advertisement is left to the world, as ARP probes are.
 
 A network policy for voice that is tagged with a VLAN id of 1 to 4094 puts the phone there; one
 that is untagged, or tagged for priority only, says that there is no voice VLAN. A policy that
-the switch does not know itself, or of VLAN 4095, is none. When no policy comes in time the
+the switch does not know itself, or of VLAN 4095, is none, and other endpoints' policies are
+their own affair. When no policy comes in time the
 phone asks DHCP. One that comes later, or says something else later, moves the phone if the
 profile says so: a switch's word counts more than a DHCP server's.
 
@@ -63,6 +64,7 @@ from phonesim.wire.lldp import (
 Output = PhoneAction | Event | LogRecord
 
 _HIGHEST_VLAN_ID = 4094
+_ENDPOINT_CLASSES = (1, 2, 3)
 _IPV4 = b"\x01"  # address family of a network address
 _POWERED_DEVICE, _FROM_PSE, _HIGH_PRIORITY = 1, 1, 2
 _NEGOTIATES = 0x03
@@ -148,14 +150,12 @@ class LldpEndpoint:
             self._heard = heard
             port = _id_text(-1, unit.port_id)
             out.append(log.LLDP_RECEIVED(chassis, port, unit.ttl, _policy_text(policy)))
-            if policy is not None and policy.is_tagged and policy.vlan_id > _HIGHEST_VLAN_ID:
-                detail = f"VLAN {policy.vlan_id} is none: 1 to {_HIGHEST_VLAN_ID} are"
-                out.append(log.LLDP_IGNORED(chassis, detail))
-        if policy is None or policy.is_unknown:
+            objection = _objection(unit, policy)
+            if objection:
+                out.append(log.LLDP_IGNORED(chassis, objection))
+        if policy is None or policy.is_unknown or _objection(unit, policy):
             return out
         vlan_id = policy.vlan_id if policy.is_tagged and policy.vlan_id else None
-        if vlan_id is not None and vlan_id > _HIGHEST_VLAN_ID:
-            return out
         source = f"lldp:{chassis}"
         if isinstance(self.state, Waiting):
             if vlan_id is None:
@@ -219,9 +219,7 @@ class LldpEndpoint:
         chassis = _id_text(subtype, chassis_id)
         return [
             log.LLDP_SENT(chassis, _id_text(PORT_MAC, self._mac), unit.ttl, vlan_id or 0),
-            AdvertiseLldp(
-                unit=unit, fast_count=fast_count, interval=self._config.lldp_interval
-            ),
+            AdvertiseLldp(unit=unit, fast_count=fast_count, interval=self._config.lldp_interval),
         ]
 
     def _say_good_bye(self) -> list[Output]:
@@ -286,6 +284,17 @@ def _describe_phone(profile: DeviceProfile, mac: bytes) -> LldpUnit:
             asset_id=filled(config.asset_id),
         ),
     )
+
+
+def _objection(unit: LldpUnit, policy: NetworkPolicy | None) -> str:
+    """Say why a policy is not followed; nothing if it is, or if there is none."""
+    if policy is None:
+        return ""
+    if unit.device_class in _ENDPOINT_CLASSES:
+        return f"it is an endpoint of class {unit.device_class} itself"
+    if policy.is_tagged and policy.vlan_id > _HIGHEST_VLAN_ID:
+        return f"VLAN {policy.vlan_id} is none: 1 to {_HIGHEST_VLAN_ID} are"
+    return ""
 
 
 def _policy_text(policy: NetworkPolicy | None) -> str:

@@ -1,31 +1,20 @@
 """A raw Ethernet socket on the event loop.
 
 It sees what comes in, whomever it is for, and what other sockets of this machine send
-out, but not its own frames. A filter in the kernel lets through only DHCP of one side
-and, if wanted, ARP: a fleet's TCP must not pass through Python.
+out, but not its own frames. A filter in the kernel lets through only untagged DHCP of one
+side and, if wanted, ARP: a fleet's TCP must not pass through Python.
 
-Specifications: packet(7), socket(7) (SO_ATTACH_FILTER), IEEE 802.3.
+Specifications: packet(7), IEEE 802.3.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import socket
-import struct
 from collections.abc import Callable
 
-from phonesim.drivers.udp_socket import enlarge_receive_buffer
+from phonesim.drivers.raw_socket import LARGEST_FRAME, Instruction, in_vlan, open_raw_socket
 
-_ETH_P_ALL = 0x0003
-_SOL_PACKET = 263
-_PACKET_ADD_MEMBERSHIP = 1
-_PACKET_MR_PROMISC = 1
-_SO_ATTACH_FILTER = 26
-_LARGEST_FRAME = 65535
 _BURST = 64
-
-_Instruction = tuple[int, int, int, int]
 
 
 class PacketSocket:
@@ -45,16 +34,7 @@ class PacketSocket:
         takes_arp: bool,
     ) -> None:
         self._received = received
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
-        try:
-            self._attach(_filter(udp_port, takes_arp=takes_arp))
-            enlarge_receive_buffer(self._socket)
-            self._socket.bind((name, _ETH_P_ALL))
-            membership = struct.pack("iHH8s", index, _PACKET_MR_PROMISC, 0, b"")
-            self._socket.setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, membership)
-        except OSError:
-            self._socket.close()
-            raise
+        self._socket = open_raw_socket(name, index, _filter(udp_port, takes_arp=takes_arp))
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._socket, self._read)
 
@@ -74,16 +54,10 @@ class PacketSocket:
             self._loop.remove_reader(self._socket)
             self._socket.close()
 
-    def _attach(self, program: list[_Instruction]) -> None:
-        instructions = b"".join(struct.pack("HBBI", *each) for each in program)
-        buffer = ctypes.create_string_buffer(instructions)
-        fprog = struct.pack("HL", len(program), ctypes.addressof(buffer))
-        self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fprog)
-
     def _read(self) -> None:
         for _ in range(_BURST):
             try:
-                frame = self._socket.recv(_LARGEST_FRAME)
+                frame = self._socket.recv(LARGEST_FRAME)
             except OSError:  # nothing left, or the interface went down
                 return
             self._received(frame)
@@ -91,15 +65,16 @@ class PacketSocket:
                 return
 
 
-def _filter(udp_port: int, *, takes_arp: bool) -> list[_Instruction]:
+def _filter(udp_port: int, *, takes_arp: bool) -> list[Instruction]:
     """A classic BPF program: (code, jump if true, jump if false, operand) each."""
     load_half, load_byte, load_half_indexed, load_header_size, give = 0x28, 0x30, 0x48, 0xB1, 0x06
     reject, accept = 10, 11
 
-    def jump(at: int, if_true: int, if_false: int, operand: int, code: int = 0x15) -> _Instruction:
+    def jump(at: int, if_true: int, if_false: int, operand: int, code: int = 0x15) -> Instruction:
         return (code, if_true - at - 1, if_false - at - 1, operand)
 
     return [
+        *in_vlan(0, reject),
         (load_half, 0, 0, 12),
         jump(1, accept if takes_arp else reject, 2, 0x0806),
         jump(2, 3, reject, 0x0800),
@@ -111,5 +86,5 @@ def _filter(udp_port: int, *, takes_arp: bool) -> list[_Instruction]:
         (load_half_indexed, 0, 0, 16),
         jump(9, accept, reject, udp_port),
         (give, 0, 0, 0),
-        (give, 0, 0, _LARGEST_FRAME),
+        (give, 0, 0, LARGEST_FRAME),
     ]

@@ -57,8 +57,8 @@ class PhoneMachine(Protocol):
         ...
 
 
-class PhoneLink(Protocol):
-    """How the phones of a world reach the network."""
+class AddressLink(Protocol):
+    """How phones get and use their addresses."""
 
     @property
     def port_offset(self) -> int:
@@ -71,14 +71,6 @@ class PhoneLink(Protocol):
 
     def detach(self, phone: PhoneHost) -> None:
         """A phone has lost power: its address is free, its messages are nobody's."""
-        ...
-
-    def advertise(self, phone: PhoneHost, action: do.AdvertiseLldp) -> None:
-        """Advertise by LLDP; what the switch says is `LldpReceived`."""
-        ...
-
-    def join_vlan(self, phone: PhoneHost, vlan_id: int | None) -> None:
-        """Put the phone into a VLAN; a phone that is attached is in none."""
         ...
 
     def send_dhcp(self, phone: PhoneHost, action: do.SendDhcp) -> None:
@@ -99,6 +91,18 @@ class PhoneLink(Protocol):
 
     def unsent(self, error: OSError) -> None:
         """The local network stack refused to send."""
+        ...
+
+
+class PhoneLink(AddressLink, Protocol):
+    """How the phones of a world reach the network."""
+
+    def advertise(self, phone: PhoneHost, action: do.AdvertiseLldp) -> None:
+        """Advertise by LLDP; what the switch says is `LldpReceived`."""
+        ...
+
+    def join_vlan(self, phone: PhoneHost, vlan_id: int | None) -> None:
+        """Put the phone into a VLAN; a phone that is attached is in none."""
         ...
 
 

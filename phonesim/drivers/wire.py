@@ -8,6 +8,9 @@ filter can see to that (`phonesim.drivers.own_macs`), and otherwise with the int
 Everything that was put on the interface is removed when the run ends, and what a run
 that was killed left there when the next one begins.
 
+A voice VLAN is another such interface (`phonesim.drivers.voice_vlan`), with a link of its
+own. LLDP is spoken with whatever switch is at the other end; a mock site's is not there.
+
 Specifications: RFC 2131 section 4.1, RFC 5227, capabilities(7).
 """
 
@@ -17,7 +20,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -31,6 +34,7 @@ from phonesim.drivers.interface import Interface
 from phonesim.drivers.key_pool import KeyPool
 from phonesim.drivers.leftovers import describe_leftovers, remove_leftovers
 from phonesim.drivers.live_run import LiveRun, first_of
+from phonesim.drivers.lldp_port import LldpPort
 from phonesim.drivers.open_files import allow_open_files
 from phonesim.drivers.own_macs import OwnMacs
 from phonesim.drivers.packet_pace import PacketPace
@@ -38,6 +42,7 @@ from phonesim.drivers.packet_socket import PacketSocket
 from phonesim.drivers.phone_host import PhoneHost
 from phonesim.drivers.site_host import SiteHost
 from phonesim.drivers.site_wire import WireDhcpPorts
+from phonesim.drivers.voice_vlan import VoiceVlans
 from phonesim.errors import DecodeError, UsageError
 from phonesim.mocksite.site import Site
 from phonesim.wire.dhcp import BROADCAST, CLIENT_PORT, SERVER_PORT, decode_dhcp, encode_dhcp
@@ -109,9 +114,25 @@ async def run_wire(
                 squatters = site.squatters
             link = _open_link(network, own_macs, squatters, observer, clock)
             stack.callback(link.close)
-            run = LiveRun(specs, link, disk_for, observer, limits, keys, clock, pace)
+            lldp = LldpPort(network.name, network.index, link.unsent)
+            stack.callback(lldp.close)
+
+            def open_vlan(tap: Interface, closing: ExitStack) -> WireLink:
+                own_macs = _open_own_macs(tap, own_mac, lambda _: None)
+                if own_macs is not None:
+                    closing.callback(own_macs.close)
+                    own_macs.failure.add_done_callback(vlans.watch)
+                closing.callback(tap.clear)
+                tagged = _open_link(tap, own_macs, frozenset(), observer, clock)
+                closing.callback(tagged.close)
+                return tagged
+
+            vlans = VoiceVlans(network, link, lldp, open_vlan)
+            stack.callback(vlans.close)
+            failures.append(vlans.failure)
+            run = LiveRun(specs, vlans, disk_for, observer, limits, keys, clock, pace)
             await run.run(stop, *failures)
-            await link.drained()
+            await vlans.drained()
 
 
 def check_privileges() -> None:
@@ -127,7 +148,7 @@ def check_privileges() -> None:
 
 
 class WireLink:
-    """How phones reach the network on a real interface (`phone_host.PhoneLink`).
+    """How phones reach the network on a real interface (`phone_host.AddressLink`).
 
     Without `own_macs`, the kernel sends with the interface's MAC. `squatters` are
     addresses to be taken for used, whatever ARP says. OSError if the interface cannot be

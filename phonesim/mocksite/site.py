@@ -144,9 +144,7 @@ def _dhcp_listeners(
     return listeners
 
 
-def _with_other_options(
-    config: DhcpServerConfig, rules: Sequence[FaultRule]
-) -> DhcpServerConfig:
+def _with_other_options(config: DhcpServerConfig, rules: Sequence[FaultRule]) -> DhcpServerConfig:
     for rule in rules:
         match rule:
             case AnswerClass() if _names(rule, config.name):

@@ -208,9 +208,7 @@ def _split(data: bytes) -> Iterator[tuple[int, int, bytes]]:
             return
         value = data[at + 2 : at + 2 + size]
         if len(value) < size:
-            raise DecodeError(
-                f"TLV at offset {at}: type {kind} has {len(value)} of {size} octets"
-            )
+            raise DecodeError(f"TLV at offset {at}: type {kind} has {len(value)} of {size} octets")
         yield at, kind, value
         at += 2 + size
     if at < len(data):

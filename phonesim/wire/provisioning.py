@@ -82,9 +82,7 @@ def encode_uc_options(options: UcOptions) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def decode_uc_options(
-    data: bytes, vlan_forms: tuple[VlanForm, ...] = VLAN_FORMS
-) -> UcOptions:
+def decode_uc_options(data: bytes, vlan_forms: tuple[VlanForm, ...] = VLAN_FORMS) -> UcOptions:
     """Read option 43. Of a sub-option that comes twice the first one counts.
 
     A VLAN id in another of the forms than `vlan_forms` is left out.
