@@ -99,6 +99,7 @@ class LldpEndpoint:
         self._address = UNSPECIFIED
         self._policy = NetworkPolicy(is_unknown=True)
         self._advertised: LldpUnit | None = None
+        self._told: LogRecord | None = None
         self._heard: tuple[bytes, bytes, NetworkPolicy | None] | None = None
         self._about = _describe_phone(profile, mac)
         self.state: State = Stopped()
@@ -217,8 +218,11 @@ class LldpEndpoint:
         self._advertised = unit
         vlan_id = self.state.vlan_id if isinstance(self.state, Settled) else None
         chassis = _id_text(subtype, chassis_id)
+        record = log.LLDP_SENT(chassis, _id_text(PORT_MAC, self._mac), unit.ttl, vlan_id or 0)
+        told = [] if record == self._told else [record]
+        self._told = record
         return [
-            log.LLDP_SENT(chassis, _id_text(PORT_MAC, self._mac), unit.ttl, vlan_id or 0),
+            *told,
             AdvertiseLldp(unit=unit, fast_count=fast_count, interval=self._config.lldp_interval),
         ]
 

@@ -77,7 +77,7 @@ class VlanLab(Lab):
         return {(int(vlan_id), mac, kind) for vlan_id, mac, kind in map(str.split, lines)}
 
     def start_lldpd(self, policy: str) -> None:
-        """lldpd on the switch's side; `policy` is what its voice policy says, as lldpcli takes it."""
+        """Run lldpd on the switch; `policy` is what it says about voice, as lldpcli takes it."""
         self._reachable = tempfile.mkdtemp(prefix="lldpd")  # to lldpd's own user, too
         Path(self._reachable).chmod(0o755)
         self.serve(
@@ -101,7 +101,7 @@ class VlanLab(Lab):
         return f"{self._reachable}/socket"
 
     def start_native_dnsmasq(self, *options: str) -> None:
-        """dnsmasq for the untagged network."""
+        """Serve the untagged network by dnsmasq."""
         path = self.folder / "native.conf"
         lines = [
             "interface=trunk0",
