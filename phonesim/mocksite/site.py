@@ -60,10 +60,10 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     listeners: tuple[Listener, ...]
-    switch: Server | None
     squatters: frozenset[str]
     epoch: float
     users: UserDirectory
+    switch: Server | None = None
 
 
 def build_site(

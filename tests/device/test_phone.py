@@ -81,8 +81,7 @@ def sent_types(bench):
 def test_a_cold_boot_goes_through_every_stage():
     bench = Bench()
     bench.boot()
-    names = "vlan ip time discovery chain ticket certificate register commit".split()
-    assert stages(bench) == [(name, what) for name in names for what in ("begun", "ok")]
+    assert stages(bench) == [(name, what) for name in Stage for what in ("begun", "ok")]
     assert of(bench.all, SignedIn) == [SignedIn(sip_uri=SIP_URI, registrar=f"{FE01}:5061")]
 
 

@@ -45,7 +45,7 @@ async def boot(
     notes: list[str] | None = None,
     **limits: Any,
 ) -> Observer:
-    specs = run.specs(count)
+    specs = run.specs(count, vlan__lldp_wait=0)
     run.observer = Observer()
     run.observer.awaited = count
     await run_wire(
