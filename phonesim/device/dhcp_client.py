@@ -252,6 +252,10 @@ class DhcpClient:
                 if self._config.releases_on_shutdown:
                     out += self._release(lease)
                 out.append(RemoveAddress(address=lease.address))
+            case Requesting(lease=Lease() as lease) | Rebooting(lease=Lease() as lease):
+                # To the server it is bound, though its address is still being probed.
+                if self._config.releases_on_shutdown:
+                    out += self._release(lease)
             case _:
                 pass
         out += self._leave_auto_ip()

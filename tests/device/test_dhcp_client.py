@@ -12,6 +12,7 @@ from phonesim.device.device_log import LogRecord
 from phonesim.device.dhcp_client import DhcpClient, Init, Selecting
 from phonesim.device.events import (
     AddressProbed,
+    AddressUnwanted,
     AddressWanted,
     DhcpMessageReceived,
     ExchangeEnded,
@@ -1057,6 +1058,16 @@ def test_shutdown_releases_the_lease_to_its_server(at):
             (3200.0, None, []),
         ],
     )
+
+
+@pytest.mark.parametrize("event", [ShutdownRequested(), AddressUnwanted()])
+def test_a_lease_whose_address_is_being_probed_is_released_too(event):
+    machine = client()
+    machine.handle(WANTED, 0.0)
+    machine.handle(offer(), 0.0)
+    machine.handle(ack(), 0.0)
+    play(machine, [(0.1, event, [state("REQUESTING", "STOPPED"), release()])])
+    play(machine, [(0.3, AddressProbed(address=ADDRESS), []), (0.3, None, [])])
 
 
 def test_without_a_lease_there_is_nothing_to_release():

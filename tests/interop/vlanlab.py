@@ -87,6 +87,10 @@ class VlanLab(Lab):
             self.access,
         )
         self.lldpcli("configure", "lldp", "tx-interval", "1")
+        self.start_policy(policy)
+
+    def start_policy(self, policy: str) -> None:
+        """Let lldpd say something else about voice."""
         self.lldpcli("configure", "med", "policy", "application", "voice", *policy.split())
 
     def lldpcli(self, *command: str) -> dict[str, Any]:
@@ -95,6 +99,24 @@ class VlanLab(Lab):
         told = self.inside(self.access, "lldpcli", "-u", socket, "-f", "json0", *command).strip()
         found: dict[str, Any] = json.loads(told or "{}")
         return found
+
+    def start_capture(self) -> None:
+        """Capture all that passes the trunk, tags included."""
+        self.serve(
+            "tcpdump",
+            ["tcpdump", "-i", "trunk0", "-U", "-Z", "root", "-w", str(self._capture)],
+            lambda: "listening on" in self.output("tcpdump"),
+            self.access,
+        )
+
+    def captured(self, display_filter: str) -> int:
+        """Count the captured packets that tshark finds by a display filter."""
+        command = ["tshark", "-n", "-r", str(self._capture), "-Y", display_filter]
+        return len(self.inside(self.access, *command).splitlines())
+
+    @property
+    def _capture(self) -> Path:
+        return self.folder / "trunk.pcap"
 
     @property
     def _lldpd_socket(self) -> str:
