@@ -23,9 +23,9 @@ The stage vlan is LLDP's. Where no switch names a voice VLAN a DHCP server may, 
 the phone gives that lease back and asks for another one in the VLAN.
 
 A phone that is to load DHCP or DNS alone stops early: its last stage is ip or discovery, and
-reaching its end is all it does. It may begin late, too: without the stage vlan it takes no
-notice of VLANs. It does without the time, which only certificates need. With
-a fixed address it does without DHCP's four messages, too.
+reaching its end is all it does. It does without the time, which only certificates need, and
+unless its first stage is vlan it takes no notice of VLANs. With a fixed address it does without
+DHCP's four messages, too.
 
 Specifications: device reference sections 1 and 3.5.
 """

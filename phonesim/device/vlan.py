@@ -144,6 +144,7 @@ class LldpEndpoint:
         if isinstance(self.state, Stopped):
             return []
         policy = next((each for each in unit.policies if each.application == VOICE), None)
+        objection = _objection(unit, policy)
         chassis = _id_text(unit.chassis_subtype, unit.chassis_id)
         out: list[Output] = []
         heard = (unit.chassis_id, unit.port_id, policy)
@@ -151,10 +152,9 @@ class LldpEndpoint:
             self._heard = heard
             port = _id_text(-1, unit.port_id)
             out.append(log.LLDP_RECEIVED(chassis, port, unit.ttl, _policy_text(policy)))
-            objection = _objection(unit, policy)
             if objection:
                 out.append(log.LLDP_IGNORED(chassis, objection))
-        if policy is None or policy.is_unknown or _objection(unit, policy):
+        if policy is None or policy.is_unknown or objection:
             return out
         vlan_id = policy.vlan_id if policy.is_tagged and policy.vlan_id else None
         source = f"lldp:{chassis}"

@@ -1,9 +1,8 @@
 """The access switch: tells the phones that are plugged into it which VLAN is for voice.
 
-It hears an LLDP-MED endpoint on a port and answers there with its network policy, once for
-each identity (chassis and port id) that it hears, and again when what it heard has gone.
-Until then it has nothing to say to anybody (ANSI/TIA-1057 section 11.1). Its regular
-advertisements are left out: they would say the same.
+It hears LLDP-MED endpoints, and answers each one that does not know its voice policy yet,
+on the port where it is. To others it has nothing to say (ANSI/TIA-1057 section 11.1). Its
+regular advertisements are left out: they would say the same.
 
 Specifications: ANSI/TIA-1057 sections 10.2 and 11; IEEE 802.1AB.
 """
@@ -26,6 +25,7 @@ from phonesim.wire.lldp import (
     MED_POLICY,
     NETWORK_CONNECTIVITY,
     PORT_INTERFACE_NAME,
+    VOICE,
     LldpUnit,
     NetworkPolicy,
 )
@@ -47,7 +47,6 @@ class Switch:
             priority=config.priority,
             dscp=config.dscp,
         )
-        self._neighbors: dict[str, tuple[bytes, bytes]] = {}
         self._ports: dict[str, bytes] = {}
 
     def handle(self, event: ServerEvent, now: float) -> list[ServerAction]:
@@ -68,14 +67,9 @@ class Switch:
         return None
 
     def _advertised(self, unit: LldpUnit, port: str) -> list[ServerAction]:
-        identity = unit.chassis_id, unit.port_id
-        if unit.ttl == 0:
-            if self._neighbors.get(port) == identity:
-                del self._neighbors[port]
+        knows = any(each.application == VOICE and not each.is_unknown for each in unit.policies)
+        if unit.ttl == 0 or unit.med_capabilities is None or knows:
             return []
-        if unit.med_capabilities is None or self._neighbors.get(port) == identity:
-            return []
-        self._neighbors[port] = identity
         port_id = self._ports.setdefault(port, f"ge-{len(self._ports) + 1}".encode())
         return [
             SendLldp(

@@ -56,23 +56,25 @@ def test_a_phone_is_told_the_policy(voice_vlan, policy):
     encode_lldp(action.unit)
 
 
-def test_it_is_told_once_for_each_identity():
+KNOWN, UNKNOWN = NetworkPolicy(), NetworkPolicy(is_unknown=True)
+VIDEO = NetworkPolicy(application=6)
+
+
+@pytest.mark.parametrize(
+    ("policies", "is_told"),
+    [((), True), ((UNKNOWN,), True), ((VIDEO,), True), ((KNOWN,), False), ((VIDEO, KNOWN), False)],
+)
+def test_a_phone_is_told_until_it_knows(policies, is_told):
     switch = Switch(SwitchConfig())
-    assert answers(switch, heard())
-    assert not answers(switch, heard(system_name="other"))
-    assert answers(switch, heard(chassis_id=b"\x01\x0a\0\0\x32"))
+    for _ in range(2):
+        assert bool(answers(switch, heard(policies=policies))) == is_told
 
 
-def test_it_is_told_again_when_it_has_been_gone():
-    switch = Switch(SwitchConfig())
-    answers(switch, heard())
-    assert not answers(switch, heard(ttl=0, chassis_id=b"\x01\x0a\0\0\x32"))
-    assert not answers(switch, heard())
-    assert not answers(switch, heard(ttl=0))
-    assert answers(switch, heard())
+def test_a_phone_that_goes_is_told_nothing():
+    assert not answers(Switch(SwitchConfig()), heard(ttl=0))
 
 
-def test_each_port_has_its_own_neighbor():
+def test_each_port_has_its_own_name():
     switch = Switch(SwitchConfig())
     (first,) = answers(switch, heard())
     (second,) = answers(switch, heard(port="00-04-F2-00-00-02"))
