@@ -23,7 +23,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from phonesim.wire.dhcp import BROADCAST
+from phonesim.wire.dhcp import BROADCAST, UNSPECIFIED
 from phonesim.wire.frame import (
     ARP_REPLY,
     ARP_REQUEST,
@@ -35,6 +35,7 @@ from phonesim.wire.frame import (
     encode_udp_frame,
 )
 from phonesim.wire.ipv4 import pack_address
+from phonesim.wire.lldp import CHASSIS_MAC, LldpUnit, encode_lldp_frame
 from phonesim.wire.pcapng import (
     ETHERNET,
     INBOUND,
@@ -149,12 +150,27 @@ class PhoneTap:
     Ports are the standard ones, whatever a world maps them to.
     """
 
-    __slots__ = ("_capture", "_mac", "options")
+    __slots__ = ("_capture", "_mac", "_vlan_id", "options")
 
     def __init__(self, capture: Capture, phone_id: str, mac: bytes) -> None:
         self.options = _both_options(phone_id)
         self._capture = capture
         self._mac = mac
+        self._vlan_id: int | None = None
+
+    def joined_vlan(self, vlan_id: int | None) -> None:
+        """The phone's frames have this tag from now on, LLDP's apart."""
+        self._vlan_id = vlan_id
+
+    def advertised(self, unit: LldpUnit) -> None:
+        """The phone said that by LLDP."""
+        frame = encode_lldp_frame(unit, self._mac)
+        self._write(self._capture.frames, frame, OUTBOUND)
+
+    def heard_lldp(self, unit: LldpUnit) -> None:
+        """The switch said that by LLDP, and its MAC is its name."""
+        mac = unit.chassis_id if unit.chassis_subtype == CHASSIS_MAC else _mac_of(UNSPECIFIED)
+        self._write(self._capture.frames, encode_lldp_frame(unit, mac), INBOUND)
 
     def owns(self, address: str) -> None:
         """The phone uses an address from now on."""
@@ -210,6 +226,7 @@ class PhoneTap:
                 source_port=source[1],
                 destination_port=destination[1],
                 payload=payload,
+                vlan_id=self._vlan_id,
             )
             self._write(self._capture.frames, encode_udp_frame(frame), direction)
 
@@ -231,6 +248,7 @@ class PhoneTap:
             target_mac=target_mac,
             target_ip=target_ip,
             destination_mac=destination_mac,
+            vlan_id=self._vlan_id,
         )
         self._write(self._capture.frames, encode_arp_frame(frame), direction)
 

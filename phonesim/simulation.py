@@ -48,6 +48,7 @@ class _PhoneNode:
         "recent",
         "spec",
         "streams",
+        "vlan_id",
         "wake_at",
     )
 
@@ -57,6 +58,7 @@ class _PhoneNode:
         self.boot = 0
         self.phone: Phone | None = None
         self.address: str | None = None
+        self.vlan_id: int | None = None
         self.wake_at: float | None = None
         self.is_settled = False
         self.streams: dict[int, _Stream] = {}
@@ -139,14 +141,15 @@ class _World:
         self.streams: dict[int, _Stream] = {}
         self.exchanges: dict[int, _Exchange] = {}
         nodes: dict[int, _ServerNode] = {}
-        self.dhcp: list[tuple[str, _ServerNode]] = []
+        self.switch = None if site.switch is None else _ServerNode("switch", site.switch)
+        self.dhcp: list[tuple[site_side.Listener, _ServerNode]] = []
         self.listeners: dict[tuple[str, str, int], tuple[site_side.Listener, _ServerNode]] = {}
         for listener in site.listeners:
             server = nodes.setdefault(
                 id(listener.server), _ServerNode(listener.name, listener.server)
             )
             if listener.protocol == "dhcp":
-                self.dhcp.append((listener.address, server))
+                self.dhcp.append((listener, server))
             if not listener.refuses:
                 key = (listener.protocol, listener.address, listener.port)
                 self.listeners[key] = (listener, server)
@@ -190,6 +193,7 @@ class _World:
         node.boot += 1
         node.phone = new_phone(node.spec, random.Random(f"{node.spec.seed}/{node.boot}"))
         node.wake_at = None
+        node.vlan_id = None
         self.powered += 1
         self.observer.boot_started(node.spec.phone_id, node.boot, self.now)
         self.to_phone(node, node.boot, on.PowerApplied(files=node.disk.files()))
@@ -341,6 +345,11 @@ class _World:
                         self.close_stream(stream)
                 case do.DeleteFile():
                     node.disk.delete_file(output.name)
+                case do.AdvertiseLldp():
+                    self.advertise(node, output)
+                case do.JoinVlan():
+                    self.sent(node, output)
+                    node.vlan_id = output.vlan_id
                 case _:
                     assert_never(output)
 
@@ -364,9 +373,22 @@ class _World:
         event = site_side.DhcpReceived(
             message=action.message, source=action.source, destination=action.destination
         )
-        for address, server in self.dhcp:
-            if action.destination in (BROADCAST, address) and not self.is_lost():
+        for listener, server in self.dhcp:
+            # A broadcast goes no further than its VLAN; what has an address is routed.
+            is_heard = (
+                listener.on_vlan == node.vlan_id
+                if action.destination == BROADCAST
+                else listener.address == action.destination
+            )
+            if is_heard and not self.is_lost():
                 self.at(self.now + self.delay(), self.to_server, server, event)
+
+    def advertise(self, node: _PhoneNode, action: do.AdvertiseLldp) -> None:
+        # Cables lose nothing here, so that repeating it would say nothing new.
+        self.sent(node, action)
+        if self.switch is not None:
+            event = site_side.LldpAdvertised(unit=action.unit, port=node.spec.phone_id)
+            self.at(self.now + self.latency, self.to_server, self.switch, event)
 
     def send_dns(self, node: _PhoneNode, action: do.SendDns) -> None:
         self.sent(node, action)
@@ -530,6 +552,10 @@ class _World:
         match action:
             case site_side.SendDhcpReply():
                 self.answer_dhcp(action)
+            case site_side.SendLldp():
+                node = self.by_id[action.port]
+                heard = on.LldpReceived(unit=action.unit)
+                self.at(self.now + self.latency, self.to_phone, node, node.boot, heard)
             case site_side.SendDnsResponse():
                 phone_id, _, address = action.client.partition(" ")
                 self.answer_datagram(

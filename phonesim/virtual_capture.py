@@ -113,6 +113,10 @@ class _Phone:
                 self._send(action.connection_id, encode_sip(action.message))
             case do.SendKeepAlive():
                 self._send(action.connection_id, PING)
+            case do.AdvertiseLldp():
+                tap.advertised(action.unit)
+            case do.JoinVlan():
+                tap.joined_vlan(action.vlan_id)
             case do.CloseConnection():
                 self._streams.pop(action.connection_id, None)
             case _:
@@ -134,6 +138,8 @@ class _Phone:
             case on.NtpPacketReceived():
                 local, peer = (self._address, _DATAGRAM_PORT), (event.server, NTP_PORT)
                 tap.received_datagram(local, peer, encode_ntp(event.packet))
+            case on.LldpReceived():
+                tap.heard_lldp(event.unit)
             case on.HttpResponseReceived():
                 ends = self._exchanges.pop(event.exchange_id, None)
                 if ends is not None:

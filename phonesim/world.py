@@ -24,8 +24,9 @@ class PhoneSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One phone of a fleet. `phone_id` is its MAC as 00-04-F2-00-00-01.
 
     `number` and `pin` are what its user types; `starts_at` is seconds after the run's begin;
-    `seed` feeds its random numbers in the virtual world. `last_stage` and `fixed_lease` are
-    those of `Phone`. `link` and `circuits` say behind which relay agents it is, if any.
+    `seed` feeds its random numbers in the virtual world. `first_stage`, `last_stage` and
+    `fixed_lease` are those of `Phone`. `link` and `circuits` say behind which relay agents it
+    is, if any.
     """
 
     phone_id: str
@@ -35,6 +36,7 @@ class PhoneSpec(msgspec.Struct, frozen=True, kw_only=True):
     pin: str
     starts_at: float
     seed: str
+    first_stage: Stage = Stage.VLAN
     last_stage: Stage = Stage.COMMIT
     fixed_lease: Lease | None = None
     link: str = ""
@@ -44,7 +46,14 @@ class PhoneSpec(msgspec.Struct, frozen=True, kw_only=True):
 def new_phone(spec: PhoneSpec, rng: random.Random) -> Phone:
     """The phone of `spec` before a boot, with `rng` for its xids and delays."""
     return Phone(
-        spec.profile, spec.mac, spec.number, spec.pin, rng, spec.last_stage, spec.fixed_lease
+        spec.profile,
+        spec.mac,
+        spec.number,
+        spec.pin,
+        rng,
+        spec.last_stage,
+        spec.fixed_lease,
+        spec.first_stage,
     )
 
 

@@ -127,7 +127,7 @@ def test_an_error_in_a_union_names_what_there_is(tmp_path: Path) -> None:
     missing = written(tmp_path, start + "{protocol: dns}")
     assert only_problem(FAULT, missing) == ":4: rules.0: kind is missing"
     wrong = written(tmp_path, start + "{kind: silence, protocol: dsn}")
-    assert only_problem(FAULT, wrong).startswith(":4: rules.0.protocol: should be 'dhcp'")
+    assert only_problem(FAULT, wrong).startswith(":4: rules.0.protocol: should be 'lldp', 'dhcp'")
 
 
 def test_load_says_how_many_problems_there_are(tmp_path: Path) -> None:

@@ -8,11 +8,59 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field
 
 from phonesim.config.model import Config
+from phonesim.wire.provisioning import VLAN_FORMS, VlanForm
 
 Seconds = Annotated[float, Field(ge=0)]
 Delays = Annotated[tuple[Seconds, ...], Field(min_length=1)]
 DomainTemplate = Annotated[str, Field(pattern=r"^[^{}]*\{domain\}[^{}]*$")]
 OptionCode = Annotated[int, Field(ge=1, le=254)]
+
+
+InventoryText = Annotated[str, Field(max_length=32, pattern=r"^[ -~]*$")]
+
+
+class VlanConfig(Config):
+    """How the phone finds its voice VLAN, and what it says of itself by LLDP-MED."""
+
+    lldp_wait: Seconds = 3
+    """Wait for a switch's network policy before DHCP is asked [unknown; 30 s are reported for
+    another maker's phones]. 0: the phone does not speak LLDP."""
+    dhcp_option: bool = True
+    """Where LLDP named no VLAN, take that of option 43 sub-option 10 [documented CX700]."""
+    option_forms: tuple[VlanForm, ...] = VLAN_FORMS
+    """Accepted forms of sub-option 10: digits, or 1, 2 or 4 octets [unknown]."""
+    follows_policy_changes: bool = True
+    """Begin again in the new VLAN when a later network policy names another one [unknown]."""
+    chassis_id: Literal["network-address", "mac-address"] = "network-address"
+    """[documented for the CX5100 and by TIA-1057 section 10.2; for this phone inferred]"""
+    lldp_ttl: Annotated[int, Field(ge=1, le=65535)] = 120
+    """Time to live of what is advertised [documented for the CX5100; inferred]."""
+    lldp_interval: Annotated[float, Field(gt=0)] = 30
+    """Seconds between two advertisements [documented IEEE 802.1AB msgTxInterval]."""
+    fast_start_count: Annotated[int, Field(ge=1)] = 3
+    """Advertisements a second apart at first [documented TIA-1057 medFastStartRepeatCount]."""
+    port_description: str | None = None
+    """[unknown]"""
+    system_name: str | None = None
+    """[unknown]"""
+    system_description: str | None = "{vendor} {model} {firmware}"
+    """`{vendor}`, `{model}` and `{firmware}` are those of the profile [unknown]."""
+    hardware_revision: InventoryText | None = "A"
+    """[inferred from the Device Update identity]"""
+    firmware_revision: InventoryText | None = "{firmware}"
+    """[unknown]"""
+    software_revision: InventoryText | None = "{firmware}"
+    """[unknown]"""
+    serial_number: InventoryText | None = "{mac}"
+    """`{mac}` are the MAC's twelve digits [unknown]."""
+    manufacturer: InventoryText | None = "{vendor}"
+    """The inventory vendor string [unknown by LLDP]."""
+    asset_id: InventoryText | None = None
+    """[unknown]"""
+    power: Annotated[float, Field(gt=0, lt=100)] = 6.5
+    """Watts that the phone asks for [unknown; PoE 802.3af documented]."""
+    mau_type: int = 16
+    """Of the network port: 16 is 100BASE-TX full duplex [unknown]."""
 
 
 class DhcpClientConfig(Config):
@@ -269,6 +317,7 @@ class DeviceProfile(Config):
     """First three octets of the MAC [source: Wireshark manuf], or a locally administered one."""
     retry_delay: Seconds = 60
     """Pause before a failed boot starts over, by itself [unknown]."""
+    vlan: VlanConfig = VlanConfig()
     dhcp: DhcpClientConfig = DhcpClientConfig()
     arp: ArpConfig = ArpConfig()
     resolver: ResolverConfig = ResolverConfig()

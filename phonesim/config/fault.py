@@ -7,9 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from phonesim.config.model import Config
-from phonesim.config.site_profile import DhcpServerConfig
-
-HexText = Annotated[str, Field(pattern=r"^([0-9A-Fa-f]{2})*$")]
+from phonesim.config.site_profile import DhcpServerConfig, HexText, VlanId
 
 
 class FaultBase(Config):
@@ -43,6 +41,20 @@ class AnswerClass(FaultBase):
     sign_in_class: str
 
 
+class SetVlanOption(FaultBase):
+    """DHCP servers put these octets into sub-option 10, the voice VLAN."""
+
+    kind: Literal["vlan-option"]
+    value: HexText
+
+
+class SetVoiceVlan(FaultBase):
+    """The switch's network policy names another voice VLAN."""
+
+    kind: Literal["voice-vlan"]
+    vlan_id: VlanId
+
+
 class AddDhcpServer(FaultBase):
     """A server nobody wanted on the segment; `head_start` seconds ahead of all others."""
 
@@ -55,7 +67,7 @@ class Silence(FaultBase):
     """Requests are dropped."""
 
     kind: Literal["silence"]
-    protocol: Literal["dhcp", "dns", "ntp", "http", "https", "sip"]
+    protocol: Literal["lldp", "dhcp", "dns", "ntp", "http", "https", "sip"]
     match: str = "*"
     """Shell pattern of what is dropped: a DHCP message type, a DNS name, a path, a SIP method."""
 
@@ -64,7 +76,7 @@ class Delay(FaultBase):
     """Answers come late by `seconds`."""
 
     kind: Literal["delay"]
-    protocol: Literal["dhcp", "dns", "ntp", "http", "https", "sip"]
+    protocol: Literal["lldp", "dhcp", "dns", "ntp", "http", "https", "sip"]
     seconds: Annotated[float, Field(gt=0)]
     match: str = "*"
 
@@ -142,6 +154,8 @@ FaultRule = Annotated[
     StripDhcpOptions
     | SetDhcpOption
     | AnswerClass
+    | SetVlanOption
+    | SetVoiceVlan
     | AddDhcpServer
     | Silence
     | Delay

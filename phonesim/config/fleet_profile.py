@@ -14,11 +14,16 @@ from phonesim.config.site_profile import DomainName
 
 Attach = Literal["loopback", "wire", "virtual", "relay"]
 OwnMac = Literal["full", "dhcp-only"]
-PartialStage = Literal["ip", "discovery"]
+PartialStage = Literal["vlan", "ip", "discovery"]
 NO_SITE = "none"
 SIGNED_IN = "signed-in"
 
-_PARTS: tuple[tuple[PartialStage, ...], ...] = (("ip",), ("ip", "discovery"), ("discovery",))
+_PARTS: tuple[tuple[PartialStage, ...], ...] = (
+    ("ip",),
+    ("vlan", "ip"),
+    ("ip", "discovery"),
+    ("discovery",),
+)
 
 
 class DeviceShare(Config):
@@ -180,8 +185,8 @@ class FleetProfile(Config):
     """How phones start otherwise than at one rate: it takes the place of `rate`."""
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 1
     stages: tuple[PartialStage, ...] | None = None
-    """What each phone does of its boot: [ip], [ip, discovery], or [discovery] from a fixed
-    address; None is all of it. A phone that ends early is done, not signed in."""
+    """What each phone does of its boot: [ip], [vlan, ip], [ip, discovery], or [discovery] from a
+    fixed address; None is all of it. A phone that ends early is done, not signed in."""
     addresses: FixedAddresses | None = None
     """For [discovery]: the fixed addresses; None takes those of the mock site's first scope."""
     repeat_every: Rate | None = None
@@ -212,7 +217,7 @@ class FleetProfile(Config):
         cls, stages: tuple[PartialStage, ...] | None
     ) -> tuple[PartialStage, ...] | None:
         if stages is not None and stages not in _PARTS:
-            raise ValueError("should be [ip], [ip, discovery] or [discovery]")
+            raise ValueError("should be [ip], [vlan, ip], [ip, discovery] or [discovery]")
         return stages
 
     @field_validator("until")

@@ -14,6 +14,8 @@ Seconds = Annotated[float, Field(ge=0)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 U16 = Annotated[int, Field(ge=0, le=65535)]
 DomainName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*$")]
+VlanId = Annotated[int, Field(ge=1, le=4094)]
+HexText = Annotated[str, Field(pattern=r"^([0-9A-Fa-f]{2})*$")]
 PinState = Literal["ok", "locked", "expired", "not-set", "not-enabled"]
 
 
@@ -68,10 +70,25 @@ class DhcpServerConfig(Config):
     """Options 43 and 120, given to clients of `sign_in_class`."""
     sign_in_class: str = "MS-UC-Client"
     """Option 60 that option 43 is given to; case-sensitive [documented gg412828]."""
-    vlan_id: Annotated[int, Field(ge=1, le=4094)] | None = None
+    vlan_id: VlanId | None = None
     """Sub-option 10, given to class CPE-OCPHONE."""
+    vlan_option: HexText | None = None
+    """Octets of sub-option 10 instead of the digits of `vlan_id`, such as 0064."""
+    on_vlan: VlanId | None = None
+    """The VLAN that the server is in, None for the untagged one. Not for the wire, where a server
+    is in the VLAN of its interface."""
     authoritative: bool = False
     """NAK clients that the server does not know; RFC 2131 section 4.3.2 wants silence."""
+
+
+class SwitchConfig(Config):
+    """The access switch that phones are plugged into. On the wire there is a real one."""
+
+    name: str = "switch01"
+    voice_vlan: VlanId | None = None
+    """The VLAN of its LLDP-MED network policy; None is a policy of untagged voice."""
+    priority: Annotated[int, Field(ge=0, le=7)] = 5
+    dscp: Annotated[int, Field(ge=0, le=63)] = 46
 
 
 class SrvRecord(Config):
@@ -188,6 +205,8 @@ class SiteProfile(Config):
     description: str = ""
     epoch: AwareDatetime = datetime.datetime(2026, 1, 5, 7, 0, tzinfo=datetime.UTC)
     """The site's wall clock when a virtual run begins; other worlds use the real clock."""
+    switch: SwitchConfig | None = None
+    """None: a switch that does not speak LLDP-MED."""
     dhcp_servers: tuple[DhcpServerConfig, ...] = ()
     dns_servers: tuple[DnsServerConfig, ...] = ()
     ntp_servers: tuple[NtpServerConfig, ...] = ()

@@ -7,6 +7,7 @@ import msgspec
 from phonesim.device.device_log import LogRecord
 from phonesim.wire.dhcp import DhcpMessage
 from phonesim.wire.dns import DnsQuery
+from phonesim.wire.lldp import LldpUnit
 from phonesim.wire.ntp import NtpPacket
 from phonesim.wire.sip import SipRequest
 from phonesim.wire.soap import HttpRequest
@@ -14,6 +15,23 @@ from phonesim.wire.soap import HttpRequest
 
 class Action(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Base of everything that `handle` returns for the world."""
+
+
+class AdvertiseLldp(Action, frozen=True, kw_only=True):
+    """Say `unit` to the switch: now, then a second apart until it was said `fast_count` times,
+    then every `interval` seconds. It takes the place of what was said before; a unit with a
+    `ttl` of 0 is said once, and nothing after it.
+    """
+
+    unit: LldpUnit
+    fast_count: int = 1
+    interval: float = 0
+
+
+class JoinVlan(Action, frozen=True, kw_only=True):
+    """All frames but LLDP belong to this VLAN from now on; None is untagged, as at power-on."""
+
+    vlan_id: int | None
 
 
 class SendDhcp(Action, frozen=True, kw_only=True):
@@ -153,7 +171,9 @@ class DeleteFile(Action, frozen=True, kw_only=True):
 
 
 PhoneAction = (
-    SendDhcp
+    AdvertiseLldp
+    | JoinVlan
+    | SendDhcp
     | ProbeAddress
     | ConfigureAddress
     | AnnounceAddress

@@ -123,6 +123,13 @@ class RecordKind:
 POWER_APPLIED = RecordKind("power_applied", vendor=TOKEN, model=TOKEN, firmware=TOKEN, mac=TOKEN)
 SHUTDOWN = RecordKind("shutdown")
 DISPLAY = RecordKind("display", text=TEXT)
+LLDP_SENT = RecordKind("lldp_sent", chassis=TOKEN, port=TOKEN, ttl=NUMBER, vlan=NUMBER)
+LLDP_RECEIVED = RecordKind("lldp_received", chassis=TOKEN, port=TOKEN, ttl=NUMBER, policy=TEXT)
+LLDP_IGNORED = RecordKind("lldp_ignored", chassis=TOKEN, detail=TEXT)
+VLAN_FOUND = RecordKind("vlan_found", vlan=NUMBER, source=TOKEN)
+VLAN_NOT_FOUND = RecordKind("vlan_not_found", detail=TEXT)
+VLAN_CHANGED = RecordKind("vlan_changed", old=NUMBER, new=NUMBER, detail=TEXT)
+VLAN_OPTION = RecordKind("vlan_option", server=TOKEN, hex=TOKEN, vlan=NUMBER)
 DHCP_STATE = RecordKind("dhcp_state", old=TOKEN, new=TOKEN)
 DHCP_SENT = RecordKind(
     "dhcp_sent",

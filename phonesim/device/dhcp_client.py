@@ -14,6 +14,10 @@ A message that nobody answers is repeated with the profile's back-off. When DISC
 answered at all, the client takes a link-local address (AutoIP) and looks for a server again
 in the background.
 
+While the phone seeks its voice VLAN, an ACK that names one in option 43 is all that was
+wanted: its lease is released at once, unprobed, and the client waits for the phone to ask
+again in that VLAN.
+
 Renewing departs from RFC 2131 section 4.4.5 unless the profile says otherwise: the
 Windows CE client broadcasts its renewals [documented ms884977, DhcpDirectRenewal=0].
 
@@ -42,6 +46,7 @@ from phonesim.device.device_log import LogRecord
 from phonesim.device.events import (
     AddressClaimed,
     AddressProbed,
+    AddressUnwanted,
     AddressWanted,
     DhcpMessageReceived,
     Event,
@@ -52,8 +57,9 @@ from phonesim.device.events import (
     LeaseLost,
     ShutdownRequested,
     TimerExpired,
+    VlanOffered,
 )
-from phonesim.device.lease import read_lease, server_identifier
+from phonesim.device.lease import read_lease, read_voice_vlan, server_identifier
 from phonesim.errors import DecodeError
 from phonesim.wire.dhcp import (
     BROADCAST,
@@ -64,6 +70,7 @@ from phonesim.wire.dhcp import (
     Option,
     encode_addresses,
 )
+from phonesim.wire.provisioning import VLAN_FORMS, VlanForm
 
 Output = PhoneAction | Event | LogRecord
 
@@ -93,7 +100,7 @@ class _State(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Stopped(_State, frozen=True):
-    """Before power and after shutdown."""
+    """Before power, after shutdown, and between two VLANs."""
 
     name = "STOPPED"
 
@@ -203,10 +210,21 @@ _TYPE_VALUES = {kind: bytes((kind,)) for kind in MessageType}
 
 
 class DhcpClient:
-    """Gets and keeps an address. Internal events out: LeaseBound, LeaseFailed, LeaseLost."""
+    """Gets and keeps an address.
 
-    def __init__(self, config: DhcpClientConfig, mac: bytes, rng: random.Random) -> None:
+    Internal events out: LeaseBound, LeaseFailed, LeaseLost, VlanOffered.
+    """
+
+    def __init__(
+        self,
+        config: DhcpClientConfig,
+        mac: bytes,
+        rng: random.Random,
+        vlan_forms: tuple[VlanForm, ...] = VLAN_FORMS,
+    ) -> None:
         self._config = config
+        self._vlan_forms = vlan_forms
+        self._seeks_vlan = False
         self._mac = mac
         self._rng = rng
         self._flags = BROADCAST_FLAG if config.broadcast_flag else 0
@@ -232,8 +250,9 @@ class DhcpClient:
             case AddressClaimed():
                 return self._claimed(event, now)
             case AddressWanted():
+                self._seeks_vlan = event.seeks_vlan
                 return self._begin(event, now)
-            case ShutdownRequested():
+            case AddressUnwanted() | ShutdownRequested():
                 return self._shut_down(now)
             case _:
                 return []
@@ -271,20 +290,23 @@ class DhcpClient:
                 | Rebooting(lease=Lease() as lease)
             ):
                 if self._config.releases_on_shutdown:
-                    release = DhcpMessage(
-                        message_type=MessageType.RELEASE,
-                        xid=self._rng.getrandbits(32),
-                        chaddr=self._mac,
-                        ciaddr=lease.address,
-                        options=self._identity(MessageType.RELEASE)
-                        | {Option.SERVER_IDENTIFIER: encode_addresses((lease.server,))},
-                    )
-                    out += self._send(release, lease.address, lease.server, 1)
+                    out += self._release(lease)
                 out.append(RemoveAddress(address=lease.address))
             case _:
                 pass
         out += self._leave_auto_ip()
         return out + self._enter(Stopped())
+
+    def _release(self, lease: Lease) -> list[Output]:
+        release = DhcpMessage(
+            message_type=MessageType.RELEASE,
+            xid=self._rng.getrandbits(32),
+            chaddr=self._mac,
+            ciaddr=lease.address,
+            options=self._identity(MessageType.RELEASE)
+            | {Option.SERVER_IDENTIFIER: encode_addresses((lease.server,))},
+        )
+        return self._send(release, lease.address, lease.server, 1)
 
     # --- sending ---
 
@@ -469,6 +491,14 @@ class DhcpClient:
             return [_ignored(ack, server, str(error))]
         exchange = _exchange("dhcp_request", state.sent, now, server, "ACK")
         out: list[Output] = [*warnings, exchange]
+        if self._seeks_vlan:
+            vlan_id, records = read_voice_vlan(ack, server, self._vlan_forms)
+            out += records
+            if vlan_id is not None:
+                out += self._release(lease)
+                out += self._leave_auto_ip()
+                out += self._enter(Stopped())
+                return [*out, VlanOffered(vlan_id=vlan_id, server=server)]
         self.state = msgspec.structs.replace(state, lease=lease, address=lease.address)
         out.append(ProbeAddress(address=lease.address))
         return out

@@ -16,6 +16,7 @@ import msgspec
 from phonesim.device.outcome import ConnectFailure, FailureReason, Stage
 from phonesim.wire.dhcp import DhcpMessage
 from phonesim.wire.dns import DnsRecord, DnsResponse
+from phonesim.wire.lldp import LldpUnit
 from phonesim.wire.ntp import NtpPacket
 from phonesim.wire.sip import SipMessage
 from phonesim.wire.soap import HttpResponse
@@ -44,6 +45,12 @@ class PhoneAbandoned(Event, frozen=True, kw_only=True):
 
 class TimerExpired(Event, frozen=True, kw_only=True):
     """The time that `next_deadline` named has come."""
+
+
+class LldpReceived(Event, frozen=True, kw_only=True):
+    """The switch, or whoever is on the other end of the cable, advertises."""
+
+    unit: LldpUnit
 
 
 class DhcpMessageReceived(Event, frozen=True, kw_only=True):
@@ -135,7 +142,10 @@ class SipMessageReceived(Event, frozen=True, kw_only=True):
 
 
 class MalformedReceived(Event, frozen=True, kw_only=True):
-    """Bytes that no codec could read. `protocol` is dhcp, dns, ntp, http or sip."""
+    """Bytes that no codec could read.
+
+    `protocol` is lldp, dhcp, dns, ntp, http or sip.
+    """
 
     protocol: str
     source: str
@@ -163,14 +173,47 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     time_servers: tuple[str, ...] = ()
 
 
+class VlanWanted(Event, frozen=True, kw_only=True):
+    """The phone has power and wants to know its voice VLAN."""
+
+
+class VlanSettled(Event, frozen=True, kw_only=True):
+    """The wait for LLDP is over. `vlan_id` is the voice VLAN, None for untagged.
+
+    `is_told` says whether a switch told so; if not, DHCP may know.
+    """
+
+    vlan_id: int | None
+    is_told: bool
+
+
+class VlanChanged(Event, frozen=True, kw_only=True):
+    """A later network policy puts the phone into another VLAN, None for untagged."""
+
+    vlan_id: int | None
+
+
+class VlanOffered(Event, frozen=True, kw_only=True):
+    """The ACK of `server` named a voice VLAN; its lease has been released."""
+
+    vlan_id: int
+    server: str
+
+
 class AddressWanted(Event, frozen=True, kw_only=True):
     """The phone wants an address; `cached_address` is the one it had before it lost power.
 
-    `cached_lease` is the lease of it, if the phone keeps that too.
+    `cached_lease` is the lease of it, if the phone keeps that too. With `seeks_vlan`, an ACK
+    that names a voice VLAN is not for its address.
     """
 
     cached_address: str | None = None
     cached_lease: Lease | None = None
+    seeks_vlan: bool = False
+
+
+class AddressUnwanted(Event, frozen=True, kw_only=True):
+    """The phone leaves the network that its address is for."""
 
 
 class LeaseBound(Event, frozen=True, kw_only=True):

@@ -1,9 +1,10 @@
-"""What an ACK grants: reading a lease out of a DHCP message's options.
+"""What an ACK grants: reading a lease, and a voice VLAN, out of a DHCP message's options.
 
 An option that cannot be read is reported and left out: a mistyped NTP server is no
 reason to do without an address. Only without a lease time is an ACK of no use.
 
-Specifications: RFC 2131 section 4.4.5 (T1 and T2), RFC 2132 (the options).
+Specifications: RFC 2131 section 4.4.5 (T1 and T2), RFC 2132 (the options), device
+reference section 4 (the voice VLAN in option 43).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from phonesim.wire.dhcp import (
     decode_u32,
 )
 from phonesim.wire.domain_search import decode_domain_search
+from phonesim.wire.provisioning import VlanForm, decode_uc_options
 
 INFINITE_LEASE = 0xFFFFFFFF
 """RFC 2131 section 3.3."""
@@ -97,6 +99,26 @@ def read_lease(ack: DhcpMessage, server: str, requested_at: float) -> tuple[Leas
         time_servers=read(Option.TIME_SERVER, decode_addresses, none),
     )
     return lease, warnings
+
+
+def read_voice_vlan(
+    ack: DhcpMessage, server: str, forms: tuple[VlanForm, ...]
+) -> tuple[int | None, list[LogRecord]]:
+    """The voice VLAN (1 to 4094) that option 43 names in one of the `forms`, or None.
+
+    With it come the records about the option, none if there is no option.
+    """
+    octets = ack.options.get(Option.VENDOR_SPECIFIC_INFORMATION)
+    if octets is None:
+        return None, []
+    options = decode_uc_options(octets, forms)
+    records = [
+        log.OPTION_WARNING(server, Option.VENDOR_SPECIFIC_INFORMATION, warning)
+        for warning in options.warnings
+    ]
+    if options.vlan_id is not None:
+        records.insert(0, log.VLAN_OPTION(server, octets.hex(), options.vlan_id))
+    return options.vlan_id, records
 
 
 _DEFAULT_MASK: tuple[str, ...] = ("255.255.255.0",)

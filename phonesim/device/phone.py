@@ -1,6 +1,6 @@
 """The phone: joins the sub-machines into one boot.
 
-    ip -> time -> discovery -> chain -> ticket -> certificate -> register -> commit
+    vlan -> ip -> time -> discovery -> chain -> ticket -> certificate -> register -> commit
 
 An event goes to the sub-machine it belongs to; what that returns for its siblings comes
 back here and is routed on, until only actions and observations are left. The records of
@@ -8,6 +8,7 @@ one event become one `WriteLog`, stamped with the clock that the phone believes.
 
 Where a boot can fail, and what follows:
 
+    vlan         never: without a voice VLAN the phone goes on untagged
     ip           no-lease                 AutoIP; goes on when a server answers later
                  address-in-use           a fixed address that another host has: never again
     time         clock-not-set            the boot goes on with a wrong clock, and asks again
@@ -19,9 +20,13 @@ Where a boot can fail, and what follows:
 
 A failure with addresses from the cache makes the cache unusable: discovery runs at once.
 
+The stage vlan is LLDP's. Where no switch names a voice VLAN a DHCP server may, in the stage ip:
+the phone gives that lease back and asks for another one in the VLAN.
+
 A phone that is to load DHCP or DNS alone stops early: its last stage is ip or discovery, and
-reaching its end is all it does. It does without the time, which only certificates need. With
-a fixed address it does without DHCP's four messages, too, but not without the ARP probe.
+reaching its end is all it does. It does without the time, which only certificates need, and
+unless its first stage is vlan it takes no notice of VLANs. With a fixed address it does without
+DHCP's four messages, too, but not without the ARP probe.
 
 Specifications: device reference sections 1 and 3.5, RFC 5227 section 2.1.
 """
@@ -38,6 +43,7 @@ from phonesim.device import device_log as log
 from phonesim.device.actions import (
     Action,
     ConfigureAddress,
+    JoinVlan,
     PhoneAction,
     ProbeAddress,
     WriteLog,
@@ -50,6 +56,7 @@ from phonesim.device.discovery import Discovery
 from phonesim.device.events import (
     AddressClaimed,
     AddressProbed,
+    AddressUnwanted,
     AddressWanted,
     BootFailed,
     CacheLoaded,
@@ -74,6 +81,7 @@ from phonesim.device.events import (
     LeaseBound,
     LeaseFailed,
     LeaseLost,
+    LldpReceived,
     LookupAnswered,
     LookupRequested,
     MalformedReceived,
@@ -99,15 +107,22 @@ from phonesim.device.events import (
     StagesDone,
     TimerExpired,
     TimeWanted,
+    VlanChanged,
+    VlanOffered,
+    VlanSettled,
+    VlanWanted,
 )
 from phonesim.device.outcome import FailureReason, Stage
 from phonesim.device.registration import Registration
 from phonesim.device.resolver import Resolver
 from phonesim.device.sign_in import SignIn
+from phonesim.device.vlan import LldpEndpoint
 from phonesim.wire.dhcp import BOOTREPLY, format_mac
 
 Output = PhoneAction | Observation
-Machine = DhcpClient | Resolver | PhoneClock | Discovery | SignIn | Registration | Cache
+Machine = (
+    LldpEndpoint | DhcpClient | Resolver | PhoneClock | Discovery | SignIn | Registration | Cache
+)
 
 # What waiting cannot mend: someone has to type another PIN, or an administrator has to act.
 _NEEDS_A_PERSON = frozenset(
@@ -127,8 +142,9 @@ _NEEDS_A_PERSON = frozenset(
 class Phone:
     """One phone, from power-on to power-off.
 
-    `last_stage` is IP, DISCOVERY or, for a whole boot, COMMIT. A `fixed_lease` is an address
-    that somebody typed in: the phone begins with it, and never asks for another.
+    `last_stage` is IP, DISCOVERY or, for a whole boot, COMMIT; `first_stage` is VLAN or, for a
+    phone that takes no notice of VLANs, IP. A `fixed_lease` is an address that somebody typed in:
+    the phone begins with it, and never asks for another.
     """
 
     def __init__(
@@ -140,13 +156,15 @@ class Phone:
         rng: random.Random,
         last_stage: Stage = Stage.COMMIT,
         fixed_lease: Lease | None = None,
+        first_stage: Stage = Stage.VLAN,
     ) -> None:
         self._profile = profile
         self._mac = mac
         self._rng = rng
         self._last_stage = last_stage
         self._fixed_lease = fixed_lease
-        self._dhcp = DhcpClient(profile.dhcp, mac, rng)
+        self._finds_vlan = first_stage is Stage.VLAN and fixed_lease is None
+        self._dhcp = DhcpClient(profile.dhcp, mac, rng, profile.vlan.option_forms)
         self._resolver = Resolver(profile.resolver, rng)
         self._clock = PhoneClock(profile.clock)
         asks_dns = profile.discovery.web_services_fallback == "dns"
@@ -159,10 +177,13 @@ class Phone:
         self._deadlines: dict[Machine, tuple[float, str]] = {}
         self._records: list[LogRecord] = []
         self._powered_at = 0.0
+        self._vlan_id: int | None = None
+        self._loaded = CacheLoaded(address=None, services=None)
         self._lease: Lease | None = None
         self._cached: ServicesLocated | None = None
         self._services: ServicesLocated | None = None
         self._identity: CertificateIssued | None = None
+        self._shown = ""
         self._stage: Stage | None = None
         self._stage_began_at = 0.0
         self._needs_time = last_stage is Stage.COMMIT
@@ -171,6 +192,10 @@ class Phone:
         self._retry_at: float | None = None
 
     # A phone that stops early never has the later ones.
+
+    @cached_property
+    def _lldp(self) -> LldpEndpoint:
+        return LldpEndpoint(self._profile, self._mac)
 
     @cached_property
     def _discovery(self) -> Discovery:
@@ -242,6 +267,9 @@ class Phone:
         else:
             self._fixed_probed(event, self._fixed_lease, now, out)
 
+    def _lldp_event(self, event: Event, now: float, out: list[Output]) -> None:
+        self._run(self._lldp, event, now, out)
+
     def _clock_event(self, event: Event, now: float, out: list[Output]) -> None:
         self._run(self._clock, event, now, out)
 
@@ -273,16 +301,24 @@ class Phone:
             case LeaseBound():
                 self._lease_bound(event, now, out)
             case LeaseFailed():
-                detail = "no DHCP server answered"
+                where = "" if self._vlan_id is None else f" in VLAN {self._vlan_id}"
+                detail = f"no DHCP server answered{where}"
                 if event.auto_ip is not None:
                     detail += f"; using {event.auto_ip}"
                 retry = self._profile.dhcp.auto_ip_retry_interval
                 self._fail(Stage.IP, FailureReason.NO_LEASE, detail, retry, now, out)
             case LeaseLost():
                 self._lease_lost(event, now, out)
+            case VlanSettled():
+                self._vlan_settled(event, now, out)
+            case VlanOffered():
+                self._vlan_offered(event, now, out)
+            case VlanChanged():
+                self._vlan_changed(event, now, out)
             case CacheLoaded():
                 self._cached = event.services
-                self._take_address(event, now, out)
+                self._loaded = event
+                self._find_vlan(now, out)
             case ClockSet():
                 self._clock_set(event, now, out)
             case DhcpAnswerKept() | DnsAnswerKept():
@@ -349,6 +385,7 @@ class Phone:
 
     def _show(self, text: str, out: list[Output]) -> None:
         if text:
+            self._shown = text
             self._log(log.DISPLAY(text))
             out.append(DisplayShowed(text=text))
 
@@ -367,7 +404,7 @@ class Phone:
         out.append(StageEntered(stage=stage))
         display = self._profile.display
         match stage:
-            case Stage.IP:
+            case Stage.VLAN | Stage.IP if self._shown != display.acquiring:
                 self._show(display.acquiring, out)
             case Stage.CHAIN:
                 self._show(display.locating, out)
@@ -398,11 +435,54 @@ class Phone:
         self._log(record)
         self._run(self._cache, event, now, out)
 
-    def _take_address(self, cached: CacheLoaded, now: float, out: list[Output]) -> None:
+    def _find_vlan(self, now: float, out: list[Output]) -> None:
+        if not self._finds_vlan:
+            self._take_address(now, out)
+        elif self._profile.vlan.lldp_wait == 0:
+            self._skip(Stage.VLAN, now, out)
+            self._take_address(now, out, seeks_vlan=self._profile.vlan.dhcp_option)
+        else:
+            self._enter(Stage.VLAN, now, out)
+            self._run(self._lldp, VlanWanted(), now, out)
+
+    def _tell_lldp(self, event: Event, now: float, out: list[Output]) -> None:
+        if self._finds_vlan:
+            self._run(self._lldp, event, now, out)
+
+    def _vlan_settled(self, event: VlanSettled, now: float, out: list[Output]) -> None:
+        self._end(StageEnded(stage=Stage.VLAN), now, out)
+        self._join(event.vlan_id, out)
+        asks = self._profile.vlan.dhcp_option and not event.is_told
+        self._take_address(now, out, seeks_vlan=asks)
+
+    def _vlan_offered(self, event: VlanOffered, now: float, out: list[Output]) -> None:
+        self._log(log.VLAN_FOUND(event.vlan_id, f"dhcp:{event.server}"))
+        self._join(event.vlan_id, out)
+        self._run(self._lldp, event, now, out)
+        self._run(self._dhcp, AddressWanted(), now, out)
+
+    def _vlan_changed(self, event: VlanChanged, now: float, out: list[Output]) -> None:
+        if self._is_shutting_down:
+            return
+        self._lose_address(now, out)
+        self._run(self._dhcp, AddressUnwanted(), now, out)
+        self._join(event.vlan_id, out)
+        self._run(self._dhcp, AddressWanted(), now, out)
+
+    def _join(self, vlan_id: int | None, out: list[Output]) -> None:
+        if vlan_id != self._vlan_id:
+            self._vlan_id = vlan_id
+            out.append(JoinVlan(vlan_id=vlan_id))
+
+    def _take_address(self, now: float, out: list[Output], *, seeks_vlan: bool = False) -> None:
         fixed = self._fixed_lease
         if fixed is None:
             self._enter(Stage.IP, now, out)
-            wanted = AddressWanted(cached_address=cached.address, cached_lease=cached.lease)
+            wanted = AddressWanted(
+                cached_address=self._loaded.address,
+                cached_lease=self._loaded.lease,
+                seeks_vlan=seeks_vlan,
+            )
             self._run(self._dhcp, wanted, now, out)
             return
         out.append(ProbeAddress(address=fixed.address))
@@ -431,6 +511,7 @@ class Phone:
         self._lease = lease
         self._run(self._resolver, event, now, out)
         self._run(self._cache, event, now, out)
+        self._tell_lldp(event, now, out)
         duration = lease.expires_at - now
         forever = duration == float("inf")
         self._log(
@@ -589,6 +670,11 @@ class Phone:
     def _lease_lost(self, event: LeaseLost, now: float, out: list[Output]) -> None:
         if self._is_shutting_down:
             return
+        self._tell_lldp(event, now, out)
+        self._lose_address(now, out)
+
+    def _lose_address(self, now: float, out: list[Output]) -> None:
+        """Drop all that the address was for, and begin again with getting one."""
         for machine in (self._resolver, self._clock, self._discovery, self._sign_in):
             machine.abandon()
             self._deadlines.pop(machine, None)
@@ -624,6 +710,7 @@ class Phone:
         if self._profile.dhcp.releases_on_shutdown:
             self._run(self._cache, event, now, out)
         self._run(self._dhcp, event, now, out)
+        self._tell_lldp(event, now, out)
         self._resolver.abandon()
         self._deadlines.clear()
         out.append(PoweredOff())
@@ -644,6 +731,7 @@ _TAKERS: dict[type[Event], Callable[[Phone, Any, float, list[Output]], None]] = 
     AddressProbed: Phone._probed,
     AddressClaimed: Phone._dhcp_event,
     NtpPacketReceived: Phone._clock_event,
+    LldpReceived: Phone._lldp_event,
     MalformedReceived: Phone._malformed,
     PowerApplied: Phone._power_applied,
     ShutdownRequested: Phone._shut_down,

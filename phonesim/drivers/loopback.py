@@ -7,7 +7,8 @@ message belongs to the phone whose MAC is in `chaddr`. A phone with a lease bind
 own 127.x address for everything it sends; its DHCP socket closes when it is idle.
 
 Specifications: RFC 2131 section 4.1; RFC 5227 is played (who else has the address is
-known here).
+known here), and so are LLDP, with the site's switch, and VLANs: which one a phone is in is
+told to the DHCP servers. A site that another process serves knows nothing of either.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 
 from phonesim.capture import Capture
-from phonesim.device.actions import ConfigureAddress, SendDhcp
-from phonesim.device.events import AddressProbed
+from phonesim.device.actions import AdvertiseLldp, ConfigureAddress, SendDhcp
+from phonesim.device.events import AddressProbed, LldpReceived
 from phonesim.drivers.authority import SiteAuthority
 from phonesim.drivers.client_ports import ClientPorts, deliver_dhcp
 from phonesim.drivers.key_pool import KeyPool
@@ -27,10 +29,12 @@ from phonesim.drivers.live_run import LiveRun, first_of
 from phonesim.drivers.open_files import allow_open_files
 from phonesim.drivers.packet_pace import PacketPace
 from phonesim.drivers.phone_host import PhoneHost
-from phonesim.drivers.site_datagrams import LOOPBACK_BROADCAST
+from phonesim.drivers.server_host import ServerHost
+from phonesim.drivers.site_datagrams import LOOPBACK_BROADCAST, DhcpPorts
 from phonesim.drivers.site_host import SiteHost
 from phonesim.drivers.udp_socket import Address, UdpSocket
 from phonesim.errors import UsageError
+from phonesim.mocksite.exchange import LldpAdvertised, SendLldp
 from phonesim.mocksite.site import Site
 from phonesim.wire.dhcp import (
     BROADCAST,
@@ -81,16 +85,20 @@ async def run_loopback(
         async with AsyncExitStack() as stack:
             failures: list[asyncio.Future[None]] = []
             squatters = frozenset[str]()
+            switch = None
+            vlans: dict[bytes, int] = {}
             if site is not None:
                 assert authority is not None
-                site_host = SiteHost(site, authority, observer, clock)
+                open_dhcp = partial(DhcpPorts, vlans=vlans)
+                site_host = SiteHost(site, authority, observer, clock, open_dhcp)
                 stack.push_async_callback(site_host.stop)
                 await site_host.start(port_offset)
                 port_offset = site_host.port_offset
                 failures.append(site_host.failure)
                 squatters = site.squatters
+                switch = site_host.switch
             assert port_offset is not None
-            link = LoopbackLink(port_offset, squatters, observer, clock)
+            link = LoopbackLink(port_offset, squatters, observer, clock, switch, vlans)
             stack.callback(link.close)
             run = LiveRun(specs, link, disk_for, observer, limits, keys, clock, pace, capture)
             await run.run(stop, *failures)
@@ -99,7 +107,8 @@ async def run_loopback(
 class LoopbackLink:
     """How phones reach the network on the loopback interface (`phone_host.PhoneLink`).
 
-    `squatters` are addresses that other hosts use. `UsageError` if the port for
+    `squatters` are addresses that other hosts use. Phones are plugged into `switch`, and
+    `vlans` gets the VLAN of each one, by MAC, that has one. `UsageError` if the port for
     broadcasts cannot be bound.
     """
 
@@ -109,8 +118,14 @@ class LoopbackLink:
         squatters: frozenset[str],
         observer: Observer,
         clock: Callable[[], float],
+        switch: ServerHost | None = None,
+        vlans: dict[bytes, int] | None = None,
     ) -> None:
         self.port_offset = port_offset
+        self._switch = switch
+        self._vlans = {} if vlans is None else vlans
+        if switch is not None:
+            switch.ports.lldp = self._switch_said
         self._squatters = squatters
         self._observer = observer
         self._clock = clock
@@ -144,8 +159,24 @@ class LoopbackLink:
     def detach(self, phone: PhoneHost) -> None:
         """Let a phone go that has lost power."""
         self._phones.pop(phone.spec.mac, None)
+        self._vlans.pop(phone.spec.mac, None)
         for address in self._addresses.pop(phone, ()):
             self._forget(phone, address)
+
+    def advertise(self, phone: PhoneHost, action: AdvertiseLldp) -> None:
+        """Tell the switch, once: no cable loses it, and repeating says nothing new."""
+        if phone.tap is not None:
+            phone.tap.advertised(action.unit)
+        if self._switch is not None:
+            self._switch.deliver(LldpAdvertised(unit=action.unit, port=phone.spec.phone_id))
+
+    def join_vlan(self, phone: PhoneHost, vlan_id: int | None) -> None:
+        """Note which VLAN the phone is in."""
+        if phone.tap is not None:
+            phone.tap.joined_vlan(vlan_id)
+        self._vlans.pop(phone.spec.mac, None)
+        if vlan_id is not None:
+            self._vlans[phone.spec.mac] = vlan_id
 
     def send_dhcp(self, phone: PhoneHost, action: SendDhcp) -> None:
         """Send from the phone's address, or from the shared socket if it has none."""
@@ -208,6 +239,13 @@ class LoopbackLink:
                 True,
                 self._clock(),
             )
+
+    def _switch_said(self, action: SendLldp) -> None:
+        phone = self._phones.get(bytes.fromhex(action.port.replace("-", "")))
+        if phone is not None:
+            if phone.tap is not None:
+                phone.tap.heard_lldp(action.unit)
+            phone.deliver(LldpReceived(unit=action.unit))
 
     def _broadcast_arrived(self, data: bytes, sender: Address) -> None:
         phone = self._phones.get(data[_CHADDR])

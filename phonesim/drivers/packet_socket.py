@@ -1,8 +1,8 @@
 """A raw Ethernet socket on the event loop.
 
 It sees what comes in, whomever it is for, and what other sockets of this machine send
-out, but not its own frames. A filter in the kernel lets through only DHCP of one side
-and, if wanted, ARP: a fleet's TCP must not pass through Python.
+out, but not its own frames. A filter in the kernel lets through only untagged DHCP of one
+side and, if wanted, ARP: a fleet's TCP must not pass through Python.
 
 Specifications: packet(7), IEEE 802.3.
 """
@@ -10,18 +10,11 @@ Specifications: packet(7), IEEE 802.3.
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
 from collections.abc import Callable
 
-from phonesim.drivers.packet_filter import Instruction, attach_filter
-from phonesim.drivers.udp_socket import enlarge_receive_buffer
+from phonesim.drivers.packet_filter import Instruction
+from phonesim.drivers.raw_socket import LARGEST_FRAME, in_vlan, open_raw_socket
 
-_ETH_P_ALL = 0x0003
-_SOL_PACKET = 263
-_PACKET_ADD_MEMBERSHIP = 1
-_PACKET_MR_PROMISC = 1
-_LARGEST_FRAME = 65535
 _BURST = 64
 
 
@@ -42,16 +35,7 @@ class PacketSocket:
         takes_arp: bool,
     ) -> None:
         self._received = received
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
-        try:
-            attach_filter(self._socket, _filter(udp_port, takes_arp=takes_arp))
-            enlarge_receive_buffer(self._socket)
-            self._socket.bind((name, _ETH_P_ALL))
-            membership = struct.pack("iHH8s", index, _PACKET_MR_PROMISC, 0, b"")
-            self._socket.setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, membership)
-        except OSError:
-            self._socket.close()
-            raise
+        self._socket = open_raw_socket(name, index, _filter(udp_port, takes_arp=takes_arp))
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._socket, self._read)
 
@@ -74,7 +58,7 @@ class PacketSocket:
     def _read(self) -> None:
         for _ in range(_BURST):
             try:
-                frame = self._socket.recv(_LARGEST_FRAME)
+                frame = self._socket.recv(LARGEST_FRAME)
             except OSError:  # nothing left, or the interface went down
                 return
             self._received(frame)
@@ -91,6 +75,7 @@ def _filter(udp_port: int, *, takes_arp: bool) -> list[Instruction]:
         return (code, if_true - at - 1, if_false - at - 1, operand)
 
     return [
+        *in_vlan(0, reject),
         (load_half, 0, 0, 12),
         jump(1, accept if takes_arp else reject, 2, 0x0806),
         jump(2, 3, reject, 0x0800),
@@ -102,5 +87,5 @@ def _filter(udp_port: int, *, takes_arp: bool) -> list[Instruction]:
         (load_half_indexed, 0, 0, 16),
         jump(9, accept, reject, udp_port),
         (give, 0, 0, 0),
-        (give, 0, 0, _LARGEST_FRAME),
+        (give, 0, 0, LARGEST_FRAME),
     ]

@@ -55,8 +55,8 @@ class PhoneMachine(Protocol):
         ...
 
 
-class PhoneLink(Protocol):
-    """How the phones of a world reach the network."""
+class AddressLink(Protocol):
+    """How phones get and use their addresses."""
 
     @property
     def port_offset(self) -> int:
@@ -93,6 +93,18 @@ class PhoneLink(Protocol):
 
     def unsent(self, error: OSError) -> None:
         """The local network stack refused to send."""
+        ...
+
+
+class PhoneLink(AddressLink, Protocol):
+    """How the phones of a world reach the network."""
+
+    def advertise(self, phone: PhoneHost, action: do.AdvertiseLldp) -> None:
+        """Advertise by LLDP; what the switch says is `LldpReceived`."""
+        ...
+
+    def join_vlan(self, phone: PhoneHost, vlan_id: int | None) -> None:
+        """Put the phone into a VLAN; a phone that is attached is in none."""
         ...
 
 
@@ -317,6 +329,12 @@ class PhoneHost:
                 self._open_sockets().connections.open(action)
             case do.CloseConnection():
                 self._open_sockets().connections.close(action.connection_id)
+            case do.AdvertiseLldp():
+                self._link.advertise(self, action)
+            case do.JoinVlan():
+                if self._pace is not None:
+                    self._pace.send_waiting(self)
+                self._link.join_vlan(self, action.vlan_id)
             case do.DeleteFile():
                 self._disk.delete_file(action.name)
             case _:

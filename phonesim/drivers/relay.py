@@ -29,7 +29,7 @@ from ipaddress import IPv4Address
 import msgspec
 
 from phonesim.capture import Capture
-from phonesim.device.actions import ConfigureAddress, SendDhcp
+from phonesim.device.actions import AdvertiseLldp, ConfigureAddress, SendDhcp
 from phonesim.device.events import AddressProbed, DhcpMessageReceived
 from phonesim.drivers.authority import SiteAuthority
 from phonesim.drivers.client_ports import ClientPorts, read_dhcp
@@ -208,6 +208,12 @@ class RelayLink:
         self._phones.pop(phone.spec.mac, None)
         for address in self._addresses.pop(phone, ()):
             self._forget(phone, address)
+
+    def advertise(self, phone: PhoneHost, action: AdvertiseLldp) -> None:
+        """No switch is there to hear it."""
+
+    def join_vlan(self, phone: PhoneHost, vlan_id: int | None) -> None:
+        """A phone's VLAN is that of its agent."""
 
     def send_dhcp(self, phone: PhoneHost, action: SendDhcp) -> None:
         """Relay a broadcast; send what is for one server as it is."""

@@ -21,6 +21,7 @@ from phonesim.world import SiteObserver
 class ServerPorts(msgspec.Struct):
     """Where a server's actions go; each is set by the listener that serves it."""
 
+    lldp: Callable[[on.SendLldp], None] | None = None
     dhcp: Callable[[on.SendDhcpReply], None] | None = None
     dns: Callable[[on.SendDnsResponse], None] | None = None
     ntp: Callable[[on.SendNtpReply], None] | None = None
@@ -113,6 +114,8 @@ class ServerHost:
     def _perform(self, action: on.ServerAction) -> None:
         ports = self.ports
         match action:
+            case on.SendLldp() if ports.lldp is not None:
+                ports.lldp(action)
             case on.SendDhcpReply() if ports.dhcp is not None:
                 ports.dhcp(action)
             case on.SendDnsResponse() if ports.dns is not None:

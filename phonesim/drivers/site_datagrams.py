@@ -11,7 +11,7 @@ RFC 5905.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from phonesim.drivers.server_host import ServerHost
@@ -46,11 +46,20 @@ _FORMERR = b"\x80\x01" + bytes(8)
 
 
 class DhcpPorts:
-    """The site's DHCP servers on the loopback interface, at their own addresses and broadcasts."""
+    """The site's DHCP servers on the loopback interface, at their own addresses and broadcasts.
 
-    def __init__(self, servers: Sequence[tuple[Listener, ServerHost]], port_offset: int) -> None:
+    Frames have no tags there: `vlans` says which phones, by MAC, are in a VLAN.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[tuple[Listener, ServerHost]],
+        port_offset: int,
+        vlans: Mapping[bytes, int] | None = None,
+    ) -> None:
         """OSError if a port is taken."""
         self._servers = servers
+        self._vlans = {} if vlans is None else vlans
         self._port_offset = port_offset
         self._sockets: list[UdpSocket] = []
         port = SERVER_PORT + port_offset
@@ -79,8 +88,10 @@ class DhcpPorts:
         message = self._read([host for _, host in self._servers], data, address)
         if message is not None:
             event = _received(message, address, BROADCAST)
-            for _, host in self._servers:
-                host.deliver(event)
+            vlan_id = self._vlans.get(message.chaddr)
+            for listener, host in self._servers:
+                if listener.on_vlan == vlan_id:
+                    host.deliver(event)
 
     def _arrived(self, host: ServerHost, own: str, data: bytes, address: Address) -> None:
         message = self._read([host], data, address)

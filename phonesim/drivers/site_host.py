@@ -46,7 +46,8 @@ OpenDhcp = Callable[[Sequence[tuple[Listener, ServerHost]], int], Closable]
 class SiteHost:
     """A site being served; `clock` gives seconds since the run began.
 
-    `open_dhcp` says how DHCP reaches it: by default over the loopback interface.
+    `open_dhcp` says how DHCP reaches it: by default over the loopback interface. `switch` has
+    no port: whoever plugs phones into it hands it what they advertise.
     `failure` is done, with an exception, when a server's machine raised.
     """
 
@@ -69,6 +70,10 @@ class SiteHost:
                 hosts[id(listener.server)] = ServerHost(
                     listener.name, listener.server, observer, clock, self._failed
                 )
+        self.switch = None
+        if site.switch is not None:
+            self.switch = ServerHost("switch", site.switch, observer, clock, self._failed)
+            hosts[id(site.switch)] = self.switch
         self._hosts = tuple(hosts.values())
         self._listeners = [
             (listener, hosts[id(listener.server)])

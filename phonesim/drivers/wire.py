@@ -10,6 +10,9 @@ and ARP for them is answered here.
 Everything that was put on the interface is removed when the run ends, and what a run
 that was killed left there when the next one begins.
 
+A voice VLAN is another such interface (`phonesim.drivers.voice_vlan`), with a link of its
+own. LLDP is spoken with whatever switch is at the other end; a mock site's is not there.
+
 Specifications: RFC 2131 section 4.1, RFC 5227, capabilities(7).
 """
 
@@ -19,7 +22,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -41,6 +44,7 @@ from phonesim.drivers.interface_capture import capture_interfaces
 from phonesim.drivers.key_pool import KeyPool
 from phonesim.drivers.leftovers import describe_leftovers, remove_leftovers
 from phonesim.drivers.live_run import LiveRun, first_of
+from phonesim.drivers.lldp_port import LldpPort
 from phonesim.drivers.mac_claim import MacClaim
 from phonesim.drivers.open_files import allow_open_files
 from phonesim.drivers.own_macs import OwnMacs
@@ -49,6 +53,7 @@ from phonesim.drivers.packet_socket import PacketSocket
 from phonesim.drivers.phone_host import PhoneHost
 from phonesim.drivers.site_host import SiteHost
 from phonesim.drivers.site_wire import WireDhcpPorts
+from phonesim.drivers.voice_vlan import VoiceVlans
 from phonesim.errors import DecodeError, UsageError
 from phonesim.mocksite.site import Site
 from phonesim.wire.dhcp import (
@@ -145,9 +150,27 @@ async def run_wire(
                 await stack.enter_async_context(capture_interfaces(names, capture, ouis, note))
             link = _open_link(network, has_sockets, own_macs, squatters, observer, clock)
             stack.callback(link.close)
-            run = LiveRun(specs, link, disk_for, observer, limits, keys, clock, pace, capture)
+            lldp = LldpPort(network.name, network.index, link.unsent)
+            stack.callback(lldp.close)
+
+            def open_vlan(tap: Interface, closing: ExitStack) -> WireLink:
+                own_macs = None
+                if has_sockets:
+                    own_macs = _open_own_macs(tap, own_mac, lambda _: None)
+                if own_macs is not None:
+                    closing.callback(own_macs.close)
+                    own_macs.failure.add_done_callback(vlans.watch)
+                closing.callback(tap.clear)
+                tagged = _open_link(tap, has_sockets, own_macs, frozenset(), observer, clock)
+                closing.callback(tagged.close)
+                return tagged
+
+            vlans = VoiceVlans(network, link, lldp, open_vlan)
+            stack.callback(vlans.close)
+            failures.append(vlans.failure)
+            run = LiveRun(specs, vlans, disk_for, observer, limits, keys, clock, pace, capture)
             await run.run(stop, *failures)
-            await link.drained()
+            await vlans.drained()
 
 
 def check_privileges() -> None:
@@ -163,7 +186,7 @@ def check_privileges() -> None:
 
 
 class WireLink:
-    """How phones reach the network on a real interface (`phone_host.PhoneLink`).
+    """How phones reach the network on a real interface (`phone_host.AddressLink`).
 
     Phones that have sockets have their addresses in the kernel, which sends with the
     interface's MAC without `own_macs`. `squatters` are addresses to be taken for used,

@@ -57,6 +57,7 @@ def examine() -> list[Check]:
         *_capabilities(),
         _interfaces(),
         _own_macs(),
+        _taps(),
         _left_behind(),
         _relay_port(),
     ]
@@ -236,6 +237,24 @@ def _own_macs() -> Check:
         is_ok=not problem,
         finding=f"in DHCP only: {problem}" if problem else "in every frame of a phone",
         remedy="for MACs of their own in every frame: root, nftables 1.0.1, Linux 5.16, or newer",
+        is_needed=False,
+    )
+
+
+def _taps() -> Check:
+    from phonesim.drivers.voice_vlan import TUN
+
+    try:
+        with TUN.open("rb"):
+            problem = ""
+    except OSError as error:
+        problem = f"{TUN}: {error.strerror}"
+    return Check(
+        world="wire",
+        name="voice VLANs",
+        is_ok=not problem,
+        finding=f"none: {problem}" if problem else f"by tap interfaces of {TUN}",
+        remedy="for phones in a voice VLAN: modprobe tun, as root",
         is_needed=False,
     )
 

@@ -114,8 +114,11 @@ def expected_packets(
     copies = 1 if relay is None else relay.fan_out
     address = 0 if stages == ("discovery",) else 2 * 2 * copies
     arp = profile.arp.probes + profile.arp.announcements if relay is None else 0
-    if stages == ("ip",):
-        return address + arp
+    lldp = 0
+    if (stages is None or "vlan" in stages) and profile.vlan.lldp_wait:
+        lldp = profile.vlan.fast_start_count + 3  # and again with its address, and good-bye
+    if stages is not None and stages[-1] == "ip":
+        return lldp + address + arp
     inform = 2 * copies if profile.discovery.asks_dhcp else 0
     if stages is not None:
         return address + arp + inform + 2 * len(profile.discovery.srv_names)
@@ -124,7 +127,7 @@ def expected_packets(
     https = 2 * (_TCP_PACKETS + _TLS_PACKETS)
     chain = _TCP_PACKETS
     register = _TCP_PACKETS + _TLS_PACKETS + 2
-    return address + inform + arp + ntp + 2 * names + chain + https + register
+    return lldp + address + inform + arp + ntp + 2 * names + chain + https + register
 
 
 def _boots(plan: Plan) -> int:

@@ -116,7 +116,10 @@ def phone_specs(
     ouis = {name: bytes.fromhex(profile.oui.replace(":", "")) for name, profile in devices.items()}
     models = islice(interleave(fleet.devices), fleet.phones)
     typed = _typed(users) if fleet.stages is None else repeat(("", ""))
-    last_stage = Stage.COMMIT if fleet.stages is None else Stage(fleet.stages[-1])
+    # Behind a relay agent a phone is in its VLAN already.
+    whole = (Stage.IP if fleet.attach == "relay" else Stage.VLAN, Stage.COMMIT)
+    stages = fleet.stages or whole
+    first_stage, last_stage = Stage(stages[0]), Stage(stages[-1])
     specs: list[PhoneSpec] = []
     starts = start_times(fleet)
     each = zip(models, typed, leases, starts, strict=False)
@@ -132,6 +135,7 @@ def phone_specs(
                 pin=pin,
                 starts_at=starts_at,
                 seed=f"{fleet.seed}/{phone_id}",
+                first_stage=first_stage,
                 last_stage=last_stage,
                 fixed_lease=lease,
             )

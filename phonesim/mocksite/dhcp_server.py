@@ -58,6 +58,7 @@ VLAN_CLASSES = (b"CPE-OCPHONE", b"CPE-OCPhone")
 """Option 60 of the VLAN request; the case differs by source [documented]."""
 
 _REMEMBERED_REPLIES = 256
+_VLAN_SUB_OPTION = 10
 
 
 class _Lease(msgspec.Struct, gc=False):
@@ -84,9 +85,7 @@ class DhcpServer:
         self._sip_servers = (
             encode_sip_servers(config.sign_in.registrars) if config.sign_in.registrars else None
         )
-        self._vlan_options = (
-            encode_uc_options(UcOptions(vlan_id=config.vlan_id)) if config.vlan_id else None
-        )
+        self._vlan_options = _vlan_options(config)
         self._pool = _Pool(config.scope) if config.scope else None
         self._pools = [_Pool(scope) for scope in config.relayed_scopes]
         if self._pool is not None:
@@ -479,6 +478,13 @@ def _uc_options(sign_in: SignInOptions) -> bytes | None:
             cert_prov_rel_path=sign_in.cert_prov_rel_path,
         )
     )
+
+
+def _vlan_options(config: DhcpServerConfig) -> bytes | None:
+    if config.vlan_option is not None:
+        octets = bytes.fromhex(config.vlan_option)
+        return bytes((_VLAN_SUB_OPTION, len(octets))) + octets
+    return encode_uc_options(UcOptions(vlan_id=config.vlan_id)) if config.vlan_id else None
 
 
 def _scope_options(scope: Scope) -> dict[int, bytes]:

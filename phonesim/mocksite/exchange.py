@@ -15,6 +15,7 @@ import msgspec
 
 from phonesim.wire.dhcp import DhcpMessage
 from phonesim.wire.dns import DnsQuery, DnsResponse
+from phonesim.wire.lldp import LldpUnit
 from phonesim.wire.ntp import NtpPacket
 from phonesim.wire.sip import SipMessage, SipRequest, SipResponse
 from phonesim.wire.soap import HttpRequest, HttpResponse
@@ -22,6 +23,13 @@ from phonesim.wire.soap import HttpRequest, HttpResponse
 
 class ServerEvent(msgspec.Struct, frozen=True, kw_only=True):
     """Base of what `handle` takes."""
+
+
+class LldpAdvertised(ServerEvent, frozen=True, kw_only=True):
+    """What is plugged into the port `port` (a phone's id) advertises."""
+
+    unit: LldpUnit
+    port: str
 
 
 class DhcpReceived(ServerEvent, frozen=True, kw_only=True):
@@ -101,6 +109,13 @@ class ServerTimerExpired(ServerEvent, frozen=True, kw_only=True):
 
 class ServerAction(msgspec.Struct, frozen=True, kw_only=True):
     """Base of what `handle` returns."""
+
+
+class SendLldp(ServerAction, frozen=True, kw_only=True):
+    """Advertise at that port."""
+
+    unit: LldpUnit
+    port: str
 
 
 class SendDhcpReply(ServerAction, frozen=True, kw_only=True):
@@ -196,6 +211,7 @@ class Listener(msgspec.Struct, frozen=True, kw_only=True):
     `protocol` is dhcp, dns, ntp, http, https, sip or sips; `port` the standard
     port, which a driver may map. `names` are what its certificate must carry,
     `certificate` which kind it shows ("valid" unless a fault says otherwise).
+    `on_vlan` is the VLAN that a DHCP server is in, None for the untagged one.
     """
 
     name: str
@@ -206,3 +222,4 @@ class Listener(msgspec.Struct, frozen=True, kw_only=True):
     names: tuple[str, ...] = ()
     certificate: str = "valid"
     refuses: bool = False
+    on_vlan: int | None = None

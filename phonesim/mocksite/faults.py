@@ -30,6 +30,7 @@ from phonesim.mocksite.exchange import (
     DhcpReceived,
     DnsReceived,
     HttpReceived,
+    LldpAdvertised,
     NtpReceived,
     Report,
     SendDhcpReply,
@@ -238,6 +239,8 @@ def _describe(event: ServerEvent) -> tuple[str, str] | None:
             return "sip", request.method.lower()
         case NtpReceived():
             return "ntp", event.client
+        case LldpAdvertised():
+            return "lldp", event.port
         case _:
             return None
 

@@ -27,6 +27,8 @@ from phonesim.config.fault import (
     Refuse,
     SetDhcpOption,
     SetPinState,
+    SetVlanOption,
+    SetVoiceVlan,
     ShowCertificate,
     Silence,
     SipStatus,
@@ -40,6 +42,7 @@ from phonesim.mocksite.exchange import CertificateAuthority, Listener, Server
 from phonesim.mocksite.faults import FaultInjector, is_injected
 from phonesim.mocksite.ntp_server import NtpServer
 from phonesim.mocksite.registrar import Registrar
+from phonesim.mocksite.switch import Switch
 from phonesim.mocksite.users import UserDirectory
 from phonesim.mocksite.web_services import WebServices
 from phonesim.wire.dhcp import SERVER_PORT as DHCP_PORT
@@ -50,8 +53,9 @@ from phonesim.wire.ntp import NTP_PORT
 class Site(msgspec.Struct, frozen=True, kw_only=True):
     """A site, ready to be served.
 
-    `squatters` are addresses that hosts outside the site's knowledge use; `epoch` is
-    the Unix time at monotonic zero.
+    `switch` is what phones are plugged into; it has no address to listen on. `squatters`
+    are addresses that hosts outside the site's knowledge use; `epoch` is the Unix time at
+    monotonic zero.
     """
 
     name: str
@@ -59,6 +63,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     squatters: frozenset[str]
     epoch: float
     users: UserDirectory
+    switch: Server | None = None
 
 
 def build_site(
@@ -78,6 +83,7 @@ def build_site(
         *profile.dhcp_servers,
     ]
     names = {
+        "lldp": [profile.switch.name] if profile.switch else [],
         "dhcp": [config.name for config in dhcp_configs],
         "dns": [config.name for config in profile.dns_servers],
         "ntp": [config.name for config in profile.ntp_servers],
@@ -96,10 +102,21 @@ def build_site(
     return Site(
         name=profile.name,
         listeners=tuple(listeners),
+        switch=_switch(profile, rules),
         squatters=_squatters(dhcp_configs, rules),
         epoch=epoch,
         users=users,
     )
+
+
+def _switch(profile: SiteProfile, rules: Sequence[FaultRule]) -> Server | None:
+    config = profile.switch
+    if config is None:
+        return None
+    for rule in rules:
+        if isinstance(rule, SetVoiceVlan) and _names(rule, config.name):
+            config = config.model_copy(update={"voice_vlan": rule.vlan_id})
+    return _with_faults(Switch(config), config.name, "lldp", rules)
 
 
 def _dhcp_listeners(
@@ -109,7 +126,7 @@ def _dhcp_listeners(
     head_start = max((rogue.head_start for rogue in rogues), default=0.0)
     listeners = []
     for index, config in enumerate(configs):
-        server: Server = DhcpServer(_answering_class(config, rules))
+        server: Server = DhcpServer(_with_other_options(config, rules))
         server = _with_faults(server, config.name, "dhcp", rules)
         if head_start and index >= len(rogues):
             late = Delay(kind="delay", protocol="dhcp", seconds=head_start)
@@ -121,15 +138,21 @@ def _dhcp_listeners(
                 address=str(config.address),
                 port=DHCP_PORT,
                 server=server,
+                on_vlan=config.on_vlan,
             )
         )
     return listeners
 
 
-def _answering_class(config: DhcpServerConfig, rules: Sequence[FaultRule]) -> DhcpServerConfig:
+def _with_other_options(config: DhcpServerConfig, rules: Sequence[FaultRule]) -> DhcpServerConfig:
     for rule in rules:
-        if isinstance(rule, AnswerClass) and _names(rule, config.name):
-            config = config.model_copy(update={"sign_in_class": rule.sign_in_class})
+        match rule:
+            case AnswerClass() if _names(rule, config.name):
+                config = config.model_copy(update={"sign_in_class": rule.sign_in_class})
+            case SetVlanOption() if _names(rule, config.name):
+                config = config.model_copy(update={"vlan_option": rule.value})
+            case _:
+                pass
     return config
 
 
@@ -214,8 +237,16 @@ def _kinds(rule: FaultRule) -> tuple[str, ...]:
     match rule:
         case Silence() | Delay() | Refuse():
             return ("web",) if rule.protocol in ("http", "https") else (rule.protocol,)
-        case StripDhcpOptions() | SetDhcpOption() | AnswerClass() | AddressConflict():
+        case (
+            StripDhcpOptions()
+            | SetDhcpOption()
+            | AnswerClass()
+            | SetVlanOption()
+            | AddressConflict()
+        ):
             return ("dhcp",)
+        case SetVoiceVlan():
+            return ("lldp",)
         case DnsRcode() | DnsTarget():
             return ("dns",)
         case HttpStatus():

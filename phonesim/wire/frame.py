@@ -190,6 +190,11 @@ def decode_arp_frame(data: bytes) -> ArpFrame | None:
     )
 
 
+def add_tag(frame: bytes, vlan_id: int) -> bytes:
+    """An untagged frame with an 802.1Q tag of that VLAN, priority 0."""
+    return frame[:12] + _tag(vlan_id) + frame[12:]
+
+
 _IPV4_TYPE = 0x0800
 _ARP_TYPE = 0x0806
 _VLAN_TYPE = 0x8100
@@ -218,9 +223,13 @@ def _encode_ethernet(
     _check_mac(source_mac)
     if vlan_id is None:
         return destination_mac + source_mac + ethertype.to_bytes(2, "big")
+    return destination_mac + source_mac + _tag(vlan_id) + ethertype.to_bytes(2, "big")
+
+
+def _tag(vlan_id: int) -> bytes:
     if not 0 <= vlan_id <= _HIGHEST_VLAN_ID:
         raise ValueError(f"{vlan_id} is not a VLAN id of 12 bits")
-    return destination_mac + source_mac + struct.pack("!HHH", _VLAN_TYPE, vlan_id, ethertype)
+    return struct.pack("!HH", _VLAN_TYPE, vlan_id)
 
 
 def _split_ethernet(data: bytes) -> tuple[int, int | None, int] | None:

@@ -22,6 +22,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Literal
 
 import msgspec
 
@@ -29,6 +30,11 @@ from phonesim.wire.ipv4 import unpack_address
 
 UC_IDENTIFIER = "MS-UC-Client"
 """Value of sub-option 1, and the vendor class that is given option 43; case-sensitive."""
+
+
+VlanForm = Literal["ascii", "binary-1", "binary-2", "binary-4"]
+"""How sub-option 10 may hold a VLAN id: digits, or that many octets."""
+VLAN_FORMS: tuple[VlanForm, ...] = ("ascii", "binary-1", "binary-2", "binary-4")
 
 
 class UcOptions(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -76,8 +82,11 @@ def encode_uc_options(options: UcOptions) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def decode_uc_options(data: bytes) -> UcOptions:
-    """Read option 43. Of a sub-option that comes twice the first one counts."""
+def decode_uc_options(data: bytes, vlan_forms: tuple[VlanForm, ...] = VLAN_FORMS) -> UcOptions:
+    """Read option 43. Of a sub-option that comes twice the first one counts.
+
+    A VLAN id in another of the forms than `vlan_forms` is left out.
+    """
     warnings: list[str] = []
     fields: dict[str, str | int | None] = {}
     seen: set[int] = set()
@@ -88,7 +97,7 @@ def decode_uc_options(data: bytes) -> UcOptions:
         elif code in seen:
             warnings.append(f"{where} comes a second time: left out, the first one counts")
         elif code == _VLAN_ID:
-            fields[_SUB_OPTIONS[code]] = _read_vlan_id(where, value, warnings)
+            fields[_SUB_OPTIONS[code]] = _read_vlan_id(where, value, vlan_forms, warnings)
         else:
             fields[_SUB_OPTIONS[code]] = _read_text(code, where, value, warnings)
         seen.add(code)
@@ -324,23 +333,25 @@ def _read_port(where: str, value: bytes, warnings: list[str]) -> int | None:
     return None
 
 
-def _read_vlan_id(where: str, value: bytes, warnings: list[str]) -> int | None:
+def _read_vlan_id(
+    where: str, value: bytes, forms: tuple[VlanForm, ...], warnings: list[str]
+) -> int | None:
     digits = value.rstrip(b"\0")
-    if digits.isdigit():
+    if digits.isdigit() and "ascii" in forms:
         _strip_nul(where, value, warnings)
         vlan_id = int(digits) if len(digits) <= 4 else 0
-        if len(value) == 1:
+        if len(value) == 1 and "binary-1" in forms:
             warnings.append(
                 f'{where} is {_hex(value)}, read as the digit "{vlan_id}"; as a binary number '
                 f"it would be {value[0]}"
             )
-    elif len(value) in (1, 2, 4):
+    elif f"binary-{len(value)}" in forms:
         vlan_id = int.from_bytes(value, "big")
     else:
-        warnings.append(
-            f"{where} is {_hex(value[:16]) or 'empty'}: ASCII digits, or a binary number of 1, 2 "
-            f"or 4 octets, is expected"
-        )
+        accepted = "ASCII digits, or a binary number of 1, 2 or 4 octets,"
+        if forms != VLAN_FORMS:
+            accepted = f"of this phone, {' or '.join(forms) or 'nothing'}"
+        warnings.append(f"{where} is {_hex(value[:16]) or 'empty'}: {accepted} is expected")
         return None
     if not 0 < vlan_id <= _HIGHEST_VLAN_ID:
         warnings.append(

@@ -14,6 +14,7 @@ import msgspec
 from playing import Dice
 
 from phonesim.device.actions import (
+    AdvertiseLldp,
     MakeCertificateRequest,
     OpenConnection,
     ProbeAddress,
@@ -34,6 +35,7 @@ from phonesim.device.events import (
     DnsResponseReceived,
     HttpFailed,
     HttpResponseReceived,
+    LldpReceived,
     NtpPacketReceived,
     PowerApplied,
     SignedIn,
@@ -51,6 +53,15 @@ from phonesim.wire.dhcp import (
     encode_u32,
 )
 from phonesim.wire.dns import DnsRecord, DnsResponse, SrvData
+from phonesim.wire.lldp import (
+    CHASSIS_MAC,
+    MED_CAPABILITIES,
+    MED_POLICY,
+    NETWORK_CONNECTIVITY,
+    PORT_INTERFACE_NAME,
+    LldpUnit,
+    NetworkPolicy,
+)
 from phonesim.wire.ntp import SERVER, NtpPacket, from_unix
 from phonesim.wire.provisioning import UcOptions, encode_sip_servers, encode_uc_options
 from phonesim.wire.sip import response_to
@@ -64,6 +75,7 @@ from phonesim.wire.soap import (
 PROFILE = load(DEVICE, "polycom-cx600")
 DIALECT = Dialect(PROFILE.log.records)
 MAC = bytes.fromhex("0004F2000001")
+SWITCH = bytes.fromhex("020000000001")
 NUMBER, PIN = "+14255550001", "8000014"
 SIP_URI = "sip:user00001@contoso.com"
 ADDRESS, DHCP, OTHER_DHCP = "10.0.0.50", "10.0.0.1", "10.0.0.2"
@@ -76,15 +88,20 @@ TRUE_TIME = 1767596400.0
 
 
 class Bench:
-    """A phone under power, from its first moment."""
+    """A phone under power, from its first moment, on a switch that says that voice is untagged.
 
-    def __init__(self, files=None, profile=PROFILE, rng=None, **limits):
+    Unless the bench `answers_lldp`, it says nothing.
+    """
+
+    def __init__(self, files=None, profile=PROFILE, rng=None, answers_lldp=True, **limits):
         self.phone = Phone(profile, MAC, NUMBER, PIN, rng or Dice(), **limits)
         self.now = 0.0
         self.files = dict(files or {})
         self.all = []
         self.step = []
         self.give(PowerApplied(files=dict(self.files)))
+        if answers_lldp and of(self.step, AdvertiseLldp):
+            self.name_vlan(None)
 
     # --- driving ---
 
@@ -141,6 +158,21 @@ class Bench:
         )
 
     # --- answering ---
+
+    def name_vlan(self, vlan_id, **fields):
+        """Send a network policy for voice, tagged if there is a VLAN."""
+        policy = {"is_tagged": vlan_id is not None, "vlan_id": vlan_id or 0, **fields}
+        unit = LldpUnit(
+            chassis_subtype=CHASSIS_MAC,
+            chassis_id=SWITCH,
+            port_subtype=PORT_INTERFACE_NAME,
+            port_id=b"ge-1",
+            ttl=120,
+            med_capabilities=MED_CAPABILITIES | MED_POLICY,
+            device_class=NETWORK_CONNECTIVITY,
+            policies=(NetworkPolicy(**policy),),
+        )
+        return self.give(LldpReceived(unit=unit))
 
     def dhcp(self, message_type, *, server=DHCP, address=ADDRESS, lease=3600, **options):
         """Answer the DHCP message that was sent last."""

@@ -20,6 +20,7 @@ from phonesim.device.dhcp_client import Bound, DhcpClient, Init, Selecting
 from phonesim.device.events import (
     AddressClaimed,
     AddressProbed,
+    AddressUnwanted,
     AddressWanted,
     DhcpMessageReceived,
     ExchangeEnded,
@@ -1260,14 +1261,15 @@ def test_shutdown_releases_the_lease_to_its_server(at):
     )
 
 
+@pytest.mark.parametrize("event", [ShutdownRequested(), AddressUnwanted()])
 @pytest.mark.parametrize("begin", [WANTED, AddressWanted(cached_address=ADDRESS)])
-def test_a_lease_whose_address_is_still_probed_is_released_too(begin):
+def test_a_lease_whose_address_is_still_probed_is_released_too(begin, event):
     machine = client()
     machine.handle(begin, 0.0)
     if begin is WANTED:
         machine.handle(offer(), 0.0)
     machine.handle(ack(), 0.0)
-    play(machine, [(0.1, ShutdownRequested(), [release(), RemoveAddress(address=ADDRESS)])])
+    play(machine, [(0.1, event, [release(), RemoveAddress(address=ADDRESS)])])
 
 
 def test_without_a_lease_there_is_nothing_to_release():

@@ -45,11 +45,11 @@ FIXED = Lease(
 
 
 def address_only(files=None):
-    return Bench(files, last_stage=Stage.IP)
+    return Bench(files, first_stage=Stage.IP, last_stage=Stage.IP)
 
 
 def up_to_discovery(files=None):
-    return Bench(files, last_stage=Stage.DISCOVERY)
+    return Bench(files, first_stage=Stage.IP, last_stage=Stage.DISCOVERY)
 
 
 def fixed(files=None):

@@ -77,9 +77,9 @@ class Run:
         self.observer = Observer()
         self.stop = asyncio.Event()
 
-    def site(self, *faults: str) -> Site:
+    def site(self, *faults: str, profile: str = "contoso") -> Site:
         return build_site(
-            load(SITE, "contoso"),
+            load(SITE, profile),
             [load(FAULT, name) for name in faults],
             self.authority,
             random.Random(1),

@@ -52,6 +52,28 @@ async def test_a_few_phones_boot_sign_in_and_shut_down(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
+    ("faults", "source"), [((), "lldp:02-00-00-00-00-01"), (("lldp-silent",), "dhcp:127.20.0.10")]
+)
+async def test_phones_find_their_voice_vlan(run: Run, faults: tuple[str, ...], source: str) -> None:
+    specs = run.specs(3, vlan__lldp_wait=0.2)
+    observer = await run.boot(specs, run.site(*faults, profile="contoso-voice"))
+    assert len(observer.of(SignedIn)) == 3
+    assert observer.crashes == []
+    for spec in specs:
+        log = run.log(spec)
+        assert f"Voice VLAN 100 source {source}" in log
+        assert "from 127.20.0.13 T1" in log
+        assert log.count("DHCP RELEASE") == (2 if faults else 1)
+
+
+async def test_a_vlan_without_a_dhcp_server_is_silent(run: Run) -> None:
+    specs = run.specs(1, dhcp__retransmit_delays=(0.1,), dhcp__retransmit_jitter=0)
+    observer = await run.boot(specs, run.site("lldp-wrong-vlan"))
+    assert observer.failures() == [(Stage.IP, FailureReason.NO_LEASE)]
+    assert "no DHCP server answered in VLAN 666" in run.log(specs[0])
+
+
+@pytest.mark.parametrize(
     ("fault", "stage", "reason"),
     [
         ("web-refused", Stage.CHAIN, FailureReason.WEB_SERVICES_REFUSED),

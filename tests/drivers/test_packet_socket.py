@@ -6,7 +6,7 @@ from namespaces import PHONES, SERVERS, Inside, Segment
 
 from phonesim.drivers.interface import Interface
 from phonesim.drivers.packet_socket import PacketSocket
-from phonesim.wire.frame import UdpFrame, encode_udp_frame
+from phonesim.wire.frame import UdpFrame, add_tag, encode_udp_frame
 
 pytestmark = pytest.mark.interop()
 
@@ -30,6 +30,7 @@ def test_the_filter_lets_through_what_is_wanted_and_nothing_else(segment: Segmen
     tcp[23] = 6
     fragment = bytearray(frame(67, b"fragment"))
     fragment[20:22] = b"\x00\x05"
+    tagged, prioritized = add_tag(frame(67, b"tagged"), 100), add_tag(frame(67, b"priority"), 0)
     marker = frame(67, b"the end")
 
     async def listen() -> list[bytes]:
@@ -53,8 +54,11 @@ def test_the_filter_lets_through_what_is_wanted_and_nothing_else(segment: Segmen
     async def send() -> None:
         interface = Interface(PHONES)
         socket = PacketSocket(PHONES, interface.index, 68, lambda data: None, takes_arp=False)
-        for data in (frame(53, b"dns"), bytes(tcp), bytes(fragment), arp, frame(67, b"1"), marker):
-            socket.send(data)
+        for data in (
+            *(frame(53, b"dns"), bytes(tcp), bytes(fragment), arp, frame(67, b"1")),
+            *(tagged, prioritized, marker),
+        ):
+            assert socket.send(data) is None
         socket.close()
         interface.close()
 
@@ -63,4 +67,4 @@ def test_the_filter_lets_through_what_is_wanted_and_nothing_else(segment: Segmen
     assert is_open.wait(10)
     Inside(segment.phones, send).join_and_raise()
     frames = [each for each in listening.join_and_raise() if b"\x00\x04\xf2" in each[:12]]
-    assert frames == [arp, frame(67, b"1"), marker]
+    assert frames == [arp, frame(67, b"1"), frame(67, b"priority"), marker]

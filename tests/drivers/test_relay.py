@@ -295,6 +295,7 @@ def behind(run: Run, count: int, *, has_twins: bool = False) -> list[PhoneSpec]:
         specs.append(
             msgspec.structs.replace(
                 spec,
+                first_stage=Stage.IP,
                 last_stage=Stage.IP,
                 link=network,
                 circuits=tuple(Circuit(agent, information) for agent in agents),

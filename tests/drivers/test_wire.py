@@ -48,7 +48,7 @@ async def boot(
     disk_for: Callable[[str], PhoneDisk] | None = None,
     **limits: Any,
 ) -> Observer:
-    specs = run.specs(count)
+    specs = run.specs(count, vlan__lldp_wait=0)
     run.observer = Observer()
     run.observer.awaited = count
     await run_wire(

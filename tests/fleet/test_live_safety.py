@@ -19,6 +19,14 @@ def test_a_fleet_that_stops_early_sends_less() -> None:
     assert address < discovery < expected_packets(profile)
 
 
+def test_phones_that_speak_lldp_send_that_too() -> None:
+    profile = load(DEVICE, "polycom-cx600")
+    silent = profile.model_copy(update={"vlan": profile.vlan.model_copy(update={"lldp_wait": 0})})
+    assert expected_packets(profile, ("vlan", "ip")) == 15
+    assert expected_packets(silent, ("vlan", "ip")) == 9
+    assert expected_packets(profile) - expected_packets(silent) == 6
+
+
 @pytest.mark.parametrize(
     ("stages", "signs_in"), [("null", True), ("[ip]", False), ("[ip, discovery]", False)]
 )

@@ -109,7 +109,9 @@ def test_limits_follow_the_fleet() -> None:
 
 def test_phones_of_whole_boots_go_to_the_end() -> None:
     specs = phone_specs(fleet(phones=2), DEVICES, USERS)
-    assert {(spec.last_stage, spec.fixed_lease) for spec in specs} == {(Stage.COMMIT, None)}
+    assert {(spec.first_stage, spec.last_stage, spec.fixed_lease) for spec in specs} == {
+        (Stage.VLAN, Stage.COMMIT, None)
+    }
 
 
 def stages_of(*assignments: str) -> Plan:
@@ -118,12 +120,18 @@ def stages_of(*assignments: str) -> Plan:
 
 
 @pytest.mark.parametrize(
-    ("stages", "last"),
-    [("[ip]", Stage.IP), ("[ip, discovery]", Stage.DISCOVERY), ("[discovery]", Stage.DISCOVERY)],
+    ("stages", "first", "last"),
+    [
+        ("[ip]", Stage.IP, Stage.IP),
+        ("[vlan, ip]", Stage.VLAN, Stage.IP),
+        ("[ip, discovery]", Stage.IP, Stage.DISCOVERY),
+        ("[discovery]", Stage.DISCOVERY, Stage.DISCOVERY),
+    ],
 )
-def test_phones_that_stop_early_need_no_users(stages: str, last: Stage) -> None:
+def test_phones_that_stop_early_need_no_users(stages: str, first: Stage, last: Stage) -> None:
     plan = stages_of(f"fleet.stages={stages}", "site.users=[]")
-    assert [(spec.last_stage, spec.number, spec.pin) for spec in plan.specs] == [(last, "", "")] * 3
+    assert [(spec.number, spec.pin) for spec in plan.specs] == [("", "")] * 3
+    assert {(spec.first_stage, spec.last_stage) for spec in plan.specs} == {(first, last)}
     has_address = stages == "[discovery]"
     assert [spec.fixed_lease is not None for spec in plan.specs] == [has_address] * 3
 
@@ -251,7 +259,7 @@ def test_a_fleet_without_a_mock_site_brings_its_users(tmp_path: Path) -> None:
             "limits.packets_per_second is for real packets",
         ),
         (["fleet.stages=[time]"], [], "stages"),
-        (["fleet.stages=[]"], [], "should be .ip., .ip, discovery. or .discovery."),
+        (["fleet.stages=[]"], [], "should be .ip., .vlan, ip., .ip, discovery. or .discovery."),
         (["fleet.site=contosso"], [], "did you mean 'contoso'"),
         ([], ["dns-silence"], "did you mean 'dns-silent'"),
     ],

@@ -32,6 +32,10 @@ STORIES: dict[str, tuple[str, ...]] = {
     "pin-wrong": ("faults=[pin-wrong]",),
     "address-conflict": ("faults=[address-conflict]",),
     "dhcp-silent": ("faults=[dhcp-silent]",),
+    "voice-vlan": ("site=contoso-voice",),
+    "voice-vlan-by-dhcp": ("site=contoso-voice", "faults=[lldp-silent]"),
+    "lldp-wrong-vlan": ("faults=[lldp-wrong-vlan]",),
+    "vlan-option-malformed": ("faults=[vlan-option-malformed]",),
     "an-hour": ("until=1h",),
 }
 

@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 DHCP, DNS, NTP, WEB, FE01, FE02 = (f"10.77.0.{n}" for n in (1, 2, 3, 10, 11, 12))
 PREFIX = 16
@@ -51,14 +51,27 @@ class Lab:
         self._processes: list[tuple[str, subprocess.Popen[bytes]]] = []
         self._files: list[IO[bytes]] = []
 
-    def __enter__(self) -> Lab:
-        for name in (self.phones, self.servers):
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """All that the lab makes."""
+        return self.phones, self.servers
+
+    def connect(self) -> None:
+        """Lay the cables, down as they are."""
+        self.cable(self.phones, "phones0", self.servers, "servers0")
+
+    def cable(self, namespace: str, name: str, other_namespace: str, other_name: str) -> None:
+        """Join two namespaces by a pair of interfaces."""
+        _ip(
+            *("link", "add", name, "netns", namespace, "type", "veth"),
+            *("peer", "name", other_name, "netns", other_namespace),
+        )
+
+    def __enter__(self) -> Self:
+        for name in self.namespaces:
             _ip("netns", "add", name)
             _ip("-n", name, "link", "set", "lo", "up")
-        _ip(
-            *("link", "add", "phones0", "netns", self.phones, "type", "veth"),
-            *("peer", "name", "servers0", "netns", self.servers),
-        )
+        self.connect()
         for address in (DHCP, DNS, NTP, WEB, FE01, FE02):
             _ip("-n", self.servers, "addr", "add", f"{address}/{PREFIX}", "dev", "servers0")
         _ip("-n", self.servers, "link", "set", "servers0", "up")
@@ -70,7 +83,7 @@ class Lab:
             _end(process)
         for file in self._files:
             file.close()
-        for name in (self.phones, self.servers):
+        for name in self.namespaces:
             _ip("netns", "del", name)
 
     def route_to_phones(self, network: str, gateway: str) -> None:
@@ -79,15 +92,19 @@ class Lab:
         _ip("-n", self.servers, "route", "add", network, "via", gateway, "dev", "servers0")
 
     def serve(
-        self, name: str, command: Sequence[str], is_ready: Callable[[], bool] | None = None
+        self,
+        name: str,
+        command: Sequence[str],
+        is_ready: Callable[[], bool] | None = None,
+        namespace: str | None = None,
     ) -> None:
-        """Start a server in the servers' namespace and wait until it is ready."""
+        """Start a server, in the servers' namespace by default, and wait until it is ready."""
         output = (self.folder / f"{name}.out").open("wb")
         self._files.append(output)
         process = subprocess.Popen(
             [
                 *("prlimit", f"--fsize={_OUTPUT_LIMIT}"),
-                *("ip", "netns", "exec", self.servers, *command),
+                *("ip", "netns", "exec", namespace or self.servers, *command),
             ],
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -205,6 +205,13 @@ def test_the_vlan_option_is_not_given_when_there_is_no_vlan():
     assert Option.VENDOR_SPECIFIC_INFORMATION not in answer.message.options
 
 
+@pytest.mark.parametrize("changes", [{}, {"vlan_id": 20}])
+def test_the_vlan_option_can_be_any_octets(changes):
+    server = new_server(vlan_option="0064", **changes)
+    (answer,) = server.handle(discover(asked=(43,), vendor_class=b"CPE-OCPHONE"), 0)
+    assert answer.message.options[Option.VENDOR_SPECIFIC_INFORMATION] == b"\x0a\x02\x00\x64"
+
+
 def test_the_sign_in_options_are_not_given_unasked():
     (answer,) = new_server().handle(inform(vendor_class=b"MS-UC-Client"), 0)
     assert set(answer.message.options) == {Option.DHCP_MESSAGE_TYPE, Option.SERVER_IDENTIFIER}

@@ -10,6 +10,7 @@ from phonesim.config.site_profile import (
     RegistrarConfig,
     Scope,
     SiteProfile,
+    SwitchConfig,
     UserRange,
     WebServicesConfig,
     Zone,
@@ -20,8 +21,10 @@ from phonesim.mocksite.exchange import (
     DhcpReceived,
     DnsReceived,
     HttpReceived,
+    LldpAdvertised,
     NtpReceived,
     SendDhcpReply,
+    SendLldp,
     ServerTimerExpired,
     SipReceived,
 )
@@ -30,6 +33,7 @@ from phonesim.profiles import FAULT, SITE, load, names
 from phonesim.wire.dhcp import BROADCAST, UNSPECIFIED, DhcpMessage, MessageType, Option
 from phonesim.wire.dns import DnsQuery
 from phonesim.wire.endpoint import sip_instance
+from phonesim.wire.lldp import LldpUnit
 from phonesim.wire.ntp import NtpPacket, to_unix
 from phonesim.wire.provisioning import decode_sip_servers, decode_uc_options
 from phonesim.wire.sip import Contact, NameAddress, SipRequest
@@ -149,6 +153,68 @@ def test_every_server_listens_where_its_protocol_does(build):
 )
 def test_faults_of_listeners(build, rule, expected):
     assert shown(build(rule)) == expected
+
+
+def with_switch(**fields):
+    return small_profile().model_copy(update={"switch": SwitchConfig(name="access01", **fields)})
+
+
+def policies(site):
+    """What the site's switch tells a phone that it has not heard before."""
+    unit = LldpUnit(
+        chassis_subtype=4, chassis_id=MAC, port_subtype=3, port_id=MAC, ttl=120, med_capabilities=1
+    )
+    said = site.switch.handle(LldpAdvertised(unit=unit, port="1"), 0)
+    return [
+        policy.vlan_id if policy.is_tagged else "untagged"
+        for action in said
+        if isinstance(action, SendLldp)
+        for policy in action.unit.policies
+    ]
+
+
+def test_a_site_can_have_a_switch(build):
+    assert build().switch is None
+    assert policies(build(profile=with_switch())) == ["untagged"]
+    assert policies(build(profile=with_switch(voice_vlan=100))) == [100]
+
+
+def test_faults_of_the_switch(build):
+    wrong = {"kind": "voice-vlan", "vlan_id": 666}
+    silent = {"kind": "silence", "protocol": "lldp"}
+    profile = with_switch(voice_vlan=100)
+    assert policies(build(wrong, profile=profile)) == [666]
+    assert policies(build(silent, profile=profile)) == []
+    late = build({"kind": "delay", "protocol": "lldp", "seconds": 5}, profile=profile)
+    assert policies(late) == []
+    assert late.switch.next_deadline()[0] == 5
+    for rule in (wrong, silent):
+        with pytest.raises(ProfileError, match="no lldp server; the site has none"):
+            build(rule)
+
+
+def test_the_vlan_option_can_be_at_fault(build):
+    message = DhcpMessage(
+        message_type=MessageType.DISCOVER,
+        xid=1,
+        chaddr=MAC,
+        options={
+            Option.PARAMETER_REQUEST_LIST: b"+",
+            Option.VENDOR_CLASS_IDENTIFIER: b"CPE-OCPHONE",
+        },
+    )
+    event = DhcpReceived(message=message, source=UNSPECIFIED, destination=BROADCAST)
+    site = build({"kind": "vlan-option", "value": "FFFF"})
+    (offer,) = site.listeners[0].server.handle(event, 0)
+    assert offer.message.options[43] == b"\x0a\x02\xff\xff"
+
+
+def test_a_dhcp_server_can_be_in_a_vlan(build):
+    profile = small_profile()
+    (config,) = profile.dhcp_servers
+    moved = config.model_copy(update={"on_vlan": 100})
+    site = build(profile=profile.model_copy(update={"dhcp_servers": (moved,)}))
+    assert [listener.on_vlan for listener in site.listeners[:2]] == [100, None]
 
 
 def test_squatters_are_the_first_addresses_of_the_scope(build):

@@ -34,6 +34,7 @@ from phonesim.wire.dhcp import (
     encode_u32,
 )
 from phonesim.wire.dns import DnsRecord, DnsResponse, SrvData, encode_query
+from phonesim.wire.lldp import LldpUnit, NetworkPolicy, encode_lldp
 from phonesim.wire.ntp import SERVER, NtpPacket, encode_ntp, from_unix
 from phonesim.wire.provisioning import UcOptions, encode_sip_servers, encode_uc_options
 from phonesim.wire.sip import Challenge, SipResponse, encode_sip, response_to
@@ -83,6 +84,8 @@ LEASE_OPTIONS = {
 def answer(request: do.PhoneAction, now: float) -> on.Event | None:
     """What a healthy site says to an action; None where nothing is said."""
     match request:
+        case do.AdvertiseLldp(unit=unit):
+            return hear_switch(NetworkPolicy()) if unit.ttl else None
         case do.SendDhcp(message=message):
             return answer_dhcp(message)
         case do.ProbeAddress(address=address):
@@ -113,6 +116,20 @@ def answer(request: do.PhoneAction, now: float) -> on.Event | None:
             return on.SipMessageReceived(connection_id=number, message=accepted)
         case _:
             return None
+
+
+def hear_switch(*policies: NetworkPolicy) -> on.LldpReceived:
+    unit = LldpUnit(
+        chassis_subtype=4,
+        chassis_id=MAC,
+        port_subtype=5,
+        port_id=b"ge-1",
+        ttl=120,
+        med_capabilities=3,
+        device_class=4,
+        policies=policies,
+    )
+    return on.LldpReceived(unit=unit)
 
 
 def answer_dhcp(message: DhcpMessage) -> on.Event | None:
@@ -186,7 +203,15 @@ OPTIONS = {
     **dict.fromkeys((1, 3, 4, 6, 42, 53, 54), OCTETS),
     **dict.fromkeys((51, 58, 59), SECONDS),
     15: [b"contoso.com", b"two words", b"x" * 255, b"\xff", b"."],
-    43: [*OCTETS, SIGN_IN_OPTIONS[43], SIGN_IN_OPTIONS[43][:-5], SIGN_IN_OPTIONS[43] * 2],
+    43: [
+        b"\x0a\3100",
+        b"\x0a\1\x64",
+        b"\x0a\2\xff\xff",
+        *OCTETS,
+        SIGN_IN_OPTIONS[43],
+        SIGN_IN_OPTIONS[43][:-5],
+        SIGN_IN_OPTIONS[43] * 2,
+    ],
     120: [*OCTETS, SIGN_IN_OPTIONS[120], b"fe01.contoso.com", b"\1\x0a\0\0\x15"],
 }
 TIMES = [0, 1, 1 << 63, (1 << 63) + 1, from_unix(-0.5), from_unix(0.5), (1 << 64) - 1]
@@ -221,6 +246,12 @@ POOLS: dict[str, list[Any]] = {
     "qtype": ["A", "SRV", "CNAME"],
     "ttl": [0, 1, 2**31 - 1],
     "op": [1, 2],
+    "policies": [
+        (),
+        (NetworkPolicy(is_tagged=True, vlan_id=100),),
+        (NetworkPolicy(is_tagged=True, vlan_id=4095), NetworkPolicy(is_unknown=True)),
+    ],
+    "device_class": [0, 1, 4, 255],
     "retry_after": [None, 0, 5, 10**400],
     "conflict": [None, "02-00-00-00-00-99"],
     "stratum": [0, 1, 16],
@@ -269,7 +300,7 @@ def corrupt(message: Any, rng: random.Random) -> Any:
 
 def corrupt_event(event: on.Event, rng: random.Random) -> on.Event:
     """An answer of a peer that is wrong inside."""
-    for name in ("message", "response", "packet"):
+    for name in ("message", "response", "packet", "unit"):
         if hasattr(event, name):
             return msgspec.structs.replace(event, **{name: corrupt(getattr(event, name), rng)})
     return corrupt(event, rng)
@@ -344,11 +375,12 @@ def noise(number: int, rng: random.Random) -> on.Event:
     return rng.choice(
         [
             on.MalformedReceived(
-                protocol=rng.choice(["dhcp", "dns", "ntp", "http", "sip"]),
+                protocol=rng.choice(["lldp", "dhcp", "dns", "ntp", "http", "sip"]),
                 source=DHCP,
                 reason=detail,
                 size=rng.choice([0, 65536]),
             ),
+            hear_switch(*rng.choice(POOLS["policies"])),
             on.HttpFailed(exchange_id=number, failure=failure, detail=detail),
             on.ConnectionFailed(connection_id=number, failure=failure, detail=detail),
             on.ConnectionClosed(connection_id=number, detail=detail),
@@ -407,6 +439,8 @@ class World:
                 assert "8000014" not in text
             case do.WriteFile(name=name, data=data):
                 self.files[name] = data
+            case do.AdvertiseLldp(unit=unit):
+                encode_lldp(unit)
             case do.SendDhcp(message=message):
                 encode_dhcp(message)
             case do.SendDns(query=query):

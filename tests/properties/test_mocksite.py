@@ -13,6 +13,7 @@ from phonesim.mocksite.exchange import (
     DnsReceived,
     HttpReceived,
     KeepAliveReceived,
+    LldpAdvertised,
     MalformedArrived,
     NtpReceived,
     ServerAction,
@@ -23,6 +24,7 @@ from phonesim.mocksite.site import build_site
 from phonesim.profiles import FAULT, SITE, load, names
 from phonesim.wire.dhcp import DhcpMessage, MessageType
 from phonesim.wire.dns import DnsQuery
+from phonesim.wire.lldp import LldpUnit
 from phonesim.wire.ntp import NtpPacket
 from phonesim.wire.sip import Contact, Credentials, NameAddress, SipRequest, SipResponse
 from phonesim.wire.soap import (
@@ -124,6 +126,19 @@ dns_events = st.builds(
     ),
     client=st.just("phone"),
     over_tcp=st.booleans(),
+)
+lldp_events = st.builds(
+    LldpAdvertised,
+    unit=st.builds(
+        LldpUnit,
+        chassis_subtype=st.integers(0, 9),
+        chassis_id=st.sampled_from([b"a", b"b"]),
+        port_subtype=st.just(3),
+        port_id=st.sampled_from([b"a", b"b"]),
+        ttl=st.sampled_from([0, 120]),
+        med_capabilities=st.none() | st.just(0x33),
+    ),
+    port=st.sampled_from(["one", "two", ""]),
 )
 ntp_events = st.builds(
     NtpReceived,
@@ -277,7 +292,14 @@ other_events = st.just(ServerTimerExpired()) | st.builds(
     MalformedArrived, protocol=st.just("sip"), source=st.just("s"), reason=st.text(max_size=5)
 )
 events = (
-    dhcp_events | dns_events | ntp_events | http_events | sip_events | sip_events | other_events
+    dhcp_events
+    | dns_events
+    | ntp_events
+    | http_events
+    | sip_events
+    | sip_events
+    | lldp_events
+    | other_events
 )
 steps = st.lists(st.tuples(st.floats(0, 400), events), max_size=40)
 
@@ -291,10 +313,10 @@ def test_no_order_of_events_raises(steps, faults):
     now = 0.0
     for pause, event in steps:
         now += pause
-        for listener in site.listeners:
-            actions = listener.server.handle(event, now)
+        for server in (site.switch, *(listener.server for listener in site.listeners)):
+            actions = server.handle(event, now)
             assert all(isinstance(action, ServerAction) for action in actions)
-            deadline = listener.server.next_deadline()
+            deadline = server.next_deadline()
             assert deadline is None or isinstance(deadline[0], float | int)
 
 

@@ -44,6 +44,15 @@ from phonesim.wire.frame import (
     encode_arp_frame,
     encode_udp_frame,
 )
+from phonesim.wire.lldp import (
+    ExtendedPower,
+    Inventory,
+    LldpUnit,
+    MacPhyStatus,
+    NetworkPolicy,
+    decode_lldp,
+    encode_lldp,
+)
 from phonesim.wire.ntp import NtpPacket, decode_ntp, encode_ntp, from_unix, to_unix
 from phonesim.wire.provisioning import (
     SipServers,
@@ -176,6 +185,47 @@ arp_frames = st.builds(
     vlan_id=vlan_ids,
 )
 
+lldp_texts = st.text(st.characters(codec="ascii"), max_size=32)
+lldp_units = st.builds(
+    LldpUnit,
+    chassis_subtype=u8,
+    chassis_id=st.binary(min_size=1, max_size=255),
+    port_subtype=u8,
+    port_id=st.binary(min_size=1, max_size=255),
+    ttl=u16,
+    port_description=st.none() | lldp_texts,
+    system_name=st.none() | lldp_texts,
+    system_description=st.none() | lldp_texts,
+    system_capabilities=st.none() | st.tuples(u16, u16),
+    mac_phy=st.none() | st.builds(MacPhyStatus, auto_negotiation=u8, advertised=u16, mau_type=u16),
+    med_capabilities=st.just(3),
+    device_class=u8,
+    policies=st.lists(
+        st.builds(
+            NetworkPolicy,
+            application=u8,
+            is_unknown=st.booleans(),
+            is_tagged=st.booleans(),
+            vlan_id=st.integers(0, 4095),
+            priority=st.integers(0, 7),
+            dscp=st.integers(0, 63),
+        ),
+        max_size=3,
+    ).map(tuple),
+    power=st.none()
+    | st.builds(
+        ExtendedPower,
+        power_type=st.integers(0, 3),
+        source=st.integers(0, 3),
+        priority=st.integers(0, 15),
+        value=u16,
+    ),
+    inventory=st.builds(
+        Inventory, **dict.fromkeys(Inventory.__struct_fields__, st.none() | lldp_texts)
+    ),
+    others=st.lists(st.tuples(st.integers(9, 126), st.binary(max_size=511)), max_size=3).map(tuple),
+)
+
 CODECS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], bytes], Callable[[bytes], Any]]] = {
     "dhcp": (dhcp_messages(), encode_dhcp, decode_dhcp),
     "addresses": (
@@ -199,6 +249,7 @@ CODECS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], bytes], Callable
     "dns response": (dns_responses, encode_response, decode_response),
     "ntp": (ntp_packets, encode_ntp, decode_ntp),
     "udp frame": (udp_frames, encode_udp_frame, decode_udp_frame),
+    "lldp": (lldp_units, encode_lldp, decode_lldp),
     "arp frame": (arp_frames, encode_arp_frame, decode_arp_frame),
 }
 

@@ -6,7 +6,7 @@ import random
 
 import pytest
 import virtual_runs
-from virtual_runs import SITE_PROFILE, RunFleet, VirtualRun, make_specs
+from virtual_runs import DEVICE_PROFILE, SITE_PROFILE, RunFleet, VirtualRun, make_specs
 
 from phonesim.config.fleet_profile import Links
 from phonesim.device.phone import Phone
@@ -35,6 +35,9 @@ OUTCOMES: dict[tuple[str, ...], str | None] = {
     ("inform-silent",): None,
     ("first-registrar-down",): None,
     ("address-conflict",): None,
+    ("lldp-silent",): None,
+    ("lldp-wrong-vlan",): "ip:no-lease",
+    ("vlan-option-malformed",): None,
     ("dhcp-silent",): "ip:no-lease",
     ("rogue-dhcp-server",): "chain:web-server-name-unresolved",
     ("dns-silent",): "chain:web-server-name-unresolved",
@@ -235,3 +238,11 @@ def test_an_address_in_use_is_declined(run_fleet: RunFleet) -> None:
     assert "is in use by 02-00-00-00-00-01" in log
     assert "DHCP DECLINE" in log
     assert len(run.signed_in) == 1
+
+
+def test_a_phone_that_lost_power_is_told_its_vlan_again(run_fleet: RunFleet) -> None:
+    vlan = DEVICE_PROFILE.vlan.model_copy(update={"chassis_id": "mac-address"})
+    run = run_fleet(1, profile=DEVICE_PROFILE.model_copy(update={"vlan": vlan}), boots=3)
+    (disk,) = run.disks.values()
+    assert disk.log.count('No voice VLAN: "untagged, says lldp:') == 3
+    assert "no network policy" not in disk.log

@@ -11,6 +11,7 @@ from phonesim.wire.frame import (
     UNKNOWN_MAC,
     ArpFrame,
     UdpFrame,
+    add_tag,
     decode_arp_frame,
     decode_udp_frame,
     encode_arp_frame,
@@ -272,3 +273,16 @@ class TestArp:
         probe = {name: getattr(PROBE, name) for name in PROBE.__struct_fields__}
         with pytest.raises(ValueError, match=r"."):
             encode_arp_frame(ArpFrame(**{**probe, **fields}))
+
+
+class TestAddTag:
+    @pytest.mark.parametrize("vlan_id", [0, 1, 100, 4094])
+    def test_a_tagged_frame_is_the_one_that_is_built_so(self, vlan_id: int) -> None:
+        tagged = add_tag(encode_udp_frame(expected()), vlan_id)
+        assert tagged == encode_udp_frame(expected(vlan_id=vlan_id))
+        assert Ether(tagged)[Dot1Q].vlan == vlan_id
+
+    @pytest.mark.parametrize("vlan_id", [-1, 4096])
+    def test_a_vlan_id_has_12_bits(self, vlan_id: int) -> None:
+        with pytest.raises(ValueError, match="12 bits"):
+            add_tag(encode_udp_frame(expected()), vlan_id)

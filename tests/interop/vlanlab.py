@@ -1,0 +1,151 @@
+"""A lab with an access switch between the phones and the servers, which are in a voice VLAN.
+
+    phones  --phones0====trunk0--  access  --access0====servers0--  servers
+              VLAN 100 tagged                     VLAN 100 untagged
+
+The untagged network ends at trunk0, where a DHCP server of its own can be.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from netlab import Lab
+
+VOICE_VLAN = 100
+NATIVE_DHCP = "10.66.0.1"
+
+
+class VlanLab(Lab):
+    """The lab; `access` is the switch's namespace."""
+
+    _reachable: str | None = None
+
+    @property
+    def access(self) -> str:
+        """The switch's namespace."""
+        return f"{self.phones}-a"
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """All that the lab makes."""
+        return *super().namespaces, self.access
+
+    def __exit__(self, *about: object) -> None:
+        super().__exit__(*about)
+        if self._reachable is not None:
+            shutil.rmtree(self._reachable, ignore_errors=True)
+
+    def connect(self) -> None:
+        """Lay the cables by way of the switch, and start it."""
+        self.cable(self.phones, "phones0", self.access, "trunk0")
+        self.cable(self.access, "access0", self.servers, "servers0")
+        for name in ("trunk0", "access0"):
+            self.inside(self.access, "ip", "link", "set", name, "up")
+        self.inside(self.access, "ip", "addr", "add", f"{NATIVE_DHCP}/16", "dev", "trunk0")
+        # A veth leaves checksums and segments to its peer, which a switch would have to finish.
+        off = ("tx", "off", "tso", "off", "gso", "off")
+        self.inside(self.servers, "ethtool", "-K", "servers0", *off)
+        self.serve(
+            "switch",
+            [
+                *(sys.executable, str(Path(__file__).with_name("vlan_switch.py"))),
+                *("trunk0", "access0", str(VOICE_VLAN)),
+            ],
+            lambda: "forwarding" in self.output("switch"),
+            self.access,
+        )
+
+    def inside(self, namespace: str, *command: str) -> str:
+        """Run a command in a namespace; what it printed."""
+        return subprocess.run(
+            ["ip", "netns", "exec", namespace, *command],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+
+    def on_trunk(self) -> set[tuple[int, str, str]]:
+        """What phones sent to the switch: VLAN (0 is untagged), source MAC, kind of frame."""
+        lines = self.output("switch").splitlines()[1:]
+        return {(int(vlan_id), mac, kind) for vlan_id, mac, kind in map(str.split, lines)}
+
+    def start_lldpd(self, policy: str) -> None:
+        """Run lldpd on the switch; `policy` is what it says about voice, as lldpcli takes it."""
+        self._reachable = tempfile.mkdtemp(prefix="lldpd")  # to lldpd's own user, too
+        Path(self._reachable).chmod(0o755)
+        self.serve(
+            "lldpd",
+            ["lldpd", "-d", "-I", "trunk0", "-M", "4", "-u", self._lldpd_socket],
+            lambda: "resume operations" in self.output("lldpd"),
+            self.access,
+        )
+        self.lldpcli("configure", "lldp", "tx-interval", "1")
+        self.start_policy(policy)
+
+    def start_policy(self, policy: str) -> None:
+        """Let lldpd say something else about voice."""
+        self.lldpcli("configure", "med", "policy", "application", "voice", *policy.split())
+
+    def lldpcli(self, *command: str) -> dict[str, Any]:
+        """Ask or tell lldpd something."""
+        socket = self._lldpd_socket
+        told = self.inside(self.access, "lldpcli", "-u", socket, "-f", "json0", *command).strip()
+        found: dict[str, Any] = json.loads(told or "{}")
+        return found
+
+    def start_capture(self) -> None:
+        """Capture all that passes the trunk, tags included."""
+        self.serve(
+            "tcpdump",
+            ["tcpdump", "-i", "trunk0", "-U", "-Z", "root", "-w", str(self._capture)],
+            lambda: "listening on" in self.output("tcpdump"),
+            self.access,
+        )
+
+    def captured(self, display_filter: str) -> int:
+        """Count the captured packets that tshark finds by a display filter."""
+        command = ["tshark", "-n", "-r", str(self._capture), "-Y", display_filter]
+        return len(self.inside(self.access, *command).splitlines())
+
+    @property
+    def _capture(self) -> Path:
+        return self.folder / "trunk.pcap"
+
+    @property
+    def _lldpd_socket(self) -> str:
+        return f"{self._reachable}/socket"
+
+    def start_native_dnsmasq(self, *options: str) -> None:
+        """Serve the untagged network by dnsmasq."""
+        path = self.folder / "native.conf"
+        lines = [
+            "interface=trunk0",
+            "except-interface=lo",
+            "bind-interfaces",
+            "no-resolv",
+            "no-hosts",
+            "no-ping",
+            "port=0",
+            "dhcp-range=10.66.16.1,10.66.31.254,255.255.0.0,1h",
+            f"dhcp-leasefile={self.folder / 'native.leases'}",
+            "dhcp-authoritative",
+            "log-dhcp",
+            *options,
+        ]
+        path.write_text("\n".join(lines) + "\n")
+        self.serve(
+            "native",
+            [
+                *("dnsmasq", "--keep-in-foreground", "--log-facility=-", "--user=root"),
+                *(f"--conf-file={path}", f"--pid-file={self.folder / 'native.pid'}"),
+            ],
+            lambda: ":67 " in self.inside(self.access, "ss", "-Hlun"),
+            self.access,
+        )
