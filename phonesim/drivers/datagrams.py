@@ -127,7 +127,7 @@ class Datagrams:
         if self._tap is not None and self._socket is not None:
             self._tap.received_datagram(self._socket.address, (server, port), data)
         if port == DNS_PORT:
-            self._deliver(_read_dns(data, server, over_tcp=False))
+            self._deliver(read_dns(data, server, over_tcp=False))
         elif port == NTP_PORT:
             self._deliver(_read_ntp(data, server))
 
@@ -153,10 +153,11 @@ class Datagrams:
                     writer.close()
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             return
-        self._deliver(_read_dns(answer, action.server, over_tcp=True))
+        self._deliver(read_dns(answer, action.server, over_tcp=True))
 
 
-def _read_dns(data: bytes, server: str, *, over_tcp: bool) -> Event:
+def read_dns(data: bytes, server: str, *, over_tcp: bool) -> Event:
+    """The event that a datagram or message from a DNS server is."""
     try:
         response = decode_response(data)
     except DecodeError as error:

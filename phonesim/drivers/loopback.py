@@ -20,7 +20,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 from phonesim.capture import Capture
-from phonesim.device.actions import AdvertiseLldp, ConfigureAddress, SendDhcp
+from phonesim.device.actions import AdvertiseLldp, ConfigureAddress, SendDhcp, SendDns
 from phonesim.device.events import AddressProbed, LldpReceived
 from phonesim.drivers.authority import SiteAuthority
 from phonesim.drivers.client_ports import ClientPorts, deliver_dhcp
@@ -194,6 +194,10 @@ class LoopbackLink:
         elif phone.tap is not None:
             local, peer = (action.source, CLIENT_PORT), (action.destination, SERVER_PORT)
             phone.tap.sent_datagram(local, peer, payload)
+
+    def takes_dns(self, phone: PhoneHost, action: SendDns) -> bool:
+        """Leave it to the phone's socket."""
+        return False
 
     def probe_address(self, phone: PhoneHost, address: str) -> None:
         """Look who uses the address."""

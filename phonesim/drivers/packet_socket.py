@@ -2,7 +2,7 @@
 
 It sees what comes in, whomever it is for, and what other sockets of this machine send
 out, but not its own frames. A filter in the kernel lets through only untagged DHCP of one
-side and, if wanted, ARP: a fleet's TCP must not pass through Python.
+side and, if wanted, ARP, pings and DNS answers: a fleet's TCP must not pass through Python.
 
 Specifications: packet(7), IEEE 802.3.
 """
@@ -14,15 +14,18 @@ from collections.abc import Callable
 
 from phonesim.drivers.packet_filter import Instruction
 from phonesim.drivers.raw_socket import LARGEST_FRAME, in_vlan, open_raw_socket
+from phonesim.wire.dns import DNS_PORT
 
 _BURST = 64
+_ICMP = 1
 
 
 class PacketSocket:
     """Frames of the interface with that name and index.
 
-    `received` gets every frame that carries UDP to `udp_port`, and ARP too if `takes_arp`.
-    OSError if this process may not open it.
+    `received` gets every frame that carries UDP to `udp_port`, and ARP too if `takes_arp`;
+    if it `is_host`, also ICMP and what comes from DNS servers. OSError if this process may
+    not open it.
     """
 
     def __init__(
@@ -33,9 +36,11 @@ class PacketSocket:
         received: Callable[[bytes], None],
         *,
         takes_arp: bool,
+        is_host: bool = False,
     ) -> None:
         self._received = received
-        self._socket = open_raw_socket(name, index, _filter(udp_port, takes_arp=takes_arp))
+        program = _filter(udp_port, takes_arp=takes_arp, is_host=is_host)
+        self._socket = open_raw_socket(name, index, program)
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._socket, self._read)
 
@@ -66,10 +71,10 @@ class PacketSocket:
                 return
 
 
-def _filter(udp_port: int, *, takes_arp: bool) -> list[Instruction]:
+def _filter(udp_port: int, *, takes_arp: bool, is_host: bool) -> list[Instruction]:
     """A classic BPF program: (code, jump if true, jump if false, operand) each."""
     load_half, load_byte, load_half_indexed, load_header_size, give = 0x28, 0x30, 0x48, 0xB1, 0x06
-    reject, accept = 10, 11
+    reject, accept = 13, 14
 
     def jump(at: int, if_true: int, if_false: int, operand: int, code: int = 0x15) -> Instruction:
         return (code, if_true - at - 1, if_false - at - 1, operand)
@@ -80,12 +85,15 @@ def _filter(udp_port: int, *, takes_arp: bool) -> list[Instruction]:
         jump(1, accept if takes_arp else reject, 2, 0x0806),
         jump(2, 3, reject, 0x0800),
         (load_byte, 0, 0, 23),
-        jump(4, 5, reject, 17),
+        jump(4, 5, 12, 17),
         (load_half, 0, 0, 20),
         jump(6, reject, 7, 0x1FFF, code=0x45),  # a fragment behind the first
         (load_header_size, 0, 0, 14),
         (load_half_indexed, 0, 0, 16),
-        jump(9, accept, reject, udp_port),
+        jump(9, accept, 10, udp_port),
+        (load_half_indexed, 0, 0, 14),
+        jump(11, accept if is_host else reject, reject, DNS_PORT),
+        jump(12, accept if is_host else reject, reject, _ICMP),
         (give, 0, 0, 0),
         (give, 0, 0, LARGEST_FRAME),
     ]

@@ -75,6 +75,10 @@ class AddressLink(Protocol):
         """Send a DHCP message."""
         ...
 
+    def takes_dns(self, phone: PhoneHost, action: do.SendDns) -> bool:
+        """Send a query, now or later, or leave it to the phone's socket; whether it does."""
+        ...
+
     def probe_address(self, phone: PhoneHost, address: str) -> None:
         """Find out whether another host uses `address`; `AddressProbed` follows."""
         ...
@@ -345,9 +349,14 @@ class PhoneHost:
             case do.SendDhcp():
                 self._link.send_dhcp(self, action)
             case do.SendDns():
-                self._open_sockets().datagrams.send_dns(action)
+                if not self._link.takes_dns(self, action):
+                    self.send_dns(action)
             case do.SendNtp():
                 self._open_sockets().datagrams.send_ntp(action)
+
+    def send_dns(self, action: do.SendDns) -> None:
+        """Send a query from the phone's own socket."""
+        self._open_sockets().datagrams.send_dns(action)
 
     def _send_in_turn(self, action: do.SendDhcp | do.SendDns | do.SendNtp) -> None:
         try:

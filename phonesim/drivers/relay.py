@@ -29,7 +29,7 @@ from ipaddress import IPv4Address
 import msgspec
 
 from phonesim.capture import Capture
-from phonesim.device.actions import AdvertiseLldp, ConfigureAddress, SendDhcp
+from phonesim.device.actions import AdvertiseLldp, ConfigureAddress, SendDhcp, SendDns
 from phonesim.device.events import AddressProbed, DhcpMessageReceived
 from phonesim.drivers.authority import SiteAuthority
 from phonesim.drivers.client_ports import ClientPorts, read_dhcp
@@ -240,6 +240,10 @@ class RelayLink:
                         phone.tap.sent_datagram(
                             (circuit.giaddr, SERVER_PORT), (server[0], SERVER_PORT), data
                         )
+
+    def takes_dns(self, phone: PhoneHost, action: SendDns) -> bool:
+        """Leave it to the phone's socket."""
+        return False
 
     def probe_address(self, phone: PhoneHost, address: str) -> None:
         """Look who of this fleet uses the address; nobody else is there to be asked."""

@@ -28,7 +28,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Protocol
 
-from phonesim.device.actions import AdvertiseLldp, ConfigureAddress, SendDhcp
+from phonesim.device.actions import AdvertiseLldp, ConfigureAddress, SendDhcp, SendDns
 from phonesim.drivers.interface import Interface
 from phonesim.drivers.lldp_port import LldpPort
 from phonesim.drivers.phone_host import AddressLink, PhoneHost
@@ -128,6 +128,10 @@ class VoiceVlans:
     def send_dhcp(self, phone: PhoneHost, action: SendDhcp) -> None:
         """Send in the phone's VLAN."""
         self._links[phone].send_dhcp(phone, action)
+
+    def takes_dns(self, phone: PhoneHost, action: SendDns) -> bool:
+        """Do as the link of the phone's VLAN does."""
+        return self._links[phone].takes_dns(phone, action)
 
     def probe_address(self, phone: PhoneHost, address: str) -> None:
         """Ask in the phone's VLAN."""

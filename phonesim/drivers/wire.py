@@ -5,8 +5,8 @@ a raw socket; a DHCP message belongs to the phone whose MAC is in `chaddr`. A le
 address is put on the interface and announced there, and from then on the kernel's
 sockets carry DNS, NTP, HTTP and SIP from it: with the phone's MAC too, where the packet
 filter can see to that (`phonesim.drivers.own_macs`), and otherwise with the interface's.
-Phones that end with their lease need no sockets: the kernel never learns of their addresses,
-and ARP for them is answered here.
+Phones that end before they sign in need no sockets: the kernel does not learn of their
+addresses, and what a host must do is done in frames (`phonesim.drivers.frame_hosts`).
 Everything that was put on the interface is removed when the run ends, and what a run
 that was killed left there when the next one begins.
 
@@ -29,7 +29,7 @@ from pathlib import Path
 
 from phonesim.capture import Capture
 from phonesim.config.fleet_profile import OwnMac
-from phonesim.device.actions import ConfigureAddress, SendDhcp
+from phonesim.device.actions import ConfigureAddress, SendDhcp, SendDns
 from phonesim.device.events import (
     AddressClaimed,
     AddressProbed,
@@ -39,6 +39,7 @@ from phonesim.device.events import (
 from phonesim.device.outcome import Stage
 from phonesim.drivers.arp import Arp
 from phonesim.drivers.authority import SiteAuthority
+from phonesim.drivers.frame_hosts import FrameHosts
 from phonesim.drivers.interface import Interface
 from phonesim.drivers.interface_capture import capture_interfaces
 from phonesim.drivers.key_pool import KeyPool
@@ -64,6 +65,7 @@ from phonesim.wire.dhcp import (
     encode_dhcp,
     format_mac,
 )
+from phonesim.wire.dns import DNS_PORT
 from phonesim.wire.frame import (
     BROADCAST_MAC,
     UdpFrame,
@@ -71,6 +73,7 @@ from phonesim.wire.frame import (
     encode_udp_frame,
     is_arp_frame,
 )
+from phonesim.wire.ipv4 import pack_address
 from phonesim.world import Observer, PhoneDisk, PhoneSpec, RunLimits
 
 _SQUATTER = "02-00-00-00-00-01"
@@ -107,7 +110,9 @@ async def run_wire(
     left_behind = remove_leftovers()
     if left_behind:
         note(f"removed what a killed run had left: {describe_leftovers(left_behind)}")
-    has_sockets = any(spec.last_stage is not Stage.IP for spec in specs)
+    last_stages = {spec.last_stage for spec in specs}
+    has_sockets = Stage.COMMIT in last_stages
+    asks_dns = last_stages != {Stage.IP}
     allow_open_files(len(specs) if has_sockets else 0, has_site=site is not None)
     async with keys:
         await first_of(keys.ready(), stop.wait())
@@ -123,8 +128,9 @@ async def run_wire(
             stack.callback(claim.release)
             network = Interface(interface)
             stack.callback(network.close)
-            own_macs = _open_own_macs(network, own_mac, note) if has_sockets else None
-            if not has_sockets:
+            # DNS that a truncated answer sends on to TCP needs the kernel after all.
+            own_macs = _open_own_macs(network, own_mac, note) if asks_dns else None
+            if not asks_dns:
                 note("phones had MACs of their own in full: all their frames were made here")
             failures: list[asyncio.Future[None]] = []
             if own_macs is not None:
@@ -155,7 +161,7 @@ async def run_wire(
 
             def open_vlan(tap: Interface, closing: ExitStack) -> WireLink:
                 own_macs = None
-                if has_sockets:
+                if asks_dns:
                     own_macs = _open_own_macs(tap, own_mac, lambda _: None)
                 if own_macs is not None:
                     closing.callback(own_macs.close)
@@ -188,9 +194,10 @@ def check_privileges() -> None:
 class WireLink:
     """How phones reach the network on a real interface (`phone_host.AddressLink`).
 
-    Phones that have sockets have their addresses in the kernel, which sends with the
-    interface's MAC without `own_macs`. `squatters` are addresses to be taken for used,
-    whatever ARP says. OSError if the interface cannot be opened.
+    With `has_sockets` every phone's address is in the kernel, which sends with the
+    interface's MAC without `own_macs`; otherwise an address goes there when DNS over TCP
+    is wanted. `squatters` are addresses to be taken for used, whatever ARP says. OSError if
+    the interface cannot be opened.
     """
 
     port_offset = 0
@@ -214,12 +221,19 @@ class WireLink:
         self._users: dict[str, PhoneHost] = {}
         self._configured: dict[str, ConfigureAddress] = {}
         self._addresses: dict[PhoneHost, set[str]] = {}
+        self._handed: set[str] = set()
         self._leaving: dict[str, asyncio.TimerHandle] = {}
         self._reported: set[int | None] = set()
         self._socket = PacketSocket(
-            interface.name, interface.index, CLIENT_PORT, self._arrived, takes_arp=True
+            interface.name,
+            interface.index,
+            CLIENT_PORT,
+            self._arrived,
+            takes_arp=True,
+            is_host=not has_sockets,
         )
         self._arp = Arp(self._send, self._claimed)
+        self._framed = FrameHosts(self._arp, self._send, self._next_hop)
         self._on_interface = interface.phone_addresses(self.unsent)
         self._sink = _open_sink(interface.name)
 
@@ -257,6 +271,16 @@ class WireLink:
             send_to = partial(self._send_dhcp_to, phone.spec.mac, action)
             self._arp.resolve(next_hop, self._mac(phone), action.source, send_to)
 
+    def takes_dns(self, phone: PhoneHost, action: SendDns) -> bool:
+        """Send a query in a frame, or see to it that the phone's sockets can."""
+        if action.source not in self._framed:
+            return False
+        if action.over_tcp:
+            self._hand_to_kernel(phone, action)
+        else:
+            self._framed.send_dns(phone, action)
+        return True
+
     def probe_address(self, phone: PhoneHost, address: str) -> None:
         """Ask the network, after those who are known here.
 
@@ -275,14 +299,8 @@ class WireLink:
                 done(conflict)
             elif not self._has_sockets:
                 free()
-            elif self._own_macs is not None:
-                self._own_macs.when_added(address, place)
             else:
-                place()
-
-        def place() -> None:
-            self._on_interface.want(address, True)
-            self._on_interface.when_done(address, free)
+                self._place(address, free)
 
         def free() -> None:
             done(None)
@@ -299,18 +317,21 @@ class WireLink:
                 self._leave(address)
             self._users[address] = phone
             self._addresses.setdefault(phone, set()).add(address)
-            if self._own_macs is not None:
+            if self._has_sockets and self._own_macs is not None:
                 self._own_macs.add(address, phone.spec.mac)
             self._arp.probe(address, phone.spec.mac, phone.spec.profile.arp, asked)
 
     def configure_address(self, phone: PhoneHost, action: ConfigureAddress) -> None:
-        """Give the address, which is on the interface since it was probed, a way out."""
+        """Give the address, which is on the interface since it was probed, a way out.
+
+        Without sockets it is not there, and the frames that it needs are made here.
+        """
         address = action.address
         self._configured[address] = action
-        if not self._has_sockets:
-            self._arp.answer(address, phone.spec.mac)
-        else:
+        if self._has_sockets:
             self._give_way_out(action)
+        else:
+            self._framed.take(address, phone)
         timing = phone.spec.profile.arp
         self._announce(phone, address, timing.announcements, timing.announce_interval)
 
@@ -378,6 +399,35 @@ class WireLink:
         is_kernels = self._has_sockets and self._own_macs is None
         return self._interface.mac if is_kernels else phone.spec.mac
 
+    def _place(self, address: str, ready: Callable[[], None]) -> None:
+        """Put an address on the interface as soon as its MAC is in place there."""
+
+        def place() -> None:
+            self._on_interface.want(address, True)
+            self._on_interface.when_done(address, ready)
+
+        if self._own_macs is None:
+            place()
+        else:
+            self._own_macs.when_added(address, place)
+
+    def _hand_to_kernel(self, phone: PhoneHost, action: SendDns) -> None:
+        """Let the phone's sockets have its address from now on, and send what it wants."""
+        address = action.source
+
+        def ready() -> None:
+            configured = self._configured.get(address)
+            if self._users.get(address) is not phone or configured is None:
+                return
+            self._give_way_out(configured)
+            self._framed.give_up(address)
+            phone.send_dns(action)
+
+        self._handed.add(address)
+        if self._own_macs is not None:
+            self._own_macs.add(address, phone.spec.mac)
+        self._place(address, ready)
+
     def _give_way_out(self, action: ConfigureAddress) -> None:
         try:
             self._interface.route(_subnet(action), action.routers[0] if action.routers else None)
@@ -389,8 +439,10 @@ class WireLink:
             return
         del self._users[address]
         was_configured = self._configured.pop(address, None) is not None
-        if not self._has_sockets:
-            self._arp.answer_no_more(address)
+        if address in self._framed:
+            self._framed.give_up(address)
+        elif not self._has_sockets and address not in self._handed:
+            pass  # it was being probed, and is nowhere yet
         elif was_configured:
             # The phone's connections were closed just now: their last segments need the
             # address, or the servers keep them for ever.
@@ -404,6 +456,8 @@ class WireLink:
         self._withdraw(address)
 
     def _withdraw(self, address: str) -> None:
+        self._handed.discard(address)
+
         def withdrawn() -> None:
             if self._own_macs is not None and address not in self._users:
                 self._own_macs.remove(address)
@@ -415,8 +469,11 @@ class WireLink:
         action = self._configured.get(source)
         if action is None or not action.routers:
             return destination
-        is_near = IPv4Address(destination) in _subnet(action)
-        return destination if is_near else action.routers[0]
+        mask = int.from_bytes(pack_address(action.subnet_mask), "big")
+        apart = int.from_bytes(pack_address(source), "big") ^ int.from_bytes(
+            pack_address(destination), "big"
+        )
+        return action.routers[0] if apart & mask else destination
 
     def _arrived(self, data: bytes) -> None:
         if is_arp_frame(data):
@@ -427,6 +484,10 @@ class WireLink:
         except DecodeError:
             return
         if frame is None:
+            self._framed.received_ping(data)
+            return
+        if frame.source_port == DNS_PORT:
+            self._framed.received_dns(frame)
             return
         phone = self._phones.get(frame.payload[_CHADDR])
         if phone is None:

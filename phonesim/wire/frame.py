@@ -69,11 +69,23 @@ def encode_udp_frame(frame: UdpFrame) -> bytes:
     if size > _LARGEST_UDP - _UDP.size:
         raise ValueError(f"{size} octets do not fit into one UDP datagram")
     ethernet = _encode_ethernet(frame.destination_mac, frame.source_mac, frame.vlan_id, _IPV4_TYPE)
-    headers, headers_sum = _headers(
-        frame.source, frame.destination, frame.source_port, frame.destination_port, size
+    before, after, ip_sum, udp_sum = _headers(
+        frame.destination, frame.source_port, frame.destination_port, size
     )
-    udp_checksum = 0xFFFF - (headers_sum + _sum(frame.payload)) % 0xFFFF
-    return b"".join((ethernet, headers, udp_checksum.to_bytes(2, "big"), frame.payload))
+    source = pack_address(frame.source)
+    source_sum = int.from_bytes(source, "big")
+    udp_checksum = 0xFFFF - (udp_sum + source_sum + _sum(frame.payload)) % 0xFFFF
+    return b"".join(
+        (
+            ethernet,
+            before,
+            (0xFFFF - ((ip_sum + source_sum) % 0xFFFF or 0xFFFF)).to_bytes(2, "big"),
+            source,
+            after,
+            udp_checksum.to_bytes(2, "big"),
+            frame.payload,
+        )
+    )
 
 
 def decode_udp_frame(data: bytes, *, verify_udp_checksum: bool = True) -> UdpFrame | None:
@@ -146,6 +158,49 @@ def encode_arp_frame(frame: ArpFrame) -> bytes:
     )
 
 
+class EchoAnswer(msgspec.Struct, frozen=True, gc=False):
+    """The frame that answers a ping of `address` at `mac`."""
+
+    address: str
+    mac: bytes
+    octets: bytes
+
+
+def answer_echo(data: bytes) -> EchoAnswer | None:
+    """Answer a frame with an ICMP echo request to one host; None if it is not one, or malformed."""
+    ethernet = _split_ethernet(data)
+    if ethernet is None or ethernet[0] != _IPV4_TYPE or data[0] & 1:
+        return None
+    at = ethernet[2]
+    icmp_at, end = at + _IPV4_SIZE, at + int.from_bytes(data[at + 2 : at + 4], "big")
+    if not icmp_at + _ECHO_SIZE <= end <= len(data) or data[at] != _VERSION_AND_IHL:
+        return None
+    fragment = int.from_bytes(data[at + 6 : at + 8], "big") & _FRAGMENT_MASK
+    if fragment or data[at + 9] != _ICMP_PROTOCOL or data[icmp_at] != _ECHO_REQUEST:
+        return None
+    message = data[icmp_at:end]
+    if _sum(data[at:icmp_at]) != 0xFFFF or _sum(message) != 0xFFFF:
+        return None
+    source, destination = data[at + 12 : at + 16], data[at + 16 : at + 20]
+    header = bytearray(data[at : at + 12])
+    header[8] = _TTL
+    header[10:12] = b"\0\0"
+    header[10:12] = (0xFFFF - _sum(bytes(header) + destination + source)).to_bytes(2, "big")
+    reply = bytes((_ECHO_REPLY, 0, 0, 0)) + message[4:]
+    checksum = (0xFFFF - _sum(reply)).to_bytes(2, "big")
+    return EchoAnswer(
+        unpack_address(destination),
+        data[:6],
+        b"".join(
+            (
+                *(data[6:12], data[:6], data[12:at]),
+                *(header, destination, source),
+                *(reply[:2], checksum, reply[4:]),
+            )
+        ),
+    )
+
+
 def is_arp_frame(data: bytes) -> bool:
     """Whether an untagged or tagged frame says that it carries ARP."""
     ethertype = data[12:14]
@@ -210,6 +265,9 @@ _DONT_FRAGMENT = 0x4000
 _FRAGMENT_MASK = 0x3FFF  # MF and the offset
 _TTL = 64
 _UDP_PROTOCOL = 17
+_ICMP_PROTOCOL = 1
+_ECHO_REQUEST, _ECHO_REPLY = 8, 0
+_ECHO_SIZE = 8
 _UDP = struct.Struct("!HHHH")
 _LARGEST_UDP = 0xFFFF - _IPV4_SIZE
 _ARP = struct.Struct("!4sBBH6s4s6s4s")
@@ -250,16 +308,16 @@ def _check_mac(mac: bytes) -> None:
         raise ValueError(f"a MAC of {len(mac)} octets, not 6")
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def _headers(
-    source: str, destination: str, source_port: int, destination_port: int, size: int
-) -> tuple[bytes, int]:
-    """The headers of IPv4 and UDP up to the UDP checksum, and the sum that they add to it.
+    destination: str, source_port: int, destination_port: int, size: int
+) -> tuple[bytes, bytes, int, int]:
+    """The headers of IPv4 and UDP before and behind the IPv4 checksum and the source address.
 
-    They are the same in every broadcast of a fleet.
+    And the sums that they add to the two checksums. They are much the same for a whole fleet.
     """
     udp_size = _UDP.size + size
-    addresses = pack_address(source) + pack_address(destination)
+    address = pack_address(destination)
     try:
         udp = _UDP.pack(source_port, destination_port, udp_size, 0)
     except struct.error as error:
@@ -267,17 +325,15 @@ def _headers(
     header = _IPV4.pack(
         _VERSION_AND_IHL,
         0,
-        _IPV4.size + len(addresses) + udp_size,
+        _IPV4_SIZE + udp_size,
         0,  # allowed where fragmentation is not (RFC 6864 section 4.1)
         _DONT_FRAGMENT,
         _TTL,
         _UDP_PROTOCOL,
         0,
     )
-    header_checksum = 0xFFFF - _sum(header + addresses)
-    headers = b"".join((header[:-2], header_checksum.to_bytes(2, "big"), addresses, udp[:-2]))
-    pseudo_header = addresses + struct.pack("!HH", _UDP_PROTOCOL, udp_size)
-    return headers, _sum(pseudo_header + udp)
+    pseudo_header = address + struct.pack("!HH", _UDP_PROTOCOL, udp_size)
+    return header[:-2], address + udp[:-2], _sum(header + address), _sum(pseudo_header + udp)
 
 
 def _sum(octets: bytes) -> int:

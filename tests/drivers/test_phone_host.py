@@ -72,6 +72,9 @@ class Link:
     def send_dhcp(self, phone: PhoneHost, action: do.SendDhcp) -> None:
         self.did.append(action)
 
+    def takes_dns(self, phone: PhoneHost, action: do.SendDns) -> bool:
+        return False
+
     def probe_address(self, phone: PhoneHost, address: str) -> None:
         phone.deliver(on.AddressProbed(address=address))
 

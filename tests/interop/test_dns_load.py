@@ -40,12 +40,13 @@ def asked(lab: Lab) -> Queries:
 
 
 def start_capture(lab: Lab) -> None:
-    command = ["tcpdump", "-i", "servers0", "-U", "-Z", "root", "-w", "lab.pcap"]
+    command = ["tcpdump", "-i", "servers0", "--immediate-mode", "-U", "-Z", "root", "-w", "lab.pcap"]
     lab.serve("tcpdump", command, lambda: "listening on" in lab.output("tcpdump"))
 
 
 def frames(lab: Lab, display_filter: str, *fields: str) -> list[list[str]]:
     """The captured frames that a filter of tshark's selects, and these fields of each."""
+    lab.stop("tcpdump")  # what it holds back is in the file then
     names = [argument for field in fields for argument in ("-e", field)]
     command = ["tshark", "-r", "lab.pcap", "-Y", display_filter, "-T", "fields", *names]
     found = subprocess.run(command, cwd=lab.folder, check=True, capture_output=True, text=True)
