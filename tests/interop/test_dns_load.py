@@ -40,7 +40,17 @@ def asked(lab: Lab) -> Queries:
 
 
 def start_capture(lab: Lab) -> None:
-    command = ["tcpdump", "-i", "servers0", "--immediate-mode", "-U", "-Z", "root", "-w", "lab.pcap"]
+    command = [
+        "tcpdump",
+        "-i",
+        "servers0",
+        "--immediate-mode",
+        "-U",
+        "-Z",
+        "root",
+        "-w",
+        "lab.pcap",
+    ]
     lab.serve("tcpdump", command, lambda: "listening on" in lab.output("tcpdump"))
 
 

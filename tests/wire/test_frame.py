@@ -1,5 +1,5 @@
 import pytest
-from scapy.layers.inet import IP, UDP, IPOption_NOP
+from scapy.layers.inet import ICMP, IP, UDP, IPOption_NOP
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Raw
 
@@ -12,6 +12,7 @@ from phonesim.wire.frame import (
     ArpFrame,
     UdpFrame,
     add_tag,
+    answer_echo,
     decode_arp_frame,
     decode_udp_frame,
     encode_arp_frame,
@@ -286,3 +287,45 @@ class TestAddTag:
     def test_a_vlan_id_has_12_bits(self, vlan_id: int) -> None:
         with pytest.raises(ValueError, match="12 bits"):
             add_tag(encode_udp_frame(expected()), vlan_id)
+
+
+def ping(payload: bytes = b"abc", **ip: object) -> bytes:
+    ethernet = Ether(src="02:00:00:00:00:01", dst="00:04:f2:00:00:01")
+    request = IP(src="10.20.0.2", dst="10.20.0.101", ttl=3, **ip)
+    return bytes(ethernet / request / ICMP(type=8, id=7, seq=9) / payload)
+
+
+class TestAnswerEcho:
+    @pytest.mark.parametrize("payload", [b"", b"abc", bytes(56), b"\xff" * 1400])
+    def test_scapy_reads_the_answer_and_would_have_built_the_same(self, payload: bytes) -> None:
+        answer = answer_echo(ping(payload) + bytes(4))  # short frames are padded
+        assert answer is not None
+        assert (answer.address, answer.mac) == ("10.20.0.101", MAC)
+        seen = Ether(answer.octets)
+        assert (seen.src, seen.dst) == ("00:04:f2:00:00:01", "02:00:00:00:00:01")
+        assert (seen[IP].src, seen[IP].dst, seen[IP].ttl) == ("10.20.0.101", "10.20.0.2", 64)
+        assert (seen[ICMP].type, seen[ICMP].code) == (0, 0)
+        assert (seen[ICMP].id, seen[ICMP].seq) == (7, 9)
+        assert bytes(seen[ICMP].payload) == payload
+        del seen[IP].chksum, seen[ICMP].chksum
+        assert bytes(seen) == answer.octets
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"",
+            ping()[:30],
+            ping()[:-1],
+            encode_udp_frame(BROADCAST),
+            encode_arp_frame(PROBE),
+            ping(frag=1),
+            ping(flags="MF"),
+            b"\xff" * 6 + ping()[6:],  # nobody answers a ping to everybody
+            ping()[:24] + b"\0\0" + ping()[26:],  # the header's checksum
+            ping()[:-1] + b"x",  # the message's
+            ping()[:34] + b"\0" + ping()[35:],  # an answer
+            ping(options=IPOption_NOP()),
+        ],
+    )
+    def test_anything_else_is_not_answered(self, data: bytes) -> None:
+        assert answer_echo(data) is None
