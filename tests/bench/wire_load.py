@@ -1,12 +1,13 @@
 """DHCP and DNS on the wire beside the tools written in C for it, against the same servers.
 
-Two network namespaces joined by a veth pair; Kea and BIND on one side, the tools on the other,
+Two network namespaces joined by a veth pair: Kea and BIND on one side, the tools on the other,
 one after the other. Needs root, and the programs kea-dhcp4, perfdhcp, named and dnsperf.
 
 Saturation is the fastest of the offered rates at which at least 99 % of the exchanges come
 through at once: perfdhcp counts the others as drops, phones repeat themselves. CPU time is that
-of the tool's whole process, user and system; what a run of one phone takes is phonesim's start,
-and is left out of its figures.
+of the tool's whole process, user and system. What a run of one phone takes is phonesim's start,
+and is left out of its figures. Phones neither probe nor announce their addresses here, for
+perfdhcp does not either.
 """
 
 from __future__ import annotations
@@ -20,20 +21,28 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from ipaddress import IPv4Address
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "interop"))
 
-from netlab import DHCP, Lab, missing_programs
-from real_servers import start_kea
+from netlab import DHCP, DNS, DOMAIN, Lab, missing_programs
+from real_servers import start_bind, start_kea
 
 PROGRAMS = ("ip", "kea-dhcp4", "perfdhcp", "named", "dnsperf")
-RATES = (4000, 6000, 8000, 9000, 10000, 11000, 12000, 13000, 14000, 16000)
+RATES = (1000, 2000, 3000, 4000, 5000, 6000, 8000, 10000, 12000, 14000, 16000)
 SECONDS = 4
 ANSWERED = 0.99
+MISSES = 2
 CLIENTS = 60_000
 PEER_ADDRESS = "10.77.0.99"
+NAMES = ("_sipinternaltls._tcp", "_sip._tls")
+LOOKUPS = (1000, 2000, 3000, 4000, 5000, 6000, 8000)
+EVERY = 3
+FIRST_ADDRESS = "10.77.40.1"
+MANY = 10_000
 
 
 class Outcome(NamedTuple):
@@ -44,34 +53,51 @@ class Outcome(NamedTuple):
     cpu_us: float
 
 
-def costs(command: Sequence[str], **options: Any) -> tuple[str, float]:
-    """What a command prints, and the CPU seconds that it took."""
+def inside(lab: Lab, *command: str) -> tuple[str, float]:
+    """What a command on the phones' side prints, and the CPU seconds that it took."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    finished = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    finished = subprocess.run(
+        ["ip", "netns", "exec", lab.phones, *command], capture_output=True, text=True, check=False
+    )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return finished.stdout + ("" if finished.stdout else finished.stderr), cpu
+    return finished.stdout or finished.stderr, cpu
 
 
-def inside(lab: Lab, *command: str) -> tuple[str, float]:
-    return costs(["ip", "netns", "exec", lab.phones, *command])
-
-
-def phonesim(lab: Lab, fleet: str, **values: object) -> tuple[dict[str, Any], float]:
+def phonesim(lab: Lab, fleet: str, **settings: object) -> tuple[dict[str, Any], float]:
     """Run a fleet on the wire: its summary, and the CPU seconds of the process."""
-    settings = [f"--set=fleet.{key}={value}" for key, value in values.items()]
+    values = [f"--set={key.replace('__', '.')}={value}" for key, value in settings.items()]
     with tempfile.TemporaryDirectory(dir=lab.folder) as out:
         told, cpu = inside(
             lab,
             *(sys.executable, "-m", "phonesim", "run", fleet, "--attach", "wire", "--json"),
-            *("--interface", "phones0", "--site", "none", "--yes", "--out", out, *settings),
-            *("--set=fleet.limits={}", "--set=device.arp={probes: 0, announcements: 0}"),
+            *("--interface", "phones0", "--site", "none", "--yes", "--out", out),
+            *("--set=fleet.limits={}", "--set=fleet.keep_leases=true", *values),
         )
     try:
         summary: dict[str, Any] = json.loads(told)
     except ValueError:
         raise SystemExit(f"phonesim: {told}") from None
     return summary, cpu
+
+
+def phones_at(lab: Lab, rate: int, start: float, kind: str, **settings: object) -> Outcome:
+    """DHCP phones at that rate; the last exchange of each is of that `kind`."""
+    summary, cpu = phonesim(
+        lab,
+        "dhcp-load",
+        fleet__phones=rate * SECONDS,
+        fleet__rate=rate,
+        device__arp="{probes: 0, announcements: 0}",
+        **settings,
+    )
+    exchanges, done = summary["exchanges"], summary["completed"]
+    again = sum(each["retransmitted"] for each in exchanges.values())
+    return Outcome(
+        exchanges[kind]["per_second"] or 0.0,
+        done / (summary["phones"] + again),
+        (cpu - start) / max(1, done) * 1e6,
+    )
 
 
 def perfdhcp_at(lab: Lab, rate: int) -> Outcome:
@@ -88,22 +114,11 @@ def perfdhcp_at(lab: Lab, rate: int) -> Outcome:
     return Outcome(float(rates[1]), received[1] / sent[0], cpu / received[1] * 1e6)
 
 
-def phones_at(lab: Lab, rate: int, start: float) -> Outcome:
-    summary, cpu = phonesim(lab, "dhcp-load", phones=rate * SECONDS, rate=rate, keep_leases="true")
-    exchanges = summary["exchanges"]
-    again = sum(exchanges[kind]["retransmitted"] for kind in exchanges)
-    done = summary["completed"]
-    in_time = done / max(summary["phones"], done + again)
-    return Outcome(
-        exchanges["dhcp_request"]["per_second"] or 0.0, in_time, (cpu - start) / max(1, done) * 1e6
-    )
-
-
-def saturate(name: str, run: Callable[[int], Outcome]) -> Outcome | None:
+def saturate(name: str, run: Callable[[int], Outcome], rates: Sequence[int] = RATES) -> Outcome:
     """Offer more and more until too much is lost; return the best outcome that counts."""
     best: Outcome | None = None
     misses = 0
-    for rate in RATES:
+    for rate in rates:
         outcome = run(rate)
         counts = outcome.answered >= ANSWERED
         print(
@@ -115,31 +130,116 @@ def saturate(name: str, run: Callable[[int], Outcome]) -> Outcome | None:
         if counts and (best is None or outcome.per_second > best.per_second):
             best = outcome
         misses = 0 if counts else misses + 1
-        if misses == 2:
+        if misses == MISSES:
             break
+    if best is None:
+        raise SystemExit(f"{name}: no rate was answered well enough")
     return best
 
 
-def dhcp(folder: Path) -> None:
-    print("DHCP: DISCOVER, OFFER, REQUEST, ACK against Kea (memfile)")
-    with Lab(folder) as lab:
-        start_kea(lab, is_quiet=True)
-        address = ("ip", "addr", "add", f"{PEER_ADDRESS}/16", "dev", "phones0")
-        inside(lab, *address)
-        theirs = saturate("perfdhcp", lambda rate: perfdhcp_at(lab, rate))
-        inside(lab, "ip", "addr", "flush", "dev", "phones0")
-    with Lab(folder) as lab:
-        start_kea(lab, is_quiet=True)
-        _, start = phonesim(lab, "dhcp-load", phones=1, rate=1)
-        print(f"    phonesim's start takes {start:.2f} s of CPU")
-        ours = saturate("phonesim", lambda rate: phones_at(lab, rate, start))
-    if theirs is None or ours is None:
-        print("  neither saturates the server: no ratio")
-        return
+def ratios(what: str, ours: Outcome, theirs: Outcome, peer: str) -> None:
     print(
-        f"  exchanges a second at saturation: {ours.per_second / theirs.per_second:.2f} x perfdhcp"
+        f"  {what}: {ours.per_second:.0f}/s against {theirs.per_second:.0f}/s"
+        f" ({ours.per_second / theirs.per_second:.2f} x {peer}),"
+        f" {ours.cpu_us:.0f} us CPU each against {theirs.cpu_us:.0f}"
+        f" ({ours.cpu_us / theirs.cpu_us:.2f} x {peer})"
     )
-    print(f"  CPU an exchange at saturation:    {ours.cpu_us / theirs.cpu_us:.2f} x perfdhcp")
+
+
+def dhcp(folder: Path) -> None:
+    print("DHCP against Kea (memfile): DISCOVER, OFFER, REQUEST, ACK")
+    with Lab(folder) as lab:
+        start_kea(lab, is_quiet=True)
+        inside(lab, "ip", "addr", "add", f"{PEER_ADDRESS}/16", "dev", "phones0")
+        theirs = saturate("perfdhcp", lambda rate: perfdhcp_at(lab, rate))
+    with Lab(folder) as lab:
+        start_kea(lab, is_quiet=True)
+        _, start = phonesim(lab, "dhcp-load", fleet__phones=1)
+        print(f"    phonesim's start takes {start:.2f} s of CPU")
+        ours = saturate("phonesim", lambda rate: phones_at(lab, rate, start, "dhcp_request"))
+    with Lab(folder) as lab:
+        start_kea(lab, is_quiet=True)
+        print("  and then INFORM, ACK")
+        six = saturate(
+            "phonesim",
+            lambda rate: phones_at(
+                lab,
+                rate,
+                start,
+                "dhcp_inform",
+                fleet__stages="[ip, discovery]",
+                device__discovery__srv_names="[]",
+            ),
+        )
+    ratios("4 packets", ours, theirs, "perfdhcp")
+    print(
+        f"  6 packets: {six.per_second:.0f}/s, {six.cpu_us:.0f} us CPU each; no peer sends INFORM"
+    )
+
+
+def many(folder: Path) -> None:
+    print(f"{MANY} phones on one interface, each with its own MAC and address, probed, announced")
+    with Lab(folder) as lab:
+        start_kea(lab, is_quiet=True)
+        summary, cpu = phonesim(lab, "dhcp-load", fleet__phones=MANY, fleet__rate=MANY / 10)
+    bound = MANY / summary["exchanges"]["dhcp_request"]["per_second"]
+    print(
+        f"  {summary['completed']} bound, the last ACK after {bound:.1f} s, {cpu:.1f} s CPU,"
+        f" peak {summary['peak_rss_mb']:.0f} MB, {'valid' if summary['valid'] else 'NOT valid'}"
+    )
+
+
+def lookups_at(lab: Lab, rate: int, start: float) -> Outcome:
+    """`rate` lookups a second: every so many seconds each phone makes one for each name."""
+    phones = rate * EVERY // len(NAMES)
+    summary, cpu = phonesim(
+        lab,
+        "dns-load",
+        fleet__phones=phones,
+        fleet__rate=phones / EVERY,
+        fleet__repeat_every=EVERY,
+        fleet__until=f"{2 * EVERY}s",
+        device__arp="{probes: 0, announcements: 0}",
+        fleet__addresses=f"{{first: {FIRST_ADDRESS}, count: {phones}, prefix: 16,"
+        f" dns_servers: [{DNS}], domain: {DOMAIN}}}",
+    )
+    totals = summary["exchanges"]["dns"]
+    return Outcome(
+        totals["per_second"] or 0.0,
+        totals["answered"] / totals["sent"],
+        (cpu - start) / max(1, totals["answered"]) * 1e6,
+    )
+
+
+def introduce(lab: Lab, phones: int) -> None:
+    """Tell the servers' kernel where the phones are: it remembers few whom it has to ask for."""
+    first = IPv4Address(FIRST_ADDRESS)
+    macs = (f"00:04:f2:{n >> 16 & 255:02x}:{n >> 8 & 255:02x}:{n & 255:02x}" for n in count(1))
+    lines = [
+        f"neigh replace {first + n} lladdr {mac} dev servers0 nud permanent"
+        for n, mac in zip(range(phones), macs, strict=False)
+    ]
+    command = ["ip", "-n", lab.servers, "-batch", "-"]
+    subprocess.run(command, input="\n".join(lines), text=True, check=True)
+
+
+def dns(folder: Path) -> None:
+    print("DNS against BIND: SRV lookups")
+    with Lab(folder) as lab:
+        start_bind(lab)
+        queries = lab.folder / "queries"
+        queries.write_text("".join(f"{name}.{DOMAIN} SRV\n" for name in NAMES))
+        inside(lab, "ip", "addr", "add", f"{PEER_ADDRESS}/16", "dev", "phones0")
+        told, cpu = inside(lab, "dnsperf", "-s", DNS, "-d", str(queries), "-l", str(SECONDS))
+        inside(lab, "ip", "addr", "flush", "dev", "phones0")
+        found = re.search(r"Queries completed: +(\d+).*?per second: +([\d.]+)", told, re.DOTALL)
+        if found is None:
+            raise SystemExit(f"dnsperf: {told}")
+        theirs = Outcome(float(found[2]), 1.0, cpu / int(found[1]) * 1e6)
+        introduce(lab, max(LOOKUPS) * EVERY // len(NAMES))
+        _, start = phonesim(lab, "dhcp-load", fleet__phones=1, fleet__timeout=1)
+        ours = saturate("phonesim", lambda rate: lookups_at(lab, rate, start), LOOKUPS)
+    ratios("lookups", ours, theirs, "dnsperf")
 
 
 def main() -> None:
@@ -149,7 +249,8 @@ def main() -> None:
         return
     folder = Path(tempfile.mkdtemp(dir="logs")).resolve()
     try:
-        dhcp(folder)
+        for part in (dhcp, many, dns):
+            part(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
