@@ -148,14 +148,11 @@ def test_a_phone_moves_when_lldpds_policy_changes(lab: VlanLab) -> None:
 
 
 @pytest.mark.interop("dnsmasq", "ethtool", "nft")
-def test_what_kill_9_leaves_has_no_tap(lab: VlanLab) -> None:
+def test_what_kill_9_leaves_has_no_tap(lab: VlanLab, users: Users) -> None:
     before = lab.phones_side()
-    start_dnsmasq(lab, serves_dns=True)
+    start_voice_servers(lab)
     lab.start_native_dnsmasq(*vlan_option())
-    fleet = lab.start_fleet(
-        *("--phones", "2", "--until", "1h", *NO_SWITCH),
-        *("--set", "fleet.stages=[vlan, ip, discovery]"),
-    )
+    fleet = lab.start_fleet("--phones", "2", "--until", "1h", *NO_SWITCH, *users)
     lab.wait_until(lambda: lab.phones_side().count("inet 10.77.") == 2, lab.phones_side)
     os.killpg(fleet.pid, signal.SIGKILL)
     fleet.communicate()
