@@ -61,7 +61,7 @@ def test_to_the_servers_each_phone_is_a_host_of_its_own(lab: Lab, users: Users) 
     start_sniffing(lab)
     before = lab.phones_side()
 
-    fleet = lab.start_fleet("--phones", str(PHONES), "--rate", "20", *NO_SWITCH, *users)
+    fleet = lab.start_fleet("--phones", str(PHONES), "--rate", "40", *NO_SWITCH, *users)
     neighbors = neighbors_meanwhile(lab, fleet)
     status, summary, told = lab.end_of_fleet(fleet)
 
@@ -167,7 +167,7 @@ def many(lab: Lab, untouched: str) -> Fleet:
 def test_ctrl_c_ends_many_phones(lab: Lab, untouched: str, many: Fleet) -> None:
     assert len(lab.addresses()) == PHONES
     status, summary, told = lab.interrupt_fleet(many)
-    assert (status, len(summary["failures"])) == (4, 0), told
+    assert (status, summary["failures"]) == (4, {}), told
     assert lab.phones_side() == untouched
     assert lab.output("kea").count("DHCP4_RELEASE ") == PHONES
 
