@@ -36,6 +36,8 @@ OPTION_120 = b"\0" + b"".join(
     for name in (FE01_NAME, FE02_NAME)
     for label in (*name.split("."), "")
 )
+NO_SWITCH = ("--set", "device.vlan.lldp_wait=0")
+"""The arguments of `phonesim run` for a site whose switch says nothing, known from the start."""
 Fleet = subprocess.Popen[str]
 _READY_SECONDS = 20.0
 _OUTPUT_LIMIT = 32 << 20
@@ -49,6 +51,7 @@ class Lab:
         self.phones = f"phonesim-{os.getpid()}-p"
         self.servers = f"phonesim-{os.getpid()}-s"
         self._processes: list[tuple[str, subprocess.Popen[bytes]]] = []
+        self._fleets: list[Fleet] = []
         self._files: list[IO[bytes]] = []
 
     @property
@@ -79,6 +82,10 @@ class Lab:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for fleet in self._fleets:
+            if fleet.poll() is None:
+                os.killpg(fleet.pid, signal.SIGKILL)
+            fleet.communicate()
         for _name, process in reversed(self._processes):
             _end(process)
         for file in self._files:
@@ -152,12 +159,13 @@ class Lab:
         return _ended(fleet, timeout)
 
     def start_fleet(self, *arguments: str) -> Fleet:
-        """Start what `run_fleet` runs; it leads a session of its own."""
-        return subprocess.Popen(
+        """Start what `run_fleet` runs, with a log of every phone; it leads a session of its own."""
+        fleet = subprocess.Popen(
             [
                 *self._phonesim,
                 *("run", "--attach", "wire", "--interface", "phones0", "--site", "none"),
-                *("--yes", "--json", "--out", str(self.folder / "logs"), *arguments),
+                *("--yes", "--json", "--out", str(self.folder / "logs")),
+                *("--set", "fleet.device_logs=all", *arguments),
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -165,6 +173,8 @@ class Lab:
             text=True,
             start_new_session=True,
         )
+        self._fleets.append(fleet)
+        return fleet
 
     def interrupt_fleet(self, fleet: Fleet) -> tuple[int, dict[str, Any], str]:
         """Press Ctrl-C, and wait for what `run_fleet` returns."""
@@ -182,7 +192,7 @@ class Lab:
         return finished.stdout + finished.stderr
 
     def wait_for_addresses(self, count: int) -> None:
-        """Wait until that many phones have their address."""
+        """Wait until that many addresses are on the phones' interface."""
         self.wait_until(
             lambda: len(self.addresses()) >= count,
             lambda: f"{len(self.addresses())} of {count} addresses",
@@ -215,6 +225,16 @@ class Lab:
         """The IPv4 addresses on the phones' interface."""
         listing = _ip("-n", self.phones, "-j", "-4", "addr", "show", "dev", "phones0")
         return [info["local"] for entry in json.loads(listing) for info in entry["addr_info"]]
+
+    def answered_for(self, *addresses: str) -> set[tuple[str, str]]:
+        """Which of these addresses somebody on the phones' side answers ARP for.
+
+        Pairs of address and MAC, as phones write it.
+        """
+        script = Path(__file__).with_name("ask_arp.py")
+        command = [sys.executable, str(script), "servers0", DHCP, *addresses]
+        answers = _ip("netns", "exec", self.servers, *command).splitlines()
+        return {(address, mac) for address, mac in map(str.split, answers)}
 
     def add_address(self, address: str) -> None:
         """Give the servers' side another address."""

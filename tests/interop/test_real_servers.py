@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from netlab import DHCP, DNS, DOMAIN, FE01_NAME, OPTION_43, OPTION_120, Lab
+from netlab import DHCP, DNS, DOMAIN, FE01_NAME, NO_SWITCH, OPTION_43, OPTION_120, Lab
 from real_servers import (
     start_bind,
     start_dnsmasq,
@@ -33,7 +33,7 @@ def test_a_fleet_boots_against_kea_and_bind(lab: Lab, users: Users) -> None:
     start_bind(lab)
     start_mock_site(lab)
 
-    status, summary, told = lab.run_fleet("--phones", "10", *users)
+    status, summary, told = lab.run_fleet("--phones", "10", *NO_SWITCH, *users)
 
     assert summary["failures"] == {}, told
     assert (status, summary["signed_in"]) == (0, 10)
@@ -79,7 +79,8 @@ def test_without_option_43_the_phones_ask_dns(lab: Lab, users: Users) -> None:
     start_dnsmasq(lab, serves_dns=True, has_option_43=False)
     start_mock_site(lab)
 
-    status, summary, told = lab.run_fleet("--phones", "3", *users, "--set", "fleet.timeout=30")
+    arguments = ("--phones", "3", *NO_SWITCH, *users, "--set", "fleet.timeout=30")
+    status, summary, told = lab.run_fleet(*arguments)
 
     assert summary["failures"] == {"web-services-refused": 3}, told
     assert status == 3
@@ -96,7 +97,7 @@ def test_phones_register_at_kamailio_with_digest_over_tls(lab: Lab, users: Users
     start_kamailio(lab, "s3cret")
 
     status, summary, told = lab.run_fleet(
-        *("--phones", "5", *users),
+        *("--phones", "5", *NO_SWITCH, *users),
         *("--set", "device.registration.digest_password=s3cret"),
     )
 
@@ -117,7 +118,7 @@ def test_kamailio_refuses_a_wrong_password(lab: Lab, users: Users) -> None:
     start_kamailio(lab, "s3cret")
 
     status, summary, told = lab.run_fleet(
-        *("--phones", "1", *users, "--set", "fleet.timeout=40"),
+        *("--phones", "1", *NO_SWITCH, *users, "--set", "fleet.timeout=40"),
         *("--set", "device.registration.digest_password=wrong"),
     )
 

@@ -183,9 +183,9 @@ def test_phones_sign_in_from_behind_their_relays(routed: Lab, users: tuple[str, 
 
 @pytest.mark.interop("kea-dhcp4")
 def test_a_nak_comes_through_the_relay(routed: Lab) -> None:
-    start_kea_for_relays(routed, SUBNETS[:2], renew_timer=5)
+    start_kea_for_relays(routed, SUBNETS[:2], renew_timer=3)
     fleet = write_fleet(routed, {"giaddrs": links(*SUBNETS[:2])}, phones=4, rate=100)
-    running = routed.start_fleet(fleet, "--attach", "relay", "--until", "12s")
+    running = routed.start_fleet(fleet, "--attach", "relay", "--until", "9s")
     routed.wait_until(
         lambda: routed.output("kea").count("DHCP4_LEASE_ALLOC") == 4,
         lambda: routed.output("kea"),
@@ -193,7 +193,7 @@ def test_a_nak_comes_through_the_relay(routed: Lab) -> None:
     routed.stop("kea")
     path = routed.folder / RELAY_LEASES
     path.write_text(path.read_text().replace("00:04:f2:", "00:04:f3:"))  # others have them now
-    start_kea_for_relays(routed, SUBNETS[:2], renew_timer=5)
+    start_kea_for_relays(routed, SUBNETS[:2], renew_timer=3)
 
     status, summary, told = routed.end_of(running)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from netlab import DHCP
+from netlab import DHCP, NO_SWITCH
 from real_servers import start_dnsmasq, start_mock_site
 from vlanlab import NATIVE_DHCP, VOICE_VLAN, VlanLab
 
@@ -148,16 +148,12 @@ def test_a_phone_moves_when_lldpds_policy_changes(lab: VlanLab) -> None:
 
 
 @pytest.mark.interop("dnsmasq", "ethtool", "nft")
-def test_what_kill_9_leaves_has_no_tap(lab: VlanLab) -> None:
+def test_what_kill_9_leaves_has_no_tap(lab: VlanLab, users: Users) -> None:
     before = lab.phones_side()
-    start_dnsmasq(lab, serves_dns=False)
+    start_voice_servers(lab)
     lab.start_native_dnsmasq(*vlan_option())
-    fleet = lab.start_fleet(
-        *("--phones", "2", "--until", "1h", *VLAN_AND_ADDRESS),
-        *("--set", "device.vlan.lldp_wait=0"),
-    )
-    lab.wait_until(lambda: lab.output("dnsmasq").count("DHCPACK") == 2, lab.phones_side)
-    lab.wait_until(lambda: "10.77." in lab.phones_side(), lab.phones_side)
+    fleet = lab.start_fleet("--phones", "2", "--until", "1h", *NO_SWITCH, *users)
+    lab.wait_until(lambda: lab.phones_side().count("inet 10.77.") == 2, lab.phones_side)
     os.killpg(fleet.pid, signal.SIGKILL)
     fleet.communicate()
     assert "voice" not in lab.inside(lab.phones, "ip", "link")

@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from netlab import Lab
+from netlab import NO_SWITCH, Lab
 from real_servers import start_dnsmasq, start_mock_site
 
 from phonesim.profiles import SITE, load
@@ -53,7 +53,7 @@ def test_every_frame_of_a_boot_is_captured_with_its_phone(
     start_mock_site(lab)
     pcap = lab.folder / "run.pcapng"
     arguments = ("--phones", str(PHONES), "--own-mac", own_mac, "--pcap", str(pcap))
-    status, summary, told = lab.run_fleet(*arguments, *users)
+    status, summary, told = lab.run_fleet(*arguments, *NO_SWITCH, *users)
     assert (status, summary["signed_in"]) == (0, PHONES), told
     assert not [note for note in summary["notes"] if "capture" in note or "--pcap" in note]
 
@@ -87,7 +87,8 @@ def test_a_site_on_the_same_interface_is_captured_where_the_kernel_keeps_it(lab:
     pcap, site = lab.folder / "run.pcapng", lab.folder / "here.yaml"
     text = load(SITE, "contoso").model_dump_json().replace("127.20.", "10.77.")
     site.write_text(text.replace('"contoso"', '"here"', 1))
-    status, summary, told = lab.run_fleet("--phones", "2", "--site", str(site), "--pcap", str(pcap))
+    arguments = ("--phones", "2", "--site", str(site), "--pcap", str(pcap))
+    status, summary, told = lab.run_fleet(*arguments, *NO_SWITCH)
     assert (status, summary["signed_in"]) == (0, 2), told
     assert tshark(pcap, "-Y", "_ws.malformed") == []
     on_interface = protocols_of_phones(pcap, "phones0")
@@ -109,7 +110,7 @@ def test_a_run_that_is_ended_leaves_a_whole_capture(
     start_mock_site(lab)
     pcap = lab.folder / "run.pcapng"
     fleet = lab.start_fleet(
-        *("--phones", str(PHONES), "--until", "1h", "--pcap", str(pcap)), *users
+        *("--phones", str(PHONES), "--until", "1h", "--pcap", str(pcap)), *NO_SWITCH, *users
     )
     lab.wait_for_addresses(PHONES)
     while pcap.stat().st_size < 50_000:
