@@ -28,6 +28,7 @@ bench: $(READY)
 	$(BIN)/python tests/bench/virtual_boots.py
 	$(BIN)/python tests/bench/log_share.py
 	$(BIN)/python tests/bench/loopback_boots.py
+	$(BIN)/python tests/bench/wire_load.py
 
 clean:
 	rm -rf .venv dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
