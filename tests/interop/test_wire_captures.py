@@ -74,7 +74,8 @@ def test_every_frame_of_a_boot_is_captured_with_its_phone(
     lost = "tcp.analysis.lost_segment or tcp.analysis.ack_lost_segment"
     assert fields(pcap, "frame.number", where=lost) == []
     opened = fields(pcap, "tcp.stream", where="tcp.flags.syn == 1 and tcp.flags.ack == 0")
-    ended = {stream for (stream,) in fields(pcap, "tcp.stream", where="tcp.flags.fin == 1")}
+    over = "tcp.flags.fin == 1 or tcp.flags.reset == 1"
+    ended = {stream for (stream,) in fields(pcap, "tcp.stream", where=over)}
     assert {stream for (stream,) in opened} == ended
     if own_mac == "full":
         for phone, source, target in fields(pcap, "frame.comment", "eth.src", "eth.dst"):
