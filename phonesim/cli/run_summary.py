@@ -170,6 +170,11 @@ def _where_next(finished: Finished) -> list[str]:
     shown = next(
         (phone for phone in phones if phone.outcome.startswith("failed") and phone.boots), None
     )
+    if shown is None and finished.device_logs == "failed":
+        return [
+            f"Results: {finished.folder}",
+            "No boot failed, so no phone's log was kept (fleet.device_logs=all keeps them)",
+        ]
     phone = shown or next(iter(phones))
     base = "" if finished.folder.parent.name == "logs" else f" --out {finished.folder.parent}"
     return [

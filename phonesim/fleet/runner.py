@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -74,11 +74,13 @@ class WorldReport(msgspec.Struct, frozen=True, kw_only=True):
 class Finished(msgspec.Struct, frozen=True, kw_only=True):
     """A run that is over: its folder, its summary, its records, and the exit status.
 
-    `stages` are those its phones were to do, None for whole boots.
+    `stages` are those its phones were to do, None for whole boots; `device_logs` says whose
+    logs were kept.
     """
 
     folder: Path
     stages: tuple[str, ...] | None
+    device_logs: Literal["all", "failed"]
     summary: dict[str, Any]
     recorder: Recorder
     world_s: float
@@ -252,6 +254,7 @@ def _finish(
     return Finished(
         folder=folder,
         stages=plan.fleet.stages,
+        device_logs=plan.fleet.device_logs,
         summary=summary,
         recorder=recorder,
         world_s=report.seconds,

@@ -296,3 +296,18 @@ def test_a_giaddr_of_another_host_is_one_line(phonesim: Callable, tmp_path: Path
     assert "to        198.51.100.1" in came.err
     assert came.err.splitlines()[-1].startswith("phonesim: giaddr 198.51.100.7 is not an address")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fleet_that_keeps_failed_phones_logs_says_where_there_are_none(
+    phonesim: Callable, tmp_path: Path
+) -> None:
+    command = ("run", "dhcp-load", "--attach", "virtual", "-n", 2, "--out", tmp_path)
+    came = phonesim(*command)
+    assert came.status == 0
+    assert "No boot failed, so no phone's log was kept" in came.out
+    assert "phonesim logs cat" not in came.out
+
+    came = phonesim(*command, "--fault", "dhcp-silent")
+    assert came.status == 3
+    assert "phonesim logs cat 00-04-F2-00-00-01" in came.out
+    assert len(list(tmp_path.glob("*/*/DSK1/logs/cpsw3g.log"))) == 2
