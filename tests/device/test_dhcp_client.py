@@ -16,7 +16,8 @@ from phonesim.device.actions import (
     SendDhcp,
 )
 from phonesim.device.device_log import LogRecord
-from phonesim.device.dhcp_client import Bound, DhcpClient, Init, Selecting
+from phonesim.device.dhcp_client import DhcpClient
+from phonesim.device.dhcp_states import Bound, Init, Selecting
 from phonesim.device.events import (
     AddressClaimed,
     AddressProbed,
