@@ -45,6 +45,7 @@ _PACKET_VNET_HDR, _PACKET_IGNORE_OUTGOING = 15, 23
 _HEADER = 10
 _PASSING = (b"\x08\x00", b"\x08\x06")
 _BURST = 64
+_LAST_BURSTS = 100  # more than the queue of a tap holds
 _FULL = (errno.EAGAIN, errno.ENOBUFS)
 
 
@@ -199,21 +200,25 @@ class VlanBridge:
         self._loop.add_reader(self._socket, self._read_interface)
 
     def close(self) -> None:
-        """Remove the tap."""
+        """Remove the tap, when what phones sent last has left it."""
         self._loop.remove_reader(self._tap)
         self._loop.remove_reader(self._socket)
+        for _ in range(_LAST_BURSTS):
+            if not self._read_tap():
+                break
         self._closing.close()
 
     def admit(self, mac: bytes) -> None:
         """Let in what is for this MAC."""
         self._macs.add(mac)
 
-    def _read_tap(self) -> None:
+    def _read_tap(self) -> bool:
+        """Bridge what waits, a burst at most; whether there may be more."""
         for _ in range(_BURST):
             try:
                 data = os.read(self._tap, LARGEST_FRAME)
             except OSError:  # nothing left, or the tap went down
-                return
+                return False
             if data[_HEADER + 12 : _HEADER + 14] not in _PASSING:
                 continue
             try:
@@ -221,6 +226,7 @@ class VlanBridge:
             except OSError as error:
                 if error.errno not in _FULL:
                     self._unsent(error)
+        return True
 
     def _read_interface(self) -> None:
         for _ in range(_BURST):

@@ -67,10 +67,10 @@ def test_what_leaves_the_tap_is_tagged_if_it_is_ip_or_arp(segment: Segment) -> N
             raw.bind((bridge.name, 0))
             raw.send(BROADCAST_MAC + MAC + b"\x86\xdd" + bytes(40))
             raw.send(BROADCAST_MAC + MAC + b"\x08\x00" + bytes(1500))  # a whole frame and a tag
-            raw.send(arp(BROADCAST_MAC, 9))
             await asyncio.sleep(0.2)
-        links = ip("-n", segment.phones, "-br", "link")
-        bridge.close()
+            links = ip("-n", segment.phones, "-br", "link")
+            raw.send(arp(BROADCAST_MAC, 9))
+        bridge.close()  # takes what was sent last along
         interface.close()
         return links
 
