@@ -202,6 +202,13 @@ class PhoneRecord(msgspec.Struct):
             return "done"
         return f"failed:{self.reason or FailureReason.UNSETTLED}"
 
+    @property
+    def explanation(self) -> str:
+        """The detail of a failure, in words for a person; empty if there was none."""
+        if self.detail or self.is_signed_in or self.is_done:
+            return self.detail
+        return "had not ended when the run did" if self.boots else "never started"
+
 
 class Recorder:
     """The observer of a run: folds what the phones let be known.

@@ -121,7 +121,10 @@ def _did_well(totals: dict[str, Any]) -> bool:
 def _failures(finished: Finished) -> Table:
     examples: dict[str, PhoneRecord] = {}
     for phone in finished.recorder.phones.values():
-        examples.setdefault(phone.outcome.removeprefix("failed:"), phone)
+        reason = phone.outcome.removeprefix("failed:")
+        # One that started tells more than one that did not.
+        if reason not in examples or (phone.boots and not examples[reason].boots):
+            examples[reason] = phone
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
     table.add_column("failure")
     table.add_column("phones", justify="right")
@@ -132,7 +135,7 @@ def _failures(finished: Finished) -> Table:
         phone = examples[reason]
         stage = phone.failed_stage or phone.stage
         table.add_row(
-            reason, str(count), stage.value if stage else "-", phone.phone_id, phone.detail
+            reason, str(count), stage.value if stage else "-", phone.phone_id, phone.explanation
         )
     return table
 

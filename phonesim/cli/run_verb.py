@@ -136,6 +136,8 @@ def run(
         show_json(finished.summary)
     else:
         show(*summary_tables(finished))
+        if pcap is not None:
+            show(f"Capture: {pcap}")
     return finished.status
 
 

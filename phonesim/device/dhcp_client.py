@@ -176,8 +176,24 @@ class DhcpClient:
                 out.append(RemoveAddress(address=lease.address))
             case _:
                 pass
+        out += self._give_up_asking()
         out += self._leave_auto_ip()
         return out + self._enter(Stopped())
+
+    def _give_up_asking(self) -> list[Output]:
+        """What is still in flight has had no answer: that is known at the end as well."""
+        match self.state:
+            case Selecting(sent=sent):
+                return [_exchange("dhcp_discover", sent, None)]
+            case (
+                Requesting(sent=sent, lease=None)
+                | Rebooting(sent=sent, lease=None)
+                | Renewing(sent=sent)
+                | Rebinding(sent=sent)
+            ):
+                return [_exchange("dhcp_request", sent, None)]
+            case _:
+                return []
 
     def _release(self, lease: Lease) -> list[Output]:
         release = DhcpMessage(

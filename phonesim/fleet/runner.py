@@ -25,6 +25,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from phonesim.config.fleet_profile import NO_SITE
+from phonesim.device.outcome import FailureReason
 from phonesim.drivers.run_folder import RunFolder
 from phonesim.errors import UsageError
 from phonesim.fleet.operator_log import operator_log
@@ -36,6 +37,7 @@ from phonesim.results import (
     OperatorLog,
     Recorder,
     RunFacts,
+    failures,
     positions,
     summarize,
 )
@@ -223,7 +225,9 @@ def _finish(
     notes = list(report.notes)
     unanswered = _unanswered(recorder)
     if stop.asked:
-        notes.append(f"{stop.reason}: phones that had not settled count as failed")
+        has_unsettled = FailureReason.UNSETTLED.value in failures(recorder)
+        counted = ": phones that had not settled count as failed" if has_unsettled else ""
+        notes.append(stop.reason + counted)
     elif unanswered is not None:
         notes.append(unanswered)
     facts = RunFacts(

@@ -181,7 +181,7 @@ def _phone_row(phone: PhoneRecord) -> tuple[object, ...]:
         phone.device,
         phone.outcome,
         phone.failed_stage and phone.failed_stage.value,
-        phone.detail,
+        phone.explanation,
         phone.sip_uri,
         phone.registrar,
         phone.display,
@@ -205,8 +205,12 @@ def _durable(path: Path, text: str) -> None:
 
 def _replace(path: Path, write: Callable[[Path], None]) -> None:
     fresh = path.with_name(f"{path.name}.new")
-    write(fresh)
-    fresh.replace(path)
+    try:
+        write(fresh)
+        fresh.replace(path)
+    except BaseException:  # an interruption leaves nothing half written either
+        fresh.unlink(missing_ok=True)
+        raise
 
 
 @contextlib.contextmanager

@@ -286,15 +286,16 @@ def _in_real_time(
         most, relay = plan.fleet.limits.packets_per_second, plan.fleet.relay
         pace = None if most is None else PacketPace(most, loop, relay.fan_out if relay else 1)
         ticking = loop.create_task(_tick_regularly(lambda: tick(loop.time() - began)))
-        async with LoopWatch() as watch:
-            try:
+        watch = LoopWatch()
+        try:
+            async with watch:
                 if keys is not None:
                     await run(keys, stopped, pace)
-            except asyncio.CancelledError:
-                if stop.asked < 2:
-                    raise
-            finally:
-                ticking.cancel()
+        except asyncio.CancelledError:  # asked twice, and perhaps at the very end
+            if stop.asked < 2:
+                raise
+        finally:
+            ticking.cancel()
         notes = watch.notes() if pace is None else (*watch.notes(), *pace.notes())
         return WorldReport(seconds=loop.time() - began, notes=notes, is_valid=watch.kept_up)
 

@@ -1240,6 +1240,8 @@ def release(xid=2):
 
 @pytest.mark.parametrize("at", [(), (1800.0,), (1800.0, 3150.0)])
 def test_shutdown_releases_the_lease_to_its_server(at):
+    # A renewal in flight has had no answer.
+    open_exchange = [ended("dhcp_request", 1, None)] if at else []
     machine = client()
     bind(machine)
     for now in at:
@@ -1255,6 +1257,7 @@ def test_shutdown_releases_the_lease_to_its_server(at):
                     matching(log.DHCP_STATE, new="STOPPED"),
                     release(2 + len(at)),
                     RemoveAddress(address=ADDRESS),
+                    *open_exchange,
                 ],
             ),
             (3200.0, None, []),
@@ -1276,10 +1279,31 @@ def test_a_lease_whose_address_is_still_probed_is_released_too(begin, event):
 def test_without_a_lease_there_is_nothing_to_release():
     machine = client()
     machine.handle(WANTED, 0.0)
+    unanswered = ended("dhcp_discover", 1, None)
     play(
         machine,
-        [(0.0, ShutdownRequested(), [state("SELECTING", "STOPPED")]), (0.0, None, [])],
+        [
+            (0.0, ShutdownRequested(), [unanswered, state("SELECTING", "STOPPED")]),
+            (0.0, None, []),
+        ],
     )
+
+
+def test_what_was_repeated_and_not_answered_is_known_when_the_phone_ends():
+    machine = client()
+    machine.handle(WANTED, 0.0)
+    machine.handle(TIMER, 5.0)
+    out = machine.handle(ShutdownRequested(), 6.0)
+    assert [item for item in out if isinstance(item, ExchangeEnded)] == [
+        ended("dhcp_discover", 2, None)
+    ]
+    machine = client()
+    machine.handle(WANTED, 0.0)
+    machine.handle(offer(), 1.0)
+    out = machine.handle(ShutdownRequested(), 2.0)
+    assert [item for item in out if isinstance(item, ExchangeEnded)] == [
+        ended("dhcp_request", 1, None)
+    ]
 
 
 def test_a_phone_that_does_not_release_only_stops():
