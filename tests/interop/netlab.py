@@ -208,9 +208,27 @@ class Lab:
     def capture(self, name: str, expression: str) -> Path:
         """Capture what the servers' interface sees, until `stop`."""
         path = self.folder / f"{name}.pcap"
-        command = ["tcpdump", "-i", "servers0", "-U", "-Z", "root", "-w", str(path), expression]
+        command = [
+            "tcpdump",
+            "-i",
+            "servers0",
+            "--immediate-mode",
+            "-U",
+            "-Z",
+            "root",
+            "-w",
+            str(path),
+        ]
+        command += [expression] if expression else []
         self.serve(name, command, lambda: "listening on" in self.output(name))
         return path
+
+    def read_capture(self, capture: Path, display_filter: str) -> list[str]:
+        """The frames of a capture that a filter of tshark's selects, a line each."""
+        command = ["tshark", "-n", "-r", str(capture), "-Y", display_filter]
+        return subprocess.run(
+            command, check=True, capture_output=True, text=True
+        ).stdout.splitlines()
 
     @property
     def _phonesim(self) -> list[str]:

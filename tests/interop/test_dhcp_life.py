@@ -10,6 +10,11 @@ import pytest
 from lease_servers import Watch, logged, start_dnsmasq_leases, start_leases
 from netlab import DHCP, DNS, Fleet, Lab
 
+pytestmark = [
+    pytest.mark.interop("tcpdump", "tshark"),
+    pytest.mark.usefixtures("well_formed"),
+]
+
 PHONE = "00-04-F2-00-00-01"
 ADDRESS, NEXT = "10.77.16.1", "10.77.16.2"
 EVERYBODY = "FF-FF-FF-FF-FF-FF"

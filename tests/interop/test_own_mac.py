@@ -13,6 +13,11 @@ import pytest
 from netlab import NO_SWITCH, Fleet, Lab
 from real_servers import start_bind, start_dnsmasq, start_kea, start_mock_site
 
+pytestmark = [
+    pytest.mark.interop("tcpdump", "tshark"),
+    pytest.mark.usefixtures("well_formed"),
+]
+
 Users = tuple[str, str]
 
 PHONES = 500
@@ -60,7 +65,7 @@ def test_to_the_servers_each_phone_is_a_host_of_its_own(lab: Lab, users: Users) 
     start_sniffing(lab)
     before = lab.phones_side()
 
-    fleet = lab.start_fleet("--phones", str(PHONES), "--rate", "40", *NO_SWITCH, *users)
+    fleet = lab.start_fleet("--phones", str(PHONES), "--rate", "20", *NO_SWITCH, *users)
     neighbors = neighbors_meanwhile(lab, fleet)
     status, summary, told = lab.end_of_fleet(fleet)
 
