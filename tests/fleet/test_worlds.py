@@ -1,10 +1,14 @@
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from phonesim.drivers.capture_file import CaptureFile
+from phonesim.drivers.key_pool import KeyPool
+from phonesim.drivers.packet_pace import PacketPace
 from phonesim.drivers.run_folder import RunFolder
 from phonesim.errors import UsageError
+from phonesim.fleet import worlds
 from phonesim.fleet.plan import Plan, read_plan
 from phonesim.fleet.runner import StopRequest, Tick, WorldReport, run_fleet
 from phonesim.fleet.worlds import captured
@@ -69,3 +73,15 @@ def test_what_waits_is_written_at_every_tick(plan: Plan, tmp_path: Path) -> None
     seen: list[bytes] = []
     run_fleet(plan, captured(World(), pcap), tmp_path, lambda _: seen.append(pcap.read_bytes()))
     assert seen == [BLOCK]
+
+
+def test_a_run_that_is_asked_twice_to_end_when_it_ends_already_still_reports() -> None:
+    stop = StopRequest()
+
+    async def run(keys: KeyPool, stopped: asyncio.Event, pace: PacketPace | None) -> None:
+        stop.ask()
+        await stopped.wait()
+        stop.ask()  # it takes effect in the next turn of the loop
+
+    report = worlds._in_real_time(read_plan("dhcp-load"), run, stop, lambda now: None)
+    assert report.seconds < 10
