@@ -73,10 +73,11 @@ def test_phones_sign_in_within_the_vlan_of_lldpds_policy(lab: VlanLab, users: Us
     assert (lab.folder / "dnsmasq.leases").read_text() == ""
 
 
-@pytest.mark.interop("dnsmasq", "ethtool", "nft")
+@pytest.mark.interop("dnsmasq", "ethtool", "nft", "tshark", "tcpdump")
 def test_phones_sign_in_within_the_vlan_of_dnsmasqs_option(lab: VlanLab, users: Users) -> None:
     start_voice_servers(lab)
     lab.start_native_dnsmasq(*vlan_option())
+    lab.start_capture()
 
     status, summary, told = lab.run_fleet(*FLEET, *users, "--set", "device.vlan.lldp_wait=1")
 
@@ -85,6 +86,8 @@ def test_phones_sign_in_within_the_vlan_of_dnsmasqs_option(lab: VlanLab, users: 
         assert 'No voice VLAN: "no network policy for voice within 1 s"' in log
         assert f"Voice VLAN {VOICE_VLAN} source dhcp:{NATIVE_DHCP}" in log
     check_that_all_is_tagged(lab, "ip", "arp")
+    assert lab.captured(f"vlan.id == {VOICE_VLAN}")
+    assert lab.captured("_ws.malformed") == 0
     native = lab.output("native")
     assert native.count("DHCPACK(trunk0)") == len(PHONES)
     assert native.count("DHCPRELEASE(trunk0)") == len(PHONES)
