@@ -27,6 +27,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address
+from math import ceil, log
 from typing import Any
 
 import msgspec
@@ -56,6 +57,7 @@ OperatorLog = Callable[[float, bool, str, Fields], None]
 
 _ACCURACY = 0.01
 _MAPPING = LogarithmicMapping(_ACCURACY)
+_BINS_PER_E = 1 / log(_MAPPING.gamma)
 _MOST_WAITING = 1024
 
 QUANTILES = (("p50_ms", 0.5), ("p90_ms", 0.9), ("p99_ms", 0.99))
@@ -81,10 +83,6 @@ class Tally:
     def add(self, seconds: float) -> None:
         """Count one that ended well."""
         self.count += 1
-        if seconds > self._maximum:
-            self._maximum = seconds
-        if seconds < self._minimum:
-            self._minimum = seconds
         self._waiting.append(seconds)
         if len(self._waiting) >= _MOST_WAITING:
             self._fold()
@@ -107,9 +105,14 @@ class Tally:
 
     def _fold(self) -> None:
         """Put what waits into the sketch, equal values (as far as it can tell them) at once."""
+        if not self._waiting:
+            return
+        self._minimum = min(self._minimum, *self._waiting)
+        self._maximum = max(self._maximum, *self._waiting)
         values = [seconds for seconds in self._waiting if seconds > _MAPPING.min_possible]
-        for key, number in Counter(map(_MAPPING.key, values)).items():
-            self._sketch.add(_MAPPING.value(key), number)
+        bins = Counter([ceil(log(seconds) * _BINS_PER_E) for seconds in values])
+        for number, count in bins.items():
+            self._sketch.add(_MAPPING.value(number), count)
         if len(values) < len(self._waiting):
             self._sketch.add(0.0, len(self._waiting) - len(values))
         self._waiting.clear()

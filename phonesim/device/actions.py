@@ -190,4 +190,4 @@ PhoneAction = (
     | WriteFile
     | DeleteFile
 )
-"""Every action: a world that performs them all closes its match with `assert_never`."""
+"""Every action: a world performs them all."""

@@ -51,29 +51,81 @@ def read_lease(ack: DhcpMessage, server: str, requested_at: float) -> tuple[Leas
     Its times count from `requested_at`, when the REQUEST was sent (RFC 2131 section 4.4.1).
     `DecodeError` if the ACK grants none.
     """
-    options = ack.options
     if ack.yiaddr == UNSPECIFIED:
         raise DecodeError("ACK without an address")
+    options = ack.options
     granted = options.get(Option.IP_ADDRESS_LEASE_TIME)
     if granted is None:
         raise DecodeError("ACK without a lease time")
-    warnings: list[LogRecord] = []
+    duration, t1, t2, parameters, warnings = _read_parameters(
+        granted, tuple([options.get(code) for code in _PARAMETERS])
+    )
+    lease = Lease(
+        address=ack.yiaddr,
+        server=server,
+        t1_at=requested_at + t1,
+        t2_at=requested_at + t2,
+        expires_at=requested_at + duration,
+        subnet_mask=parameters[0],
+        routers=parameters[1],
+        dns_servers=parameters[2],
+        domain=parameters[3],
+        search_list=parameters[4],
+        ntp_servers=parameters[5],
+        time_servers=parameters[6],
+    )
+    return lease, [log.OPTION_WARNING(server, *warning) for warning in warnings]
+
+
+_PARAMETERS = (
+    Option.RENEWAL_TIME,
+    Option.REBINDING_TIME,
+    Option.SUBNET_MASK,
+    Option.ROUTER,
+    Option.DOMAIN_NAME_SERVER,
+    Option.DOMAIN_NAME,
+    Option.DOMAIN_SEARCH,
+    Option.NTP_SERVERS,
+    Option.TIME_SERVER,
+)
+
+Parameters = tuple[
+    str,
+    tuple[str, ...],
+    tuple[str, ...],
+    str | None,
+    tuple[str, ...],
+    tuple[str, ...],
+    tuple[str, ...],
+]
+
+
+@lru_cache(maxsize=1024)
+def _read_parameters(
+    granted: bytes, values: tuple[bytes | None, ...]
+) -> tuple[float, float, float, Parameters, tuple[tuple[int, str], ...]]:
+    """What all clients of a scope are told: lease, T1 and T2 in seconds, and the parameters.
+
+    `values` are those of `_PARAMETERS`. With them the options that are not used, and why.
+    """
+    warnings: list[tuple[int, str]] = []
+    given = dict(zip(_PARAMETERS, values, strict=True))
 
     def read(code: Option, decode: Callable[[bytes], Value], default: Value) -> Value:
-        value = options.get(code)
+        value = given[code]
         if value is None:
             return default
         try:
             return decode(value)
         except DecodeError as error:
-            warnings.append(log.OPTION_WARNING(server, code, f"{error}: not used"))
+            warnings.append((code, f"{error}: not used"))
             return default
 
     duration = _decode_seconds(granted)
     if not duration:
         raise DecodeError("ACK with a lease time of 0")
     t1, t2 = duration * 0.5, duration * 0.875
-    if Option.RENEWAL_TIME in options or Option.REBINDING_TIME in options:
+    if values[:2] != (None, None):
         given_t1 = read(Option.RENEWAL_TIME, _decode_seconds, t1)
         given_t2 = read(Option.REBINDING_TIME, _decode_seconds, t2)
         # RFC 2131 section 4.4.5: T1 is before T2, and T2 before the end of the lease.
@@ -82,23 +134,18 @@ def read_lease(ack: DhcpMessage, server: str, requested_at: float) -> tuple[Leas
         elif duration < _FOREVER:
             detail = f"T1 {given_t1:.0f}, T2 {given_t2:.0f} and lease {duration:.0f} s"
             detail += " are out of order: T1 and T2 not used"
-            warnings.append(log.OPTION_WARNING(server, Option.RENEWAL_TIME, detail))
+            warnings.append((Option.RENEWAL_TIME, detail))
     none: tuple[str, ...] = ()
-    lease = Lease(
-        address=ack.yiaddr,
-        subnet_mask=read(Option.SUBNET_MASK, decode_addresses, _DEFAULT_MASK)[0],
-        server=server,
-        t1_at=requested_at + t1,
-        t2_at=requested_at + t2,
-        expires_at=requested_at + duration,
-        routers=read(Option.ROUTER, decode_addresses, none),
-        dns_servers=read(Option.DOMAIN_NAME_SERVER, decode_addresses, none),
-        domain=read(Option.DOMAIN_NAME, _decode_domain, None),
-        search_list=read(Option.DOMAIN_SEARCH, _decode_search_list, none),
-        ntp_servers=read(Option.NTP_SERVERS, decode_addresses, none),
-        time_servers=read(Option.TIME_SERVER, decode_addresses, none),
+    parameters = (
+        read(Option.SUBNET_MASK, decode_addresses, _DEFAULT_MASK)[0],
+        read(Option.ROUTER, decode_addresses, none),
+        read(Option.DOMAIN_NAME_SERVER, decode_addresses, none),
+        read(Option.DOMAIN_NAME, _decode_domain, None),
+        read(Option.DOMAIN_SEARCH, _decode_search_list, none),
+        read(Option.NTP_SERVERS, decode_addresses, none),
+        read(Option.TIME_SERVER, decode_addresses, none),
     )
-    return lease, warnings
+    return duration, t1, t2, parameters, tuple(warnings)
 
 
 def read_voice_vlan(
@@ -132,7 +179,6 @@ def _decode_seconds(value: bytes) -> float:
     return _FOREVER if seconds == INFINITE_LEASE else float(seconds)
 
 
-@lru_cache(maxsize=1024)
 def _decode_domain(value: bytes) -> str | None:
     domain = value.rstrip(b"\0").decode("ascii", "replace").strip(".").lower()
     return _checked(domain) if domain else None

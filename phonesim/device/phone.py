@@ -36,12 +36,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args
 
 from phonesim.config.device_profile import DeviceProfile
 from phonesim.device import device_log as log
 from phonesim.device.actions import (
-    Action,
     ConfigureAddress,
     JoinVlan,
     PhoneAction,
@@ -284,15 +283,18 @@ class Phone:
         for result in results:
             if isinstance(result, LogRecord):
                 self._records.append(result)
-            elif isinstance(result, Action):
-                out.append(result)
-            elif isinstance(result, Observation):
-                self._observed(result, now, out)
+            elif type(result) in _OUTWARD:
+                out.append(result)  # type: ignore[arg-type]  # a set of types narrows nothing
             else:
+                assert isinstance(result, Event)
                 self._route(result, now, out)
 
     def _route(self, event: Event, now: float, out: list[Output]) -> None:
         match event:
+            case StageEntered():
+                self._enter(event.stage, now, out)
+            case StageEnded():
+                self._end(event, now, out)
             case LookupRequested():
                 self._run(self._resolver, event, now, out)
             case LookupAnswered():
@@ -388,15 +390,6 @@ class Phone:
             self._shown = text
             self._log(log.DISPLAY(text))
             out.append(DisplayShowed(text=text))
-
-    def _observed(self, observation: Observation, now: float, out: list[Output]) -> None:
-        match observation:
-            case StageEntered():
-                self._enter(observation.stage, now, out)
-            case StageEnded():
-                self._end(observation, now, out)
-            case _:
-                out.append(observation)
 
     def _enter(self, stage: Stage, now: float, out: list[Output]) -> None:
         self._stage = stage
@@ -715,6 +708,12 @@ class Phone:
         self._deadlines.clear()
         out.append(PoweredOff())
 
+
+# What sub-machines say to the world; their stages are counted here on the way.
+_OUTWARD = frozenset((*get_args(PhoneAction), *Observation.__subclasses__())) - {
+    StageEntered,
+    StageEnded,
+}
 
 # By type, for a fleet looks here with every event: a chain of cases costs ten times as much.
 _TAKERS: dict[type[Event], Callable[[Phone, Any, float, list[Output]], None]] = {

@@ -60,10 +60,13 @@ class Arp:
     def probe(
         self, address: str, mac: bytes, timing: ArpConfig, done: Callable[[str | None], None]
     ) -> None:
-        """Find out who else has `address`; `done` takes its MAC as text, or None."""
+        """Find out who else has `address`; `done` takes its MAC as text, or later None."""
         other = self._probes.get(address)
         if other is not None:
             done(format_mac(other.mac))
+            return
+        if not timing.probes:
+            self._loop.call_soon(done, None)
             return
         probe = self._probes[address] = _Probe(mac, timing, done)
         self._send_probe(address, probe, 1)

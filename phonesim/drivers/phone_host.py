@@ -17,7 +17,7 @@ import contextlib
 import traceback
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol, assert_never
+from typing import Any, Protocol
 
 from phonesim.capture import PhoneTap
 from phonesim.device import actions as do
@@ -261,10 +261,12 @@ class PhoneHost:
         if len(self._recent) > 2 * _EVENTS_KEPT:
             del self._recent[:_EVENTS_KEPT]
         for output in self._machine.handle(event, now):
-            if isinstance(output, Observation):
-                self._owner.observed(self, output, now)
+            perform = _PERFORMERS.get(type(output))
+            if perform is not None:
+                perform(self, output)
             else:
-                self._perform(output)
+                assert isinstance(output, Observation)
+                self._owner.observed(self, output, now)
 
     def _arm(self) -> None:
         """See to it that the phone is woken at its deadline; waking it too early does no harm."""
@@ -290,69 +292,75 @@ class PhoneHost:
         else:
             self.deliver(TimerExpired())
 
-    def _perform(self, action: do.PhoneAction) -> None:
-        match action:
-            case do.WriteLog():
-                self._disk.append_log(action)
-            case do.SendDhcp() | do.SendDns() | do.SendNtp():
-                if self._pace is not None:
-                    self._pace.send(self, partial(self._send_in_turn, action))
-                elif isinstance(action, do.SendDhcp):
-                    self._link.send_dhcp(self, action)
-                else:
-                    self._send(action)
-            case do.WriteFile():
-                self._disk.write_file(action.name, action.data)
-            case do.ProbeAddress():
-                self._link.probe_address(self, action.address)
-            case do.ConfigureAddress():
-                self._link.configure_address(self, action)
-                if self.tap is not None:
-                    self.tap.owns(action.address)
-            case do.AnnounceAddress():
-                self._link.announce_address(self, action.address)
-            case do.SendHttp():
-                self._open_sockets().http.send(action)
-            case do.SendSip():
-                connection = self._open_sockets().connections.find(action.connection_id)
-                if connection is not None:
-                    connection.send(action.message)
-            case do.SendKeepAlive():
-                connection = self._open_sockets().connections.find(action.connection_id)
-                if connection is not None:
-                    connection.send_keep_alive()
-            case do.RemoveAddress():
-                if self._pace is not None:
-                    self._pace.send_waiting(self)
-                if self._sockets is not None:
-                    self._sockets.datagrams.close()
-                self._link.remove_address(self, action.address)
-            case do.MakeCertificateRequest():
-                self._make_certificate_request(action.subject)
-            case do.OpenConnection():
-                self._open_sockets().connections.open(action)
-            case do.CloseConnection():
-                self._open_sockets().connections.close(action.connection_id)
-            case do.AdvertiseLldp():
-                self._link.advertise(self, action)
-            case do.JoinVlan():
-                if self._pace is not None:
-                    self._pace.send_waiting(self)
-                self._link.join_vlan(self, action.vlan_id)
-            case do.DeleteFile():
-                self._disk.delete_file(action.name)
-            case _:
-                assert_never(action)
+    # --- what each action does ---
+
+    def _write_log(self, action: do.WriteLog) -> None:
+        self._disk.append_log(action)
+
+    def _write_file(self, action: do.WriteFile) -> None:
+        self._disk.write_file(action.name, action.data)
+
+    def _delete_file(self, action: do.DeleteFile) -> None:
+        self._disk.delete_file(action.name)
+
+    def _send_datagram(self, action: do.SendDhcp | do.SendDns | do.SendNtp) -> None:
+        if self._pace is not None:
+            self._pace.send(self, partial(self._send_in_turn, action))
+        else:
+            self._send(action)
+
+    def _probe_address(self, action: do.ProbeAddress) -> None:
+        self._link.probe_address(self, action.address)
+
+    def _configure_address(self, action: do.ConfigureAddress) -> None:
+        self._link.configure_address(self, action)
+        if self.tap is not None:
+            self.tap.owns(action.address)
+
+    def _announce_address(self, action: do.AnnounceAddress) -> None:
+        self._link.announce_address(self, action.address)
+
+    def _remove_address(self, action: do.RemoveAddress) -> None:
+        if self._pace is not None:
+            self._pace.send_waiting(self)
+        if self._sockets is not None:
+            self._sockets.datagrams.close()
+        self._link.remove_address(self, action.address)
+
+    def _advertise(self, action: do.AdvertiseLldp) -> None:
+        self._link.advertise(self, action)
+
+    def _join_vlan(self, action: do.JoinVlan) -> None:
+        if self._pace is not None:
+            self._pace.send_waiting(self)
+        self._link.join_vlan(self, action.vlan_id)
+
+    def _send_http(self, action: do.SendHttp) -> None:
+        self._open_sockets().http.send(action)
+
+    def _open_connection(self, action: do.OpenConnection) -> None:
+        self._open_sockets().connections.open(action)
+
+    def _close_connection(self, action: do.CloseConnection) -> None:
+        self._open_sockets().connections.close(action.connection_id)
+
+    def _send_sip(self, action: do.SendSip) -> None:
+        connection = self._open_sockets().connections.find(action.connection_id)
+        if connection is not None:
+            connection.send(action.message)
+
+    def _send_keep_alive(self, action: do.SendKeepAlive) -> None:
+        connection = self._open_sockets().connections.find(action.connection_id)
+        if connection is not None:
+            connection.send_keep_alive()
 
     def _send(self, action: do.SendDhcp | do.SendDns | do.SendNtp) -> None:
-        match action:
-            case do.SendDhcp():
-                self._link.send_dhcp(self, action)
-            case do.SendDns():
-                if not self._link.takes_dns(self, action):
-                    self.send_dns(action)
-            case do.SendNtp():
-                self._open_sockets().datagrams.send_ntp(action)
+        if isinstance(action, do.SendDhcp):
+            self._link.send_dhcp(self, action)
+        elif isinstance(action, do.SendNtp):
+            self._open_sockets().datagrams.send_ntp(action)
+        elif not self._link.takes_dns(self, action):
+            self.send_dns(action)
 
     def send_dns(self, action: do.SendDns) -> None:
         """Send a query from the phone's own socket."""
@@ -377,12 +385,12 @@ class PhoneHost:
             )
         return self._sockets
 
-    def _make_certificate_request(self, subject: str) -> None:
+    def _make_certificate_request(self, action: do.MakeCertificateRequest) -> None:
         if self._key is None:
             self._key = self._keys.key()
             self._disk.write_file(KEY_FILE, self._key.der)
-        csr = self._key.certificate_request(subject)
-        self.deliver(CertificateRequestMade(subject=subject, csr=csr))
+        csr = self._key.certificate_request(action.subject)
+        self.deliver(CertificateRequestMade(subject=action.subject, csr=csr))
 
     def _key_bytes(self) -> bytes | None:
         return self._key.der if self._key is not None else None
@@ -410,3 +418,26 @@ class PhoneHost:
         else:
             if releases:
                 error.add_note("its lease was released")
+
+
+# By type, for a fleet looks here with every action.
+_PERFORMERS: dict[type[Event | do.PhoneAction], Callable[[PhoneHost, Any], None]] = {
+    do.WriteLog: PhoneHost._write_log,
+    do.WriteFile: PhoneHost._write_file,
+    do.DeleteFile: PhoneHost._delete_file,
+    do.SendDhcp: PhoneHost._send_datagram,
+    do.SendDns: PhoneHost._send_datagram,
+    do.SendNtp: PhoneHost._send_datagram,
+    do.ProbeAddress: PhoneHost._probe_address,
+    do.ConfigureAddress: PhoneHost._configure_address,
+    do.AnnounceAddress: PhoneHost._announce_address,
+    do.RemoveAddress: PhoneHost._remove_address,
+    do.AdvertiseLldp: PhoneHost._advertise,
+    do.JoinVlan: PhoneHost._join_vlan,
+    do.SendHttp: PhoneHost._send_http,
+    do.MakeCertificateRequest: PhoneHost._make_certificate_request,
+    do.OpenConnection: PhoneHost._open_connection,
+    do.CloseConnection: PhoneHost._close_connection,
+    do.SendSip: PhoneHost._send_sip,
+    do.SendKeepAlive: PhoneHost._send_keep_alive,
+}

@@ -287,31 +287,11 @@ class WireLink:
         The address is the phone's from now on, unless somebody has it: its MAC must be
         in place before the address is, and the address before the phone sends from it.
         """
-
-        def done(conflict: str | None) -> None:
-            phone.deliver(AddressProbed(address=address, conflict=conflict))
-
-        def asked(conflict: str | None) -> None:
-            if self._users.get(address) is not phone:
-                return
-            if conflict is not None:
-                self.remove_address(phone, address)
-                done(conflict)
-            elif not self._has_sockets:
-                free()
-            else:
-                self._place(address, free)
-
-        def free() -> None:
-            done(None)
-            if self._users.get(address) is phone and address not in self._configured:
-                self.remove_address(phone, address)
-
         user = self._users.get(address)
         if address in self._squatters:
-            done(_SQUATTER)
+            _tell_probed(phone, address, _SQUATTER)
         elif user is not None and user is not phone:
-            done(user.spec.phone_id)
+            _tell_probed(phone, address, user.spec.phone_id)
         else:
             if address in self._leaving:
                 self._leave(address)
@@ -319,7 +299,24 @@ class WireLink:
             self._addresses.setdefault(phone, set()).add(address)
             if self._has_sockets and self._own_macs is not None:
                 self._own_macs.add(address, phone.spec.mac)
+            asked = partial(self._probed, phone, address)
             self._arp.probe(address, phone.spec.mac, phone.spec.profile.arp, asked)
+
+    def _probed(self, phone: PhoneHost, address: str, conflict: str | None) -> None:
+        if self._users.get(address) is not phone:
+            return
+        if conflict is not None:
+            self.remove_address(phone, address)
+            _tell_probed(phone, address, conflict)
+        elif self._has_sockets:
+            self._place(address, partial(self._probed_free, phone, address))
+        else:
+            self._probed_free(phone, address)
+
+    def _probed_free(self, phone: PhoneHost, address: str) -> None:
+        _tell_probed(phone, address, None)
+        if self._users.get(address) is phone and address not in self._configured:
+            self.remove_address(phone, address)
 
     def configure_address(self, phone: PhoneHost, action: ConfigureAddress) -> None:
         """Give the address, which is on the interface since it was probed, a way out.
@@ -504,6 +501,10 @@ class WireLink:
             return
         self._arp.learn(frame.source, frame.source_mac)
         phone.deliver(DhcpMessageReceived(message=message, source=frame.source))
+
+
+def _tell_probed(phone: PhoneHost, address: str, conflict: str | None) -> None:
+    phone.deliver(AddressProbed(address=address, conflict=conflict))
 
 
 def _open_own_macs(

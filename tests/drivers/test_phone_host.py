@@ -1,6 +1,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from typing import get_args
 
 import pytest
 from cryptography import x509
@@ -14,7 +15,7 @@ from phonesim.device.outcome import ConnectFailure
 from phonesim.device.phone import Output
 from phonesim.drivers.key_pool import KeyPool, PhoneKey
 from phonesim.drivers.packet_pace import PacketPace
-from phonesim.drivers.phone_host import CRASH_FILE, KEY_FILE, PhoneHost
+from phonesim.drivers.phone_host import _PERFORMERS, CRASH_FILE, KEY_FILE, PhoneHost
 from phonesim.drivers.timer_queue import TimerQueue
 from phonesim.wire.dhcp import DhcpMessage, MessageType
 from phonesim.world import PhoneSpec
@@ -459,3 +460,7 @@ async def test_a_defect_in_sending_later_costs_that_phone(make_place: MakePlace)
     loop.run()
     assert [str(error) for error in place.owner.errors] == ["a defect"]
     assert place.link.did[-1] == "detach"
+
+
+def test_every_action_is_performed() -> None:
+    assert set(_PERFORMERS) == set(get_args(do.PhoneAction))
