@@ -46,6 +46,7 @@ class _PhoneNode:
         "is_settled",
         "phone",
         "recent",
+        "rounds",
         "spec",
         "streams",
         "vlan_id",
@@ -56,6 +57,7 @@ class _PhoneNode:
         self.spec = spec
         self.disk = disk
         self.boot = 0
+        self.rounds = 0  # boots, and what a phone did again without one
         self.phone: Phone | None = None
         self.address: str | None = None
         self.vlan_id: int | None = None
@@ -191,11 +193,12 @@ class _World:
         if self.is_ending:
             return
         node.boot += 1
+        node.rounds += 1
         node.phone = new_phone(node.spec, random.Random(f"{node.spec.seed}/{node.boot}"))
         node.wake_at = None
         node.vlan_id = None
         self.powered += 1
-        self.observer.boot_started(node.spec.phone_id, node.boot, self.now)
+        self.observer.boot_started(node.spec.phone_id, node.rounds, self.now)
         self.to_phone(node, node.boot, on.PowerApplied(files=node.disk.files()))
 
     def power_off(self, node: _PhoneNode) -> None:
@@ -270,21 +273,30 @@ class _World:
             self.power_off(node)
             self.at(self.now + _POWER_OFF_SECONDS, self.power_on, node)
         else:
-            self.settled(node)
+            self.settled(node, is_done=True)
 
-    def settled(self, node: _PhoneNode) -> None:
+    def settled(self, node: _PhoneNode, *, is_done: bool) -> None:
         """A phone has come to its end: let it be, or let it start again when it is due."""
         self.settle(node)
         every = self.limits.repeat_every
         if every is not None and not self.is_ending:
+            due_at = node.spec.starts_at + node.rounds * every
+            if node.spec.fixed_lease is not None and is_done:
+                self.at(max(self.now, due_at), self.repeat, node)
+                return
             self.power_off(node)
-            due_at = node.spec.starts_at + node.boot * every
             self.at(max(self.now + _POWER_OFF_SECONDS, due_at), self.start_over, node)
 
     def start_over(self, node: _PhoneNode) -> None:
         for name in list(node.disk.files()):
             node.disk.delete_file(name)
         self.power_on(node)
+
+    def repeat(self, node: _PhoneNode) -> None:
+        if node.phone is not None:
+            node.rounds += 1
+            self.observer.boot_started(node.spec.phone_id, node.rounds, self.now)
+            self.to_phone(node, node.boot, on.RepetitionDue())
 
     # --- what a phone does ---
 
@@ -301,7 +313,7 @@ class _World:
                             self.booted(node)
                         case on.BootFailed():
                             node.disk.settled(is_well=False)
-                            self.settled(node)
+                            self.settled(node, is_done=False)
                         case on.PoweredOff():
                             self.power_off(node)
                         case _:

@@ -128,7 +128,8 @@ class RunLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     With `repeat_every`, which needs a `duration`, every phone loses power and boots again so
     many seconds after its last time, from an empty disk, whatever it came to; one that has not
-    settled then does so when it has.
+    settled then does so when it has. A phone with a fixed address keeps its power, and only asks
+    again.
 
     While `outstanding` phones have started and not settled, the next ones wait; they
     start in the order of their `starts_at`.

@@ -19,7 +19,7 @@ from __future__ import annotations
 import msgspec
 
 from phonesim.device import device_log as log
-from phonesim.device.actions import PhoneAction, WriteFile
+from phonesim.device.actions import DeleteFile, PhoneAction, WriteFile
 from phonesim.device.device_log import LogRecord
 from phonesim.device.events import (
     CacheLoaded,
@@ -32,6 +32,7 @@ from phonesim.device.events import (
     LeaseBound,
     PowerApplied,
     RegistrarAddress,
+    RepetitionDue,
     ServicesLocated,
     ShutdownRequested,
     WebServicesAddress,
@@ -107,6 +108,9 @@ class Cache:
                     log.CACHE_UNUSABLE(event.detail),
                     self._store(dhcp=(), dns=(), in_use=None),
                 ]
+            case RepetitionDue():
+                self.contents = Contents()
+                return [DeleteFile(name=CACHE_FILE), log.CACHE_EMPTY()]
             case ShutdownRequested() if self.contents.address is not None:
                 return [self._store(address=None, lease=None)]
             case _:

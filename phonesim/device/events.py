@@ -35,6 +35,10 @@ class PowerApplied(Event, frozen=True, kw_only=True):
     files: Mapping[str, bytes] = {}
 
 
+class RepetitionDue(Event, frozen=True, kw_only=True):
+    """A phone that has found its services looks for them again, and knows nothing of before."""
+
+
 class ShutdownRequested(Event, frozen=True, kw_only=True):
     """The operator ends the run: deregister, release the lease, then `PoweredOff`."""
 

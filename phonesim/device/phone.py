@@ -24,9 +24,9 @@ The stage vlan is LLDP's. Where no switch names a voice VLAN a DHCP server may, 
 the phone gives that lease back and asks for another one in the VLAN.
 
 A phone that is to load DHCP or DNS alone stops early: its last stage is ip or discovery, and
-reaching its end is all it does. It does without the time, which only certificates need, and
-unless its first stage is vlan it takes no notice of VLANs. With a fixed address it does without
-DHCP's four messages, too, but not without the ARP probe.
+reaching its end is all it does, once or again and again. It does without the time, which only
+certificates need, and unless its first stage is vlan it takes no notice of VLANs. With a fixed
+address it does without DHCP's four messages, too, but not without the ARP probe.
 
 Specifications: device reference sections 1 and 3.5, RFC 5227 section 2.1.
 """
@@ -95,6 +95,7 @@ from phonesim.device.events import (
     RegistrationFailed,
     RegistrationRegained,
     RegistrationWanted,
+    RepetitionDue,
     ServicesLocated,
     ShutdownRequested,
     SignedIn,
@@ -499,6 +500,11 @@ class Phone:
         self._run(self._resolver, LeaseBound(lease=fixed), now, out)
         self._go_on_with_address(now, out)
 
+    def _repetition_due(self, event: RepetitionDue, now: float, out: list[Output]) -> None:
+        self._resolver.forget()
+        self._run(self._cache, event, now, out)
+        self._discover(now, out)
+
     def _lease_bound(self, event: LeaseBound, now: float, out: list[Output]) -> None:
         lease = event.lease
         self._lease = lease
@@ -734,5 +740,6 @@ _TAKERS: dict[type[Event], Callable[[Phone, Any, float, list[Output]], None]] = 
     MalformedReceived: Phone._malformed,
     PowerApplied: Phone._power_applied,
     ShutdownRequested: Phone._shut_down,
+    RepetitionDue: Phone._repetition_due,
     PhoneAbandoned: Phone._abandoned,
 }

@@ -107,6 +107,10 @@ class Resolver:
         """Forget every open lookup: the address they were sent from is gone."""
         self._open.clear()
 
+    def forget(self) -> None:
+        """Have no answers from before."""
+        self._cache.clear()
+
     def _look_up(self, request: LookupRequested, now: float) -> list[Output]:
         qname = request.qname.rstrip(".").lower()
         cached = self._cache.get((qname, request.qtype))

@@ -19,6 +19,7 @@ from phonesim.device.events import (
     BootFailed,
     Observation,
     PoweredOff,
+    RepetitionDue,
     ShutdownRequested,
     SignedIn,
     StagesDone,
@@ -136,10 +137,10 @@ class LiveRun:
                     reboot = partial(self._power_on, place)
                     place.reboot = self._timers.call_at(now + POWER_OFF_SECONDS, reboot)
                 else:
-                    self._settled(place)
+                    self._settled(place, is_done=True)
             case BootFailed():
                 place.disk.settled(is_well=False)
-                self._settled(place)
+                self._settled(place, is_done=False)
             case _:
                 self._power_off(place)
 
@@ -200,20 +201,29 @@ class LiveRun:
         if not self._powered:
             self._is_dark.set()
 
-    def _settled(self, place: _Place) -> None:
+    def _settled(self, place: _Place, *, is_done: bool) -> None:
         self._settle(place)
         every = self._limits.repeat_every
         if every is not None and not self._is_ending:
-            due_at = place.spec.starts_at + place.boot * every
-            at = max(self._clock() + POWER_OFF_SECONDS, due_at)
-            self._power_off(place)
-            place.reboot = self._timers.call_at(at, partial(self._start_over, place))
+            at = place.spec.starts_at + place.boot * every
+            again = self._repeat
+            if place.spec.fixed_lease is None or not is_done:
+                at = max(self._clock() + POWER_OFF_SECONDS, at)
+                again = self._start_over
+                self._power_off(place)
+            place.reboot = self._timers.call_at(at, partial(again, place))
 
     def _start_over(self, place: _Place) -> None:
         assert place.disk is not None
         for name in list(place.disk.files()):
             place.disk.delete_file(name)
         self._power_on(place)
+
+    def _repeat(self, place: _Place) -> None:
+        if place.host is not None:
+            place.boot += 1
+            self._observer.boot_started(place.spec.phone_id, place.boot, self._clock())
+            place.host.deliver(RepetitionDue())
 
     def _settle(self, place: _Place) -> None:
         if place.is_settled:

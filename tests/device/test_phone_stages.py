@@ -8,6 +8,7 @@ from rig import ADDRESS, DNS, EXTERNAL, FE01, INTERNAL, POOL, PROFILE, Bench, of
 from phonesim.device import device_log as log
 from phonesim.device.actions import (
     ConfigureAddress,
+    DeleteFile,
     OpenConnection,
     ProbeAddress,
     RemoveAddress,
@@ -21,6 +22,7 @@ from phonesim.device.events import (
     ExchangeEnded,
     Lease,
     PoweredOff,
+    RepetitionDue,
     ShutdownRequested,
     SignedIn,
     StageEnded,
@@ -261,6 +263,20 @@ def test_it_fails_by_what_dns_says():
     failed = bench.last(BootFailed)
     assert failed.reason is FailureReason.WEB_SERVICES_NOT_LOCATED
     assert failed.detail == "DHCP is not asked; DNS has no record for a Registrar of contoso.com"
+
+
+def test_when_it_is_due_again_it_remembers_nothing():
+    bench = alone()
+    bench.resolve(INTERNAL, (10, 5061, FE01), ttl=3600)
+    bench.resolve(EXTERNAL, (10, 5061, FE01), ttl=3600)
+    outputs = bench.give(RepetitionDue(), after=5)
+    assert [sent.query.qname for sent in of(outputs, SendDns)] == [INTERNAL, EXTERNAL]
+    assert [each.name for each in of(outputs, DeleteFile)] == ["cache.json"]
+    assert not of(outputs, ProbeAddress)
+    bench.resolve(INTERNAL, (10, 5061, FE01))
+    bench.resolve(EXTERNAL, rcode="NXDOMAIN")
+    assert dones(bench) == 2
+    assert stages(bench) == 2 * [(Stage.DISCOVERY, "begun"), (Stage.DISCOVERY, "ok")]
 
 
 @pytest.mark.parametrize("is_done", [True, False])

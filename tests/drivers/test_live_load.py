@@ -71,6 +71,14 @@ async def test_phones_repeat_their_stages_with_an_empty_cache(run: Run) -> None:
     assert len(observer.of(StagesDone)) == 6
     assert run.log(specs[0]).count("DNS query SRV _sipinternaltls._tcp.contoso.com") == 3
     assert "DHCP INFORM" not in run.log(specs[0])
+    assert run.log(specs[0]).count("Power applied") == 1
+
+
+async def test_phones_that_leased_their_addresses_boot_to_repeat_their_stages(run: Run) -> None:
+    specs = [only(spec, Stage.IP, starts_at=0.0) for spec in run.specs(1)]
+    observer = await run.boot(specs, run.site(), RunLimits(duration=2.5, repeat_every=1.5))
+    assert [boot for _, boot in observer.boots] == [1, 2]
+    assert run.log(specs[0]).count("Power applied") == 2
 
 
 async def test_a_paced_fleet_sends_everything_its_releases_too(run: Run) -> None:
