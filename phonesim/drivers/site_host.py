@@ -102,6 +102,8 @@ class SiteHost:
                     break
             else:
                 self.port_offset = offset
+                for host in self._hosts:
+                    host.start()
                 return
         raise UsageError(problem)
 
