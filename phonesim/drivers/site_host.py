@@ -107,6 +107,10 @@ class SiteHost:
                 return
         raise UsageError(problem)
 
+    def server(self, name: str) -> ServerHost:
+        """The server of that name."""
+        return next(host for host in self._hosts if host.name == name)
+
     async def stop(self) -> None:
         """Close every port and connection."""
         await self._close_ports()

@@ -55,6 +55,7 @@ class HomeBook:
             else None
         )
         self._moved: dict[str, str] = {}
+        self._left: dict[str, str] = {}
         self._disabled: set[str] = set()
 
     @property
@@ -71,13 +72,16 @@ class HomeBook:
         return self._moved.get(user.sip_uri) or user.registrar or self._names[0]
 
     def backup(self, user: User) -> str | None:
-        """The name of the user's backup Registrar; None if there is no other than the primary."""
+        """The name of the user's backup Registrar; None if there is no other than the primary.
+
+        The Registrar that a user was moved away from is none any more.
+        """
         primary = self.primary(user)
         if user.backup_registrar is not None and user.backup_registrar != primary:
             return user.backup_registrar
         names = self._names
         following = names[(names.index(primary) + 1) % len(names)]
-        return None if following == primary else following
+        return None if following in (primary, self._left.get(user.sip_uri)) else following
 
     def cluster_type(self, user: User) -> str:
         """What kind of pool the user's primary Registrar is."""
@@ -93,6 +97,7 @@ class HomeBook:
 
     def move(self, user: User, registrar: str) -> None:
         """Move a user to another primary Registrar."""
+        self._left[user.sip_uri] = self.primary(user)
         self._moved[user.sip_uri] = registrar
 
     def disable(self, user: User) -> None:
