@@ -45,7 +45,7 @@ _STATUS_REASONS = {
 _USER_DISABLED = 4141
 
 _METHODS = "INVITE, MESSAGE, INFO, OPTIONS, BYE, CANCEL, NOTIFY, ACK, REFER, BENOTIFY"
-_KEEP_ALIVE_TIMEOUT = re.compile(r";\s*timeout=(\d{1,6})")
+_KEEP_ALIVE_TIMEOUT = re.compile(r";\s*timeout=([0-9]{1,6})")
 _PRESENCE_STATE = re.compile(r'([a-z\-]+)="?([A-Za-z\-]+)"?')
 
 

@@ -30,7 +30,7 @@ _BACKUP = "backupRegistrar"
 _WEB_SERVICES = "certProvisioningUrl"
 
 
-_URL = re.compile(r"(https?)://([A-Za-z0-9.\-]{1,253})(?::(\d{1,5}))?(/[!-~]*)", re.IGNORECASE)
+_URL = re.compile(r"(https?)://([A-Za-z0-9.\-]{1,253})(?::([0-9]{1,5}))?(/[!-~]*)", re.IGNORECASE)
 _STANDARD_PORTS = {"http": 80, "https": 443}
 
 

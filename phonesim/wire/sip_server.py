@@ -15,14 +15,14 @@ from phonesim.wire.sip import SIP_PORT, SIPS_PORT, SipMessage, header
 from phonesim.wire.sip_header import read_number, shown
 
 _SERVER = re.compile(
-    r"(sips?):(?:[^@;?]*@)?([A-Za-z0-9](?:[A-Za-z0-9.\-]{0,251}[A-Za-z0-9])?)(?::(\d{1,5}))?"
+    r"(sips?):(?:[^@;?]*@)?([A-Za-z0-9](?:[A-Za-z0-9.\-]{0,251}[A-Za-z0-9])?)(?::([0-9]{1,5}))?"
     r"((?:;[^;?]*)*)",
     re.IGNORECASE,
 )
 _TRANSPORT = re.compile(r";transport=([a-z]+)(?:;|$)", re.IGNORECASE)
-_DIAGNOSTICS = re.compile(r"\s*(\d{1,9})\s*(?:;|$)")
+_DIAGNOSTICS = re.compile(r"\s*([0-9]{1,9})\s*(?:;|$)")
 _QUOTED_PARAMETER = re.compile(r';\s*([A-Za-z\-]+)\s*=\s*"((?:[^"\\]|\\.)*)"')
-_SECONDS = re.compile(r"\s*(\d{1,9})\s*(?:[(;]|$)")
+_SECONDS = re.compile(r"\s*([0-9]{1,9})\s*(?:[(;]|$)")
 
 
 class SipServer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
