@@ -40,6 +40,7 @@ from phonesim.device.events import (
     DisplayShowed,
     ExchangeEnded,
     Observation,
+    RegistrarChanged,
     RegistrationLost,
     RegistrationRegained,
     SignedIn,
@@ -243,6 +244,9 @@ class Recorder:
         self.servers: dict[str, dict[str, ServerTally]] = {}
         self.boots = Tally()
         self.registrations_lost = 0
+        self.registrations_regained = 0
+        self.registrations_failed_over = 0
+        self.registrations_returned = 0
         self.lateness = Tally()
         self.answers = answers
         self._repeat_every = repeat_every
@@ -309,7 +313,15 @@ class Recorder:
         elif kind is RegistrationLost:
             assert isinstance(observation, RegistrationLost)
             self._registration_lost(phone, observation, now)
+        elif kind is RegistrarChanged:
+            assert isinstance(observation, RegistrarChanged)
+            phone.registrar = observation.registrar
+            if observation.is_survivable:
+                self.registrations_failed_over += 1
+            else:
+                self.registrations_returned += 1
         elif kind is RegistrationRegained:
+            self.registrations_regained += 1
             if phone.reason is FailureReason.REGISTRATION_LOST:
                 phone.is_signed_in = True
                 phone.reason = phone.failed_stage = None
@@ -483,6 +495,9 @@ def summarize(recorder: Recorder, facts: RunFacts) -> dict[str, Any]:
         "failed": len(phones) - signed_in - completed,
         "failures": failures(recorder),
         "registrations_lost": recorder.registrations_lost,
+        "registrations_regained": recorder.registrations_regained,
+        "registrations_failed_over": recorder.registrations_failed_over,
+        "registrations_returned": recorder.registrations_returned,
         "stages": {
             stage.value: {"count": tally.count, "failed": tally.failed, **tally.durations()}
             for stage in Stage

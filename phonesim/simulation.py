@@ -71,11 +71,12 @@ class _PhoneNode:
 class _ServerNode:
     """A server in its place."""
 
-    __slots__ = ("name", "server", "wake_at")
+    __slots__ = ("is_down", "name", "server", "wake_at")
 
     def __init__(self, name: str, server: site_side.Server) -> None:
         self.name = name
         self.server = server
+        self.is_down = False
         self.wake_at: float | None = None
 
 
@@ -479,6 +480,8 @@ class _World:
         found = self.listeners.get((protocol, action.address, action.port))
         round_trip = 2 * self.delay()
         refused = None
+        if found is not None and found[1].is_down:
+            found = None
         if found is None:
             refused = (ConnectFailure.REFUSED, _NO_LISTENER)
         elif protocol == "sips":
@@ -536,7 +539,24 @@ class _World:
         lost = site_side.ConnectionLost(connection_id=stream.stream_id)
         self.at(self.now + self.latency, self.to_server, stream.server, lost)
 
+    def drop_stream(self, stream: _Stream) -> None:
+        """End a connection from the server's side."""
+        self.streams.pop(stream.stream_id, None)
+        node = stream.node
+        node.streams.pop(stream.connection_id, None)
+        closed = on.ConnectionClosed(
+            connection_id=stream.connection_id, detail="closed by the server"
+        )
+        self.at(self.now + self.latency, self.to_phone, node, node.boot, closed)
+
     # --- what a server does ---
+
+    def close_ports(self, server: _ServerNode) -> None:
+        server.is_down = True
+        for stream in [each for each in self.streams.values() if each.server is server]:
+            self.drop_stream(stream)
+            lost = site_side.ConnectionLost(connection_id=stream.stream_id)
+            self.at(self.now, self.to_server, server, lost)
 
     def to_server(self, node: _ServerNode, event: site_side.ServerEvent) -> None:
         for action in node.server.handle(event, self.now):
@@ -604,14 +624,13 @@ class _World:
                     node = stream.node
                     self.at(self.now + self.latency, self.to_phone, node, node.boot, sip)
             case site_side.CloseClientConnection():
-                stream = self.streams.pop(action.connection_id, None)
+                stream = self.streams.get(action.connection_id)
                 if stream is not None:
-                    node = stream.node
-                    node.streams.pop(stream.connection_id, None)
-                    closed = on.ConnectionClosed(
-                        connection_id=stream.connection_id, detail="closed by the server"
-                    )
-                    self.at(self.now + self.latency, self.to_phone, node, node.boot, closed)
+                    self.drop_stream(stream)
+            case site_side.ClosePorts():
+                self.close_ports(server)
+            case site_side.OpenPorts():
+                server.is_down = False
             case site_side.Report():
                 self.observer.report(
                     server.name, action.text, action.fields, action.is_warning, self.now
@@ -640,6 +659,8 @@ class _World:
 
     def run(self, progress: Callable[[float], bool] | None) -> float:
         limits = self.limits
+        for _, server in self.listeners.values():
+            self.wake_server_at(server)
         for node in self.nodes:
             self.at(node.spec.starts_at, self.arrive, node)
         end_at = float("inf") if limits.duration is None else limits.duration

@@ -114,6 +114,9 @@ def test_a_boot_becomes_a_record_and_totals() -> None:
         "failed": 0,
         "failures": {},
         "registrations_lost": 0,
+        "registrations_regained": 0,
+        "registrations_failed_over": 0,
+        "registrations_returned": 0,
         "stages": {
             stage: {
                 "count": 1,

@@ -42,8 +42,13 @@ def summary_tables(finished: Finished) -> list[RenderableType]:
     if any(relay["failed"] for relay in summary["relays"].values()):
         parts += ["", *_relays(summary["relays"])]
     parts.append("")
-    if summary["registrations_lost"]:
-        parts.append(f"Registrations lost on the way: {summary['registrations_lost']}")
+    if summary["registrations_lost"] or summary["registrations_returned"]:
+        parts.append(
+            f"Registrations lost on the way: {summary['registrations_lost']}"
+            f" (regained {summary['registrations_regained']},"
+            f" failed over {summary['registrations_failed_over']},"
+            f" returned {summary['registrations_returned']})"
+        )
     if (finished.recorder.lateness.durations()["max_ms"] or 0) >= _LATE_MS:
         late = _durations(finished.recorder.lateness.durations())
         parts.append("Phones started late: p50 {}, p90 {}, p99 {}, max {}".format(*late))

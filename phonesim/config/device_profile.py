@@ -255,10 +255,40 @@ class RegistrationConfig(Config):
     """Wait for TCP and TLS [unknown]."""
     response_timeout: Seconds = 32
     """Wait for an answer: 64*T1, timer F [documented RFC 3261 section 17.1.2.2]."""
-    reconnect_delays: Delays = (5, 10, 30, 60)
-    """Pauses after a lost connection, each with up to half as much again at random [unknown]."""
-    supported: tuple[str, ...] = ("gruu-10", "adhoclist", "msrtc-event-categories")
-    """Supported tags [documented MS-SIPREGE]."""
+    reconnect_delays: Delays = (5, 10, 20, 40, 60)
+    """Pauses after a registration was lost, the last one again and again [unknown]."""
+    reconnect_jitter: Annotated[float, Field(ge=0)] = 1
+    """A pause is up to this share longer, at random: phones that lost the same Registrar do not
+    come back as one [unknown]."""
+    failover_delay: Seconds = 30
+    """How long the primary Registrar is missed before the backup is asked; a phone that signs in
+    asks it at once [unknown]."""
+    return_interval: Annotated[float, Field(gt=0)] = 60
+    """At the backup, how often the phone looks whether the primary is back [unknown]."""
+    maximum_redirects: Annotated[int, Field(ge=0)] = 3
+    """301 answers that are followed one after another [unknown]."""
+    maximum_retry_after: Seconds = 300
+    """The longest Retry-After that is waited for [unknown]."""
+    provisioning: bool = True
+    """Subscribe to in-band provisioning after registering [documented MS-SIPREGE]."""
+    provisioning_expires: Annotated[int, Field(ge=0)] = 28800
+    """Expires of that subscription; 0 asks once, as Communicator does [source]; the phone's is
+    unknown."""
+    provisioning_timeout: Annotated[float, Field(gt=0)] = 10
+    """How long the sign-in waits for it; then it goes on with what discovery found [unknown]."""
+    provisioning_groups: tuple[str, ...] = (
+        "ServerConfiguration",
+        "ucPolicy",
+        "endpointConfiguration",
+    )
+    """What it asks for [source, for Communicator; the phone's list is unknown]."""
+    supported: tuple[str, ...] = (
+        "gruu-10",
+        "adhoclist",
+        "msrtc-event-categories",
+        "ms-userservices-state-notification",
+    )
+    """Supported tags [documented MS-SIPREGE; which of them the phone sends is unknown]."""
     digest_password: str | None = None
     """Password for an ordinary registrar's Digest challenge; None uses the PIN."""
 
@@ -274,6 +304,10 @@ class DisplayConfig(Config):
     """Registering [field]."""
     signed_in: str = ""
     """Home screen [unknown]."""
+    reconnecting: str = "Cannot connect to the server. Retrying."
+    """The registration was lost, and another one is being made [field, for a failed sign-in]."""
+    survivable: str = "Limited functionality due to outage."
+    """Registered at the backup, or without User Services [unknown wording]."""
     failures: dict[str, str] = {}
     """Text by failure reason; one that is not listed shows `failure`."""
     failure: str = "Cannot sign in to Microsoft Lync."

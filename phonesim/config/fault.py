@@ -120,14 +120,63 @@ class ShowCertificate(FaultBase):
     certificate: Literal["expired", "not-yet-valid", "wildcard", "wrong-name", "untrusted"]
 
 
+class Outage(FaultBase):
+    """The server is down for a time: its ports are closed and its connections dropped."""
+
+    kind: Literal["outage"]
+    protocol: Literal["sip"]
+    begins_at: Annotated[float, Field(ge=0)] = 0
+    """Seconds after the run's begin."""
+    lasts: Annotated[float, Field(gt=0)] | None = None
+    """Seconds; None is for good."""
+
+
+class Deregister(FaultBase):
+    """At a time, a Registrar deregisters those of its users that are registered there."""
+
+    kind: Literal["deregister"]
+    event: Literal["unregistered", "rejected", "deactivated", "preferred-registrar-change"]
+    """As the NOTIFY names it. `rejected` disables the users, `deactivated` moves them."""
+    at: Annotated[float, Field(ge=0)]
+    """Seconds after the run's begin."""
+    users: str = "*"
+    """Shell pattern of SIP URIs."""
+    registrar: str | None = None
+    """Name of the Registrar where users are moved, or which they shall prefer; None is their
+    primary one."""
+
+
 class SipStatus(FaultBase):
-    """REGISTER is answered with this status."""
+    """Requests are answered with this status."""
 
     kind: Literal["sip-status"]
     status: Annotated[int, Field(ge=300, le=699)]
     reason: str
     diagnostics: str | None = None
     """Value of ms-diagnostics."""
+    match: str = "register"
+    """Shell pattern of the SIP method."""
+    contact: str | None = None
+    """SIP URI of a Contact, as a redirect has."""
+    retry_after: Annotated[int, Field(ge=0)] | None = None
+    """Seconds of Retry-After."""
+    begins_at: Annotated[float, Field(ge=0)] = 0
+    """Seconds after the run's begin; before, the server answers."""
+
+
+class SetPresenceState(FaultBase):
+    """200 answers to REGISTER say another `register-action`, or no User Services."""
+
+    kind: Literal["presence-state"]
+    register_action: Literal["added", "refreshed", "fixed"] | None = None
+    user_services: Literal["available", "unavailable"] | None = None
+
+
+class SetSipBody(FaultBase):
+    """Answers and requests of the server that have a body have this one."""
+
+    kind: Literal["sip-body"]
+    body: str
 
 
 class AddressConflict(FaultBase):
@@ -164,7 +213,11 @@ FaultRule = Annotated[
     | HttpStatus
     | Refuse
     | ShowCertificate
+    | Outage
+    | Deregister
     | SipStatus
+    | SetPresenceState
+    | SetSipBody
     | AddressConflict
     | SetPinState,
     Field(discriminator="kind"),

@@ -172,6 +172,8 @@ class RegistrarConfig(Config):
     """Bindings of one user [documented MaxEndpointsPerUser]."""
     certificate_names: tuple[str, ...] = ()
     """Names beside `fqdn` that the certificate carries, such as sip.<domain>."""
+    cluster_type: Literal["central", "remote"] = "central"
+    """`primary-cluster-type` for those who are at home here; a branch's is remote."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> RegistrarConfig:
@@ -196,6 +198,11 @@ class UserRange(Config):
     pin: str
     pin_state: PinState = "ok"
     is_enabled: bool = True
+    registrar: str | None = None
+    """Name of the primary Registrar; None is the site's first one."""
+    backup_registrar: str | None = None
+    """Name of the backup Registrar; None is the one that the site names after the primary, the
+    first one after the last. Any other Registrar redirects the user to the primary."""
 
 
 class SiteProfile(Config):

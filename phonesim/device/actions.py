@@ -9,7 +9,7 @@ from phonesim.wire.dhcp import DhcpMessage
 from phonesim.wire.dns import DnsQuery
 from phonesim.wire.lldp import LldpUnit
 from phonesim.wire.ntp import NtpPacket
-from phonesim.wire.sip import SipRequest
+from phonesim.wire.sip import SipMessage
 from phonesim.wire.soap import HttpRequest
 
 
@@ -127,10 +127,10 @@ class OpenConnection(Action, frozen=True, kw_only=True):
 
 
 class SendSip(Action, frozen=True, kw_only=True):
-    """Send a request on an open connection."""
+    """Send a request, or an answer to the server's, on an open connection."""
 
     connection_id: int
-    message: SipRequest
+    message: SipMessage
 
 
 class SendKeepAlive(Action, frozen=True, kw_only=True):

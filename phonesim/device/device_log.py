@@ -233,7 +233,32 @@ REGISTER_ANSWER = RecordKind(
     "register_answer", status=NUMBER, reason=TEXT, cseq=NUMBER, diagnostics=TEXT
 )
 REGISTERED = RecordKind("registered", registrar=TOKEN, user=TOKEN, expires=NUMBER, action=TOKEN)
+REGISTRAR_STATE = RecordKind(
+    "registrar_state",
+    registrar=TOKEN,
+    cluster=TOKEN,
+    connected=TOKEN,
+    services=TOKEN,
+    logon=TOKEN,
+    gruu=TOKEN,
+)
+REGISTRAR_REDIRECTED = RecordKind("registrar_redirected", registrar=TOKEN, target=TOKEN)
 REGISTRATION_LOST = RecordKind("registration_lost", registrar=TOKEN, detail=TEXT)
+REGISTRATION_PAUSED = RecordKind("registration_paused", seconds=SECONDS, registrar=TOKEN)
+DEREGISTERED = RecordKind("deregistered", registrar=TOKEN, event=TOKEN, diagnostics=TEXT)
+REGISTRAR_CHANGED = RecordKind("registrar_changed", old=TOKEN, new=TOKEN, survivable=TOKEN)
+PRIMARY_PROBED = RecordKind("primary_probed", registrar=TOKEN, result=TEXT)
+PRIMARY_PREFERRED = RecordKind("primary_preferred", registrar=TOKEN, detail=TEXT)
+SUBSCRIBE_SENT = RecordKind(
+    "subscribe_sent", registrar=TOKEN, event=TOKEN, cseq=NUMBER, expires=NUMBER
+)
+SUBSCRIBE_ANSWER = RecordKind(
+    "subscribe_answer", status=NUMBER, reason=TEXT, cseq=NUMBER, diagnostics=TEXT
+)
+PROVISIONING_RECEIVED = RecordKind(
+    "provisioning_received", method=TOKEN, registrars=TOKEN, url=TOKEN
+)
+PROVISIONING_MISSED = RecordKind("provisioning_missed", detail=TEXT)
 SIP_IGNORED = RecordKind("sip_ignored", detail=TEXT)
 
 # --- the boot ----------------------------------------------------------------

@@ -293,6 +293,11 @@ class RegistrarAddress(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     transport: str
     source: str
 
+    @property
+    def name(self) -> str:
+        """host:port, for logs."""
+        return f"{self.host}:{self.port}"
+
 
 class ServicesLocated(Event, frozen=True, kw_only=True):
     """Discovery ended with what it found; either part may be missing, `why_not` says why."""
@@ -391,21 +396,102 @@ class RegistrationAbandoned(Event, frozen=True, kw_only=True):
 
 
 class Registered(Event, frozen=True, kw_only=True):
-    """The Registrar accepted the binding; `expires` is in seconds."""
+    """The Registrar accepted the binding; `expires` is in seconds.
+
+    `is_refresh`: the phone was registered there already. `is_survivable`: the Registrar is not
+    the primary, or has no User Services.
+    """
 
     registrar: RegistrarAddress
     expires: int
     is_refresh: bool = False
+    is_survivable: bool = False
 
 
 class RegistrationFailed(Event, frozen=True, kw_only=True):
     """Every Registrar was tried; `reason` is that of the last one that answered, or the last.
 
-    `detail` says what each of them did.
+    `detail` says what each of them did, `retry_after` for how long one of them wants to be left
+    alone, in seconds.
     """
 
     reason: FailureReason
     detail: str
+    retry_after: float | None = None
+
+
+class SipEndpoint(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Who a phone is on its connection to a Registrar, for requests that follow REGISTER.
+
+    `registrar` is host:port, for the log; `contact` the GRUU that the Registrar gave, or else the
+    address.
+    """
+
+    registrar: str
+    host: str
+    transport: str
+    local_address: str
+    local_port: int
+    sip_uri: str
+    epid: str
+    instance: str
+    contact: str
+
+
+class ProvisioningWanted(Event, frozen=True, kw_only=True):
+    """There is a new binding at a Registrar that offers in-band provisioning."""
+
+    endpoint: SipEndpoint
+
+
+class SipMessageWanted(Event, frozen=True, kw_only=True):
+    """A sub-machine wants a message sent on the connection of the registration."""
+
+    message: SipMessage
+
+
+class ProvisioningLearned(Event, frozen=True, kw_only=True):
+    """What in-band provisioning says: the primary Registrar and its backup, the web services."""
+
+    registrars: tuple[RegistrarAddress, ...]
+    web_services: WebServicesAddress | None
+
+
+class ProvisioningMissed(Event, frozen=True, kw_only=True):
+    """In-band provisioning was refused, unreadable or did not come; `detail` is for the log."""
+
+    detail: str
+
+
+class PrimaryWanted(Event, frozen=True, kw_only=True):
+    """Look now and then whether this Registrar, at which the phone is not, is back."""
+
+    registrar: RegistrarAddress
+    source: str
+    chain: bytes
+    certificate: bytes
+
+
+class PrimaryUnwanted(Event, frozen=True, kw_only=True):
+    """Look no longer."""
+
+
+class PrimaryAnswered(Event, frozen=True, kw_only=True):
+    """It takes connections again."""
+
+    registrar: RegistrarAddress
+
+
+class LineUsable(Event, frozen=True, kw_only=True):
+    """The phone is registered at `registrar`, and knows what to cache.
+
+    `registrars` are those to try the next time, in order; `web_services` is None where in-band
+    provisioning does not name them.
+    """
+
+    registrar: RegistrarAddress
+    registrars: tuple[RegistrarAddress, ...]
+    web_services: WebServicesAddress | None
 
 
 class RegistrationEnded(Event, frozen=True, kw_only=True):
@@ -482,6 +568,14 @@ class RegistrationRegained(Observation, frozen=True, kw_only=True):
     """It has one again."""
 
     registrar: str
+
+
+class RegistrarChanged(Observation, frozen=True, kw_only=True):
+    """A phone that was signed in is registered at another Registrar than before."""
+
+    previous: str
+    registrar: str
+    is_survivable: bool
 
 
 class StagesDone(Observation, frozen=True, kw_only=True):

@@ -59,6 +59,8 @@ class FailureReason(StrEnum):
     REGISTRATION_NOT_FOUND = "registration-not-found"
     REGISTRATION_UNAUTHORIZED = "registration-unauthorized"
     REGISTRATION_REJECTED = "registration-rejected"
+    REGISTRAR_REDIRECTS = "registrar-redirects"
+    REGISTRATION_DISPLACED = "registration-displaced"
     REGISTRATION_LOST = "registration-lost"
     CRASHED = "crashed"
     UNSETTLED = "unsettled"

@@ -16,7 +16,11 @@ Where a boot can fail, and what follows:
     discovery    web-services-not-located again after the profile's retry delay
     chain..certificate                    again after the delay, or never: a wrong PIN
                                           needs a person
-    register     registrar-not-located, ...  again after the delay
+    register     registrar-not-located, ...  again after the delay, or what Retry-After says
+    commit       as register: the registration can end while in-band provisioning is awaited
+
+A phone that is signed in and loses its registration shows so and gets another one by itself;
+when a Registrar refuses it, it has to sign in again.
 
 A failure with addresses from the cache makes the cache unusable: discovery runs at once.
 
@@ -80,6 +84,7 @@ from phonesim.device.events import (
     LeaseBound,
     LeaseFailed,
     LeaseLost,
+    LineUsable,
     LldpReceived,
     LookupAnswered,
     LookupRequested,
@@ -93,7 +98,7 @@ from phonesim.device.events import (
     RegistrationAbandoned,
     RegistrationEnded,
     RegistrationFailed,
-    RegistrationRegained,
+    RegistrationLost,
     RegistrationWanted,
     RepetitionDue,
     ServicesLocated,
@@ -112,17 +117,15 @@ from phonesim.device.events import (
     VlanSettled,
     VlanWanted,
 )
+from phonesim.device.line import Line
 from phonesim.device.outcome import FailureReason, Stage
-from phonesim.device.registration import Registration
 from phonesim.device.resolver import Resolver
 from phonesim.device.sign_in import SignIn
 from phonesim.device.vlan import LldpEndpoint
 from phonesim.wire.dhcp import BOOTREPLY, format_mac
 
 Output = PhoneAction | Observation
-Machine = (
-    LldpEndpoint | DhcpClient | Resolver | PhoneClock | Discovery | SignIn | Registration | Cache
-)
+Machine = LldpEndpoint | DhcpClient | Resolver | PhoneClock | Discovery | SignIn | Line | Cache
 
 # What waiting cannot mend: someone has to type another PIN, or an administrator has to act.
 _NEEDS_A_PERSON = frozenset(
@@ -135,6 +138,7 @@ _NEEDS_A_PERSON = frozenset(
         FailureReason.PIN_NOT_UNIQUE,
         FailureReason.USER_UNKNOWN,
         FailureReason.USER_DISABLED,
+        FailureReason.REGISTRATION_DISPLACED,
     }
 )
 
@@ -184,6 +188,7 @@ class Phone:
         self._services: ServicesLocated | None = None
         self._identity: CertificateIssued | None = None
         self._shown = ""
+        self._home = ""
         self._stage: Stage | None = None
         self._stage_began_at = 0.0
         self._needs_time = last_stage is Stage.COMMIT
@@ -209,10 +214,10 @@ class Phone:
         )
 
     @cached_property
-    def _registration(self) -> Registration:
+    def _line(self) -> Line:
         profile = self._profile
         user_agent = profile.user_agent.replace("{firmware}", profile.firmware)
-        return Registration(
+        return Line(
             profile.registration,
             self._mac,
             self._pin,
@@ -255,8 +260,8 @@ class Phone:
     def _sign_in_event(self, event: Event, now: float, out: list[Output]) -> None:
         self._run(self._sign_in, event, now, out)
 
-    def _registration_event(self, event: Event, now: float, out: list[Output]) -> None:
-        self._run(self._registration, event, now, out)
+    def _line_event(self, event: Event, now: float, out: list[Output]) -> None:
+        self._run(self._line, event, now, out)
 
     def _dhcp_event(self, event: Event, now: float, out: list[Output]) -> None:
         self._run(self._dhcp, event, now, out)
@@ -296,6 +301,9 @@ class Phone:
                 self._enter(event.stage, now, out)
             case StageEnded():
                 self._end(event, now, out)
+            case RegistrationLost():
+                self._show(self._profile.display.reconnecting, out)
+                out.append(event)
             case LookupRequested():
                 self._run(self._resolver, event, now, out)
             case LookupAnswered():
@@ -335,8 +343,10 @@ class Phone:
                 self._failed(event.stage, event.reason, event.detail, now, out)
             case Registered():
                 self._registered(event, now, out)
+            case LineUsable():
+                self._line_usable(event, now, out)
             case RegistrationFailed():
-                self._failed(Stage.REGISTER, event.reason, event.detail, now, out)
+                self._registration_failed(event, now, out)
             case RegistrationEnded():
                 self._power_off(now, out)
             case _:
@@ -348,8 +358,8 @@ class Phone:
                 return self._discovery
             case "sign_in":
                 return self._sign_in
-            case "registration":
-                return self._registration
+            case "registration" | "primary_watch":
+                return self._line
             case _:
                 return self._clock
 
@@ -379,7 +389,7 @@ class Phone:
         record = log.MALFORMED(event.protocol, event.source, event.size, event.reason)
         self._log(record)
         if event.protocol == "sip":
-            self._run(self._registration, event, now, out)
+            self._run(self._line, event, now, out)
 
     # --- what is shown, logged and observed ---
 
@@ -603,38 +613,67 @@ class Phone:
             chain=self._identity.chain,
             source=self._lease.address,
         )
-        self._run(self._registration, wanted, now, out)
+        self._run(self._line, wanted, now, out)
 
     def _registered(self, event: Registered, now: float, out: list[Output]) -> None:
-        registrar = f"{event.registrar.host}:{event.registrar.port}"
+        display = self._profile.display
+        self._home = display.survivable if event.is_survivable else display.signed_in
         if self._is_signed_in:
-            if not event.is_refresh:
-                out.append(RegistrationRegained(registrar=registrar))
-            return
+            self._show_home(out)
+        elif self._stage is Stage.REGISTER:
+            self._end(StageEnded(stage=Stage.REGISTER), now, out)
+            self._enter(Stage.COMMIT, now, out)
+
+    def _line_usable(self, event: LineUsable, now: float, out: list[Output]) -> None:
         assert self._services is not None
-        assert self._services.web_services is not None
         assert self._identity is not None
         sip_uri = self._identity.sip_uri
-        self._end(StageEnded(stage=Stage.REGISTER), now, out)
-        self._enter(Stage.COMMIT, now, out)
-        # The Registrar in use is tried first the next time.
-        others = tuple(r for r in self._services.registrars if r != event.registrar)
+        web_services = event.web_services or self._services.web_services
+        assert web_services is not None
         commit = CommitWanted(
-            web_services=self._services.web_services,
-            registrars=(event.registrar, *others),
-            sip_uri=sip_uri,
+            web_services=web_services, registrars=event.registrars, sip_uri=sip_uri
         )
         self._run(self._cache, commit, now, out)
+        self._services = ServicesLocated(web_services=web_services, registrars=event.registrars)
+        if self._is_signed_in:
+            return
+        registrar = event.registrar.name
         self._end(StageEnded(stage=Stage.COMMIT), now, out)
         self._is_signed_in = True
         self._log(log.SIGNED_IN(sip_uri, registrar, now - self._powered_at))
-        self._show(self._profile.display.signed_in, out)
+        self._show_home(out)
         out.append(SignedIn(sip_uri=sip_uri, registrar=registrar))
+
+    def _show_home(self, out: list[Output]) -> None:
+        display = self._profile.display
+        if self._home:
+            if self._shown != self._home:
+                self._show(self._home, out)
+        elif self._shown in (display.reconnecting, display.survivable):
+            self._shown = ""
+            self._log(log.DISPLAY(""))
+            out.append(DisplayShowed(text=""))
 
     # --- failing ---
 
+    def _registration_failed(
+        self, event: RegistrationFailed, now: float, out: list[Output]
+    ) -> None:
+        if self._is_signed_in:
+            # The cache is not to blame: it was good until now.
+            self._is_signed_in = False
+            self._cached = None
+        stage = Stage.COMMIT if self._stage is Stage.COMMIT else Stage.REGISTER
+        self._failed(stage, event.reason, event.detail, now, out, event.retry_after)
+
     def _failed(
-        self, stage: Stage, reason: FailureReason, detail: str, now: float, out: list[Output]
+        self,
+        stage: Stage,
+        reason: FailureReason,
+        detail: str,
+        now: float,
+        out: list[Output],
+        retry_after: float | None = None,
     ) -> None:
         """Fail the boot, or ask the network if it was the cache that misled the phone."""
         needs_a_person = reason in _NEEDS_A_PERSON
@@ -644,7 +683,8 @@ class Phone:
             self._run(self._cache, CacheUnusable(detail=f"{stage}: {detail}"), now, out)
             self._discover(now, out)
             return
-        retry = None if needs_a_person else self._profile.retry_delay * self._rng.uniform(1, 1.2)
+        delay = max(self._profile.retry_delay, retry_after or 0.0)
+        retry = None if needs_a_person else delay * self._rng.uniform(1, 1.2)
         if retry is not None:
             self._retry_at = now + retry
         self._fail(stage, reason, detail, retry, now, out)
@@ -678,7 +718,7 @@ class Phone:
             machine.abandon()
             self._deadlines.pop(machine, None)
         self._retry_at = None
-        self._run(self._registration, RegistrationAbandoned(), now, out)
+        self._run(self._line, RegistrationAbandoned(), now, out)
         self._lease = None
         if self._is_signed_in:
             self._cached = self._services
@@ -699,7 +739,7 @@ class Phone:
         for machine in (self._clock, self._discovery, self._sign_in):
             machine.abandon()
             self._deadlines.pop(machine, None)
-        self._run(self._registration, event, now, out)
+        self._run(self._line, event, now, out)
 
     def _abandoned(self, event: PhoneAbandoned, now: float, out: list[Output]) -> None:
         self._power_off(now, out)
@@ -715,10 +755,11 @@ class Phone:
         out.append(PoweredOff())
 
 
-# What sub-machines say to the world; their stages are counted here on the way.
+# What sub-machines say to the world, and nothing else follows from it here.
 _OUTWARD = frozenset((*get_args(PhoneAction), *Observation.__subclasses__())) - {
     StageEntered,
     StageEnded,
+    RegistrationLost,
 }
 
 # By type, for a fleet looks here with every event: a chain of cases costs ten times as much.
@@ -729,10 +770,10 @@ _TAKERS: dict[type[Event], Callable[[Phone, Any, float, list[Output]], None]] = 
     HttpResponseReceived: Phone._sign_in_event,
     HttpFailed: Phone._sign_in_event,
     CertificateRequestMade: Phone._sign_in_event,
-    SipMessageReceived: Phone._registration_event,
-    ConnectionOpened: Phone._registration_event,
-    ConnectionFailed: Phone._registration_event,
-    ConnectionClosed: Phone._registration_event,
+    SipMessageReceived: Phone._line_event,
+    ConnectionOpened: Phone._line_event,
+    ConnectionFailed: Phone._line_event,
+    ConnectionClosed: Phone._line_event,
     AddressProbed: Phone._probed,
     AddressClaimed: Phone._dhcp_event,
     NtpPacketReceived: Phone._clock_event,

@@ -1,18 +1,29 @@
 """Registration: a TLS connection to a Registrar, REGISTER, and staying registered.
 
-The Registrars are tried in turn until one answers successfully. A Digest challenge is
-answered, as ordinary registrars make it. The binding is refreshed before it expires,
-CRLFCRLF keeps the connection alive, and a lost connection is made again after a pause
-that grows and has jitter, beginning with the first Registrar.
+The Registrars are tried in the order, and at the times, of `RegistrarOrder`. A 301 leads to the
+home pool. A Digest challenge is answered, as ordinary registrars make it. The binding is
+refreshed before it expires; a Registrar that answers a refresh with "added" or "fixed" had lost
+it, and the phone registers anew. CRLFCRLF keeps the connection alive when nothing else was sent
+over it for the time that the Registrar named.
 
-Specifications: RFC 3261 sections 10.2 and 22, RFC 5626 section 4.4.1 (keep-alive),
-[MS-SIPREGE], [MS-CONMGMT], sign-in reference sections 17 and 18.
+A registration ends for now when the connection is lost, when a refresh fails in a way that time
+may mend (480, 5xx, no answer: Retry-After counts), or when the server deregisters the phone
+because its user moved (`deactivated`): another round follows. It ends for good, and the sign-in
+has failed, when a Registrar refuses the user (403, 404 and their like), or deregisters the phone
+because the user is disabled (`rejected`) or has too many endpoints (`unregistered`). With
+`preferred-registrar-change`, or when the primary Registrar answers again, the phone goes there
+without having lost anything: the present Registrar is the next one if that fails.
+
+Requests and answers of other sub-machines leave over the same connection: `SipMessageWanted`.
+
+Specifications: RFC 3261 sections 10.2 and 22, RFC 5626 section 4.4.1 (keep-alive), RFC 3680
+section 4.2 (what each kind of deregistration asks of the phone), [MS-SIPREGE], [MS-CONMGMT],
+[MS-OCER], sign-in reference sections 17 to 21.
 """
 
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable
 from typing import assert_never
 
@@ -37,6 +48,9 @@ from phonesim.device.events import (
     LookupAnswered,
     LookupRequested,
     MalformedReceived,
+    PrimaryAnswered,
+    ProvisioningLearned,
+    ProvisioningWanted,
     Registered,
     RegistrarAddress,
     RegistrationAbandoned,
@@ -45,20 +59,51 @@ from phonesim.device.events import (
     RegistrationLost,
     RegistrationWanted,
     ShutdownRequested,
+    SipEndpoint,
     SipMessageReceived,
+    SipMessageWanted,
     TimerExpired,
 )
 from phonesim.device.outcome import PEER_REASONS, ConnectFailure, FailureReason
+from phonesim.device.register_messages import (
+    ANSWERED,
+    REFUSED,
+    Acceptance,
+    RegisterWriter,
+    named_by,
+    read_acceptance,
+    read_redirect,
+    refusal_reason,
+)
+from phonesim.device.registrar_order import RegistrarOrder
+from phonesim.device.registration_states import (
+    Bound,
+    Connecting,
+    Deregistering,
+    Idle,
+    Pausing,
+    Registering,
+    Resolving,
+    State,
+)
+from phonesim.errors import DecodeError
 from phonesim.wire.digest import digest_credentials
 from phonesim.wire.endpoint import epid_for, sip_instance
+from phonesim.wire.ipv4 import is_address
+from phonesim.wire.registration_event import deregistration_of
 from phonesim.wire.sip import (
     Challenge,
-    Contact,
     Credentials,
-    NameAddress,
+    SipMessage,
     SipRequest,
     SipResponse,
     header,
+    response_to,
+)
+from phonesim.wire.sip_server import (
+    diagnostics_of,
+    min_expires_of,
+    retry_after_of,
 )
 
 Output = PhoneAction | Event | LogRecord
@@ -71,83 +116,21 @@ _CONNECT_REASONS = {
     **PEER_REASONS,
 }
 
-_STATUS_REASONS = {
-    401: FailureReason.REGISTRATION_UNAUTHORIZED,
-    403: FailureReason.REGISTRATION_FORBIDDEN,
-    404: FailureReason.REGISTRATION_NOT_FOUND,
-    407: FailureReason.REGISTRATION_UNAUTHORIZED,
+_DEREGISTERED_REASONS = {
+    "rejected": FailureReason.USER_DISABLED,
+    "unregistered": FailureReason.REGISTRATION_DISPLACED,
 }
 
-_ANSWERED = frozenset(
-    {
-        *_STATUS_REASONS.values(),
-        FailureReason.REGISTRAR_UNAVAILABLE,
-        FailureReason.REGISTRATION_REJECTED,
-    }
-)
-
-_KEEP_ALIVE_TIMEOUT = re.compile(r";\s*timeout=(\d{1,6})")
-_REGISTER_ACTION = re.compile(r'register-action="([a-z]+)"')
 _DEREGISTER_TIMEOUT = 2.0
 _MINIMUM_REFRESH = 1.0  # a Registrar that grants no time is not asked without a pause
 _MAXIMUM_REQUESTS = 5  # challenged, stale and 423 at most: a Registrar cannot make it go on
-_METHODS = "INVITE, MESSAGE, INFO, OPTIONS, BYE, CANCEL, NOTIFY, ACK, REFER, BENOTIFY"
-
-
-class Idle(msgspec.Struct, frozen=True, gc=False):
-    """Nothing under way."""
-
-
-class Resolving(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The Registrar's name is being looked up."""
-
-
-class Connecting(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """TCP, and TLS if the Registrar wants it, is being set up to `address`."""
-
-    address: str
-
-
-class Registering(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A REGISTER waits for its answer.
-
-    `was_registered`: it refreshes a binding. `attempt` counts the requests that it
-    took so far, `has_answered` says that one of them answered a challenge.
-    """
-
-    cseq: int
-    started_at: float
-    timeout_at: float
-    was_registered: bool
-    attempt: int
-    has_answered: bool
-
-
-class Bound(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The binding holds until it is refreshed."""
-
-    refresh_at: float
-    expires: int
-
-
-class Pausing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The connection was lost; another attempt follows."""
-
-    reconnect_at: float
-
-
-class Deregistering(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A REGISTER with Expires 0 waits for its answer."""
-
-    cseq: int
-    timeout_at: float
-
-
-State = Idle | Resolving | Connecting | Registering | Bound | Pausing | Deregistering
 
 
 class Registration:
-    """Takes `RegistrationWanted`, gives `Registered` or `RegistrationFailed`."""
+    """Takes `RegistrationWanted`, gives `Registered` or `RegistrationFailed`.
+
+    `ProvisioningWanted` comes before the `Registered` of a binding that is no refresh.
+    """
 
     def __init__(
         self,
@@ -163,29 +146,19 @@ class Registration:
         self._pin = pin
         self._rng = rng
         self._believed = believed
-        self._headers = (
-            ("User-Agent", user_agent),
-            *(("Supported", tag) for tag in config.supported),
-            ("ms-keep-alive", "UAC;hop-hop=yes"),
-            ("Event", "registration"),
-        )
+        self._writer = RegisterWriter(config, user_agent, rng)
         self._wanted: RegistrationWanted | None = None
-        self._epid = ""
-        self._instance = ""
-        self._index = 0
+        self._order = RegistrarOrder(config, rng)
         self._failures: list[tuple[FailureReason, str]] = []
+        self._retry_after = 0.0
         self._has_registered = False
-        self._losses = 0
+        self._holds_at: RegistrarAddress | None = None
+        self._state_told: tuple[str, ...] = ()
         self._addresses: list[str] = []
         self._connection_id = 0
         self._has_connection = False
         self._keep_alive_at = 0.0
         self._keep_alive_interval = config.keep_alive_interval
-        self._local = ("", 0)
-        self._call_id = ""
-        self._from_tag = ""
-        self._ms_opaque = ""
-        self._cseq = 0
         self._expires = config.expires
         self._challenge: Challenge | None = None
         self._nonce_count = 0
@@ -208,13 +181,21 @@ class Registration:
                 return self._looked_up(event, now)
             case TimerExpired():
                 return self._timer_expired(now)
+            case SipMessageWanted() if self._is_open(self._connection_id):
+                return self._send(event.message, now)
+            case ProvisioningLearned() if event.registrars:
+                self._order.provide(event.registrars)
+                return []
+            case PrimaryAnswered() if isinstance(self.state, Bound):
+                return self._return_to(event.registrar, "it answers again", now)
             case RegistrationWanted():
-                return self._begin(event)
+                return self._begin(event, now)
             case MalformedReceived() if self._is_open(self._connection_id):
                 # Framing is lost: what follows on the connection has no meaning.
                 return [*self._close(), *self._closed(event.reason, now)]
             case RegistrationAbandoned():
                 self.state = Idle()
+                self._holds_at = None
                 return self._close()
             case ShutdownRequested():
                 return self._shut_down(now)
@@ -250,35 +231,46 @@ class Registration:
 
     # --- finding and connecting ---
 
-    def _begin(self, event: RegistrationWanted) -> list[Output]:
+    def _begin(self, event: RegistrationWanted, now: float) -> list[Output]:
         self._wanted = event
-        self._epid = epid_for(self._mac, event.sip_uri)
-        self._instance = sip_instance(self._epid)
+        self._writer.sip_uri = event.sip_uri
+        self._writer.epid = epid_for(self._mac, event.sip_uri)
+        self._writer.instance = sip_instance(self._writer.epid)
         self._has_registered = False
-        self._index = 0
-        self._losses = 0
+        self._holds_at = None
         self._failures = []
-        return self._try_registrar()
+        self._retry_after = 0.0
+        self._order.begin(event.registrars)
+        return self._try_registrar(now)
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the phone is registered at a Registrar that is not its primary one."""
+        return isinstance(self.state, Bound) and self._order.is_elsewhere
+
+    @property
+    def primary(self) -> RegistrarAddress | None:
+        """The primary Registrar, once the site has named it."""
+        return self._order.primary
 
     @property
     def _registrar(self) -> RegistrarAddress:
-        assert self._wanted is not None
-        return self._wanted.registrars[self._index]
+        return self._order.current
 
     @property
     def _name(self) -> str:
-        return f"{self._registrar.host}:{self._registrar.port}"
+        return self._registrar.name
 
-    def _try_registrar(self) -> list[Output]:
+    def _try_registrar(self, now: float) -> list[Output]:
+        host = self._registrar.host
+        if is_address(host):  # as a 301 may name its target
+            self._addresses = [host]
+            return self._connect(now)
         self.state = Resolving()
-        return [
-            LookupRequested(
-                lookup_id="registration:registrar", qname=self._registrar.host, qtype="A"
-            )
-        ]
+        return [LookupRequested(lookup_id="registration:registrar", qname=host, qtype="A")]
 
     def _looked_up(self, event: LookupAnswered, now: float) -> list[Output]:
-        if not isinstance(self.state, Resolving):
+        if not isinstance(self.state, Resolving) or event.qname != self._registrar.host:
             return []
         self._addresses = [str(record.data) for record in event.records]
         if not self._addresses:
@@ -319,33 +311,41 @@ class Registration:
 
     def _opened(self, event: ConnectionOpened, now: float) -> list[Output]:
         self._keep_alive_interval = self._config.keep_alive_interval
-        self._local = (event.local_address, event.local_port)
-        self._call_id = f"{self._rng.getrandbits(128):032x}"
-        self._from_tag = f"{self._rng.getrandbits(40):010x}"
-        self._ms_opaque = f"{self._rng.getrandbits(40):010x}"
-        self._cseq = 0
+        self._writer.begin_connection(event.local_address, event.local_port)
         self._challenge = None
         local = f"{event.local_address}:{event.local_port}"
         connected = log.REGISTRAR_CONNECTED(self._name, local)
         return [connected, *self._register(now, started_at=now, was_registered=False)]
 
-    def _next(self, reason: FailureReason, detail: str, now: float) -> list[Output]:
-        """Try the next Registrar after a failure, or give up."""
-        assert self._wanted is not None
-        out = [*self._lost(detail), *self._close()]
+    def _next(
+        self, reason: FailureReason, detail: str, now: float, retry_after: float = 0.0
+    ) -> list[Output]:
+        """Try the next Registrar of the round after a failure; else pause, or give up."""
+        has_more = self._order.next()
+        out = self._close() if has_more else [*self._lost(detail), *self._close()]
         self._failures.append((reason, detail))
-        if self._index + 1 < len(self._wanted.registrars):
-            self._index += 1
-            return out + self._try_registrar()
-        self._index = 0
+        self._retry_after = max(self._retry_after, retry_after)
+        if has_more:
+            return out + self._try_registrar(now)
         failures, self._failures = self._failures, []
-        if self._has_registered:
-            return out + self._pause(now)
-        self.state = Idle()
         # A Registrar that answered tells more than one that could not be reached.
-        answered = [failure for failure, _ in failures if failure in _ANSWERED]
+        answered = [failure for failure, _ in failures if failure in ANSWERED]
+        final = (answered or [reason])[-1]
+        if self._has_registered and final not in REFUSED:
+            return out + self._pause(now)
         full = "; ".join(each for _, each in failures)
-        return [*out, RegistrationFailed(reason=(answered or [reason])[-1], detail=full)]
+        return out + self._fail(final, full)
+
+    def _fail(self, reason: FailureReason, detail: str) -> list[Output]:
+        self.state = Idle()
+        wait, self._retry_after = self._retry_after or None, 0.0
+        return [RegistrationFailed(reason=reason, detail=detail, retry_after=wait)]
+
+    def _return_to(self, registrar: RegistrarAddress, detail: str, now: float) -> list[Output]:
+        """Leave for another Registrar: this one is the next if that refuses."""
+        self._order.return_to(registrar)
+        preferred = log.PRIMARY_PREFERRED(registrar.name, detail)
+        return [preferred, *self._close(), *self._try_registrar(now)]
 
     def _close(self) -> list[Output]:
         if not self._has_connection:
@@ -365,53 +365,34 @@ class Registration:
         has_answered: bool = False,
         credentials: Credentials | None = None,
     ) -> list[Output]:
-        if credentials is None and self._challenge is not None:
-            credentials = self._answer_challenge(self._challenge)
-        self._cseq += 1
+        request = self._writer.write(self._registrar.transport, self._expires)
         self.state = Registering(
-            cseq=self._cseq,
+            cseq=request.cseq,
             started_at=started_at,
             timeout_at=now + self._config.response_timeout,
             was_registered=was_registered,
             attempt=attempt,
             has_answered=has_answered,
         )
-        return self._send_register(now, self._expires, credentials)
+        return self._send_register(request, now, credentials)
 
     def _send_register(
-        self, now: float, expires: int, credentials: Credentials | None
+        self, request: SipRequest, now: float, credentials: Credentials | None = None
     ) -> list[Output]:
-        assert self._wanted is not None
-        sip_uri = self._wanted.sip_uri
-        domain = sip_uri.partition("@")[2]
-        address, port = self._local
-        transport = self._registrar.transport
-        branch = f"z9hG4bK{self._rng.getrandbits(64):016x}"
-        request = SipRequest(
-            method="REGISTER",
-            uri=f"sip:{domain}",
-            vias=(f"SIP/2.0/{transport.upper()} {address}:{port};branch={branch}",),
-            sender=NameAddress(uri=sip_uri, tag=self._from_tag, epid=self._epid),
-            recipient=NameAddress(uri=sip_uri),
-            call_id=self._call_id,
-            cseq=self._cseq,
-            contacts=(
-                Contact(
-                    uri=(f"sip:{address}:{port};transport={transport};ms-opaque={self._ms_opaque}"),
-                    instance=self._instance,
-                    parameters=(("methods", _METHODS), ("proxy", "replace")),
-                ),
-            ),
-            expires=expires,
-            credentials=() if credentials is None else (credentials,),
-            headers=self._headers,
-        )
-        self._keep_alive_at = now + self._keep_alive_interval
+        if credentials is None and self._challenge is not None:
+            credentials = self._answer_challenge(self._challenge)
+        if credentials is not None:
+            request = msgspec.structs.replace(request, credentials=(credentials,))
         scheme = "" if credentials is None else credentials.scheme
         return [
-            log.REGISTER_SENT(self._name, self._cseq, expires, scheme),
-            SendSip(connection_id=self._connection_id, message=request),
+            log.REGISTER_SENT(self._name, request.cseq, request.expires or 0, scheme),
+            *self._send(request, now),
         ]
+
+    def _send(self, message: SipMessage, now: float) -> list[Output]:
+        """The one way out: whatever is sent keeps the connection alive, too."""
+        self._keep_alive_at = now + self._keep_alive_interval
+        return [SendSip(connection_id=self._connection_id, message=message)]
 
     def _answer_challenge(self, challenge: Challenge) -> Credentials | None:
         assert self._wanted is not None
@@ -435,20 +416,19 @@ class Registration:
     def _received(self, event: SipMessageReceived, now: float) -> list[Output]:
         message, state = event.message, self.state
         if not isinstance(message, SipResponse):
-            return [log.SIP_IGNORED(f"{message.method}: no request is expected")]
+            return self._requested(message, now)
         if (
             not isinstance(state, Registering | Deregistering)
-            or message.call_id != self._call_id
+            or message.call_id != self._writer.call_id
             or message.cseq != state.cseq
         ):
             return [log.SIP_IGNORED(f"{message.status} answers no open request")]
-        diagnostics = (
-            header(message, "ms-diagnostics") or header(message, "ms-diagnostics-public") or ""
-        )
+        diagnostics = diagnostics_of(message)
+        told = "" if diagnostics is None else diagnostics.text
         if message.status == 200 and isinstance(state, Registering):
             return self._accepted(state, message, now)
         out: list[Output] = [
-            log.REGISTER_ANSWER(message.status, message.reason, message.cseq, diagnostics)
+            log.REGISTER_ANSWER(message.status, message.reason, message.cseq, told)
         ]
         if message.status < 200:
             return out
@@ -460,7 +440,7 @@ class Registration:
             if answered is not None:
                 return out + answered
         if message.status == 423 and may_repeat:
-            longer = _integer(header(message, "Min-Expires"))
+            longer = min_expires_of(message)
             if longer is not None and longer > self._expires:
                 self._expires = longer
                 return out + self._register(
@@ -471,17 +451,59 @@ class Registration:
                     has_answered=state.has_answered,
                 )
         out.append(self._ended(now, state))
-        reason = _STATUS_REASONS.get(message.status)
-        if reason is None:
-            reason = (
-                FailureReason.REGISTRAR_UNAVAILABLE
-                if 500 <= message.status < 600
-                else FailureReason.REGISTRATION_REJECTED
-            )
+        if 300 <= message.status < 400:
+            return out + self._redirected(message, now)
         detail = f"{self._name}: {message.status} {message.reason}"
-        if diagnostics:
-            detail += f" ({diagnostics})"
-        return out + self._next(reason, detail, now)
+        if told:
+            detail += f" ({told})"
+        reason = refusal_reason(message.status, diagnostics)
+        wait = 0.0
+        if reason is FailureReason.REGISTRAR_UNAVAILABLE:
+            wait = min(retry_after_of(message) or 0, self._config.maximum_retry_after)
+        return out + self._next(reason, detail, now, wait)
+
+    def _redirected(self, message: SipResponse, now: float) -> list[Output]:
+        """Go to the home pool that a 301 names."""
+        name = self._name
+        targets, why_not = read_redirect(message, f"redirect:{self._registrar.host}")
+        if not targets:
+            detail = f"{name}: {message.status} {message.reason}: {why_not}"
+            return self._next(FailureReason.REGISTRATION_REJECTED, detail, now)
+        if not self._order.redirect(targets):
+            most = self._config.maximum_redirects
+            detail = f"{name}: redirected to {targets[0].name}, more than {most} times in a row"
+            return self._next(FailureReason.REGISTRAR_REDIRECTS, detail, now)
+        redirected = log.REGISTRAR_REDIRECTED(name, "+".join(each.name for each in targets))
+        return [redirected, *self._close(), *self._try_registrar(now)]
+
+    def _requested(self, request: SipRequest, now: float) -> list[Output]:
+        """Take a request of the server: only its word on this registration is expected."""
+        event = deregistration_of(request)
+        if event is None:
+            return [log.SIP_IGNORED(f"{request.method}: no such request is expected")]
+        diagnostics = diagnostics_of(request)
+        told = "" if diagnostics is None else diagnostics.text
+        out: list[Output] = [log.DEREGISTERED(self._name, event, told)]
+        if request.method == "NOTIFY":
+            out += self._send(response_to(request, 200, "OK"), now)
+        if not isinstance(self.state, Bound | Registering):
+            return out
+        detail = f"{self._name}: deregistered, {event}" + (f" ({told})" if told else "")
+        preferred = header(request, "p-preferred-registrar")
+        if event == "preferred-registrar-change" and preferred is not None:
+            try:
+                registrar = named_by(preferred, f"preferred:{self._registrar.host}")
+            except DecodeError as error:
+                out.append(log.SIP_IGNORED(f"p-preferred-registrar: {error}"))
+            else:
+                return out + self._return_to(registrar, "the Registrar prefers it", now)
+        out += [*self._lost(detail), *self._close()]
+        reason = _DEREGISTERED_REASONS.get(event)
+        if reason is not None:
+            return out + self._fail(reason, detail)
+        self._order.pause_until(now)
+        self.state = Pausing(reconnect_at=self._order.soon(now))
+        return out
 
     def _challenged(
         self, state: Registering, response: SipResponse, now: float
@@ -506,37 +528,80 @@ class Registration:
 
     def _accepted(self, state: Registering, response: SipResponse, now: float) -> list[Output]:
         assert self._wanted is not None
-        expires = self._granted(response)
-        keep_alive = _KEEP_ALIVE_TIMEOUT.search(header(response, "ms-keep-alive") or "")
-        if keep_alive is not None:
+        accepted = read_acceptance(response, self._writer, self._expires)
+        if accepted.keep_alive_timeout is not None:
             # Earlier than the server's limit, so that a slow network does not cost the flow.
-            self._keep_alive_interval = max(1.0, int(keep_alive.group(1)) * 0.8)
+            self._keep_alive_interval = max(1.0, accepted.keep_alive_timeout * 0.8)
         self._keep_alive_at = now + self._keep_alive_interval
-        margin = min(self._config.refresh_margin, expires / 2)
-        refresh_delay = max(expires - margin, _MINIMUM_REFRESH)
-        self.state = Bound(refresh_at=now + refresh_delay, expires=expires)
+        if state.was_registered and accepted.action in ("added", "fixed"):
+            return [self._ended(now, state), *self._begin_anew(accepted.action, now)]
+        margin = min(self._config.refresh_margin, accepted.expires / 2)
+        refresh_delay = max(accepted.expires - margin, _MINIMUM_REFRESH)
+        self.state = Bound(refresh_at=now + refresh_delay)
         self._has_registered = True
-        self._losses = 0
-        action = _REGISTER_ACTION.search(header(response, "presence-state") or "")
-        return [
+        self._failures = []
+        self._retry_after = 0.0
+        self._order.accepted()
+        is_refresh = state.was_registered and self._holds_at is not None
+        self._holds_at = self._registrar
+        sip_uri = self._wanted.sip_uri
+        out: list[Output] = [
             self._ended(now, state),
-            log.REGISTERED(
-                self._name, self._wanted.sip_uri, expires, action.group(1) if action else ""
+            log.REGISTERED(self._name, sip_uri, accepted.expires, accepted.action),
+            *self._tell_state(accepted),
+        ]
+        if accepted.offers_provisioning and self._config.provisioning and not is_refresh:
+            out.append(ProvisioningWanted(endpoint=self._endpoint(accepted.gruu)))
+        return [
+            *out,
+            Registered(
+                registrar=self._registrar,
+                expires=accepted.expires,
+                is_refresh=is_refresh,
+                is_survivable=accepted.is_survivable,
             ),
-            Registered(registrar=self._registrar, expires=expires, is_refresh=state.was_registered),
         ]
 
-    def _granted(self, response: SipResponse) -> int:
-        """The expiry of our own binding (RFC 3261 section 10.2.4), in seconds."""
-        instance = self._instance.lower()
-        address, port = self._local
-        for contact in response.contacts:
-            is_ours = (contact.instance or "").lower() == instance or contact.uri.startswith(
-                f"sip:{address}:{port}"
-            )
-            if is_ours and contact.expires is not None:
-                return contact.expires
-        return self._expires if response.expires is None else response.expires
+    def _begin_anew(self, action: str, now: float) -> list[Output]:
+        """Register anew where a refresh found no binding: dialogs have ended [MS-SIPREGE]."""
+        self._writer.begin_dialog()
+        detail = f'a refresh was answered with "{action}": there was no binding'
+        return [
+            log.REGISTRATION_LOST(self._name, detail),
+            *self._lost(detail),
+            *self._register(now, started_at=now, was_registered=False),
+        ]
+
+    def _tell_state(self, accepted: Acceptance) -> list[Output]:
+        """Log what a Lync Registrar says of itself when it says something new."""
+        told = (
+            self._name,
+            accepted.cluster,
+            accepted.connected,
+            accepted.services,
+            accepted.logon,
+            accepted.gruu,
+        )
+        if told == self._state_told or not any(told[1:]):
+            return []
+        self._state_told = told
+        return [log.REGISTRAR_STATE(*told)]
+
+    def _endpoint(self, own_gruu: str) -> SipEndpoint:
+        writer = self._writer
+        address, port = writer.local
+        transport = self._registrar.transport
+        return SipEndpoint(
+            registrar=self._name,
+            host=self._registrar.host,
+            transport=transport,
+            local_address=address,
+            local_port=port,
+            sip_uri=writer.sip_uri,
+            epid=writer.epid,
+            instance=writer.instance,
+            contact=own_gruu or f"sip:{address}:{port};transport={transport}",
+        )
 
     def _ended(self, now: float, state: Registering) -> ExchangeEnded:
         return ExchangeEnded(kind="sip_register", sent=1, seconds=now - state.started_at)
@@ -549,27 +614,25 @@ class Registration:
         match self.state:
             case Deregistering():
                 return out + self._end()
-            case Registering(was_registered=False) if not self._has_registered:
+            case Registering(was_registered=False):
                 full = f"{self._name}: {detail}"
                 return out + self._next(FailureReason.REGISTRAR_REFUSED, full, now)
             case _:
-                self._index = 0
                 return [*out, *self._lost(detail), *self._pause(now)]
 
     def _lost(self, detail: str) -> list[Output]:
         """Say that a binding is lost, if there was one until now."""
-        match self.state:
-            case Bound() | Registering(was_registered=True):
-                return [RegistrationLost(registrar=self._name, detail=detail)]
-            case _:
-                return []
+        if self._holds_at is None:
+            return []
+        lost = RegistrationLost(registrar=self._holds_at.name, detail=detail)
+        self._holds_at = None
+        return [lost]
 
     def _pause(self, now: float) -> list[Output]:
-        delays = self._config.reconnect_delays
-        delay = delays[min(self._losses, len(delays) - 1)]
-        self._losses += 1
-        self.state = Pausing(reconnect_at=now + delay * self._rng.uniform(1, 1.5))
-        return []
+        retry_after, self._retry_after = self._retry_after, 0.0
+        at = self._order.pause_until(now, retry_after)
+        self.state = Pausing(reconnect_at=at)
+        return [log.REGISTRATION_PAUSED(at - now, self._name)]
 
     def _timer_expired(self, now: float) -> list[Output]:
         match self.state:
@@ -586,7 +649,8 @@ class Registration:
                 ]
                 return out + self._next(FailureReason.REGISTRAR_TIMEOUT, detail, now)
             case Pausing(reconnect_at=at) if now >= at:
-                return self._try_registrar()
+                self._order.begin_round(now)
+                return self._try_registrar(now)
             case Deregistering(timeout_at=at) if now >= at:
                 return self._end()
             case _:
@@ -595,20 +659,13 @@ class Registration:
     def _shut_down(self, now: float) -> list[Output]:
         match self.state:
             case Bound() | Registering(was_registered=True):
-                self._cseq += 1
-                self.state = Deregistering(cseq=self._cseq, timeout_at=now + _DEREGISTER_TIMEOUT)
-                credentials = (
-                    None if self._challenge is None else self._answer_challenge(self._challenge)
-                )
-                return self._send_register(now, 0, credentials)
+                request = self._writer.write(self._registrar.transport, 0)
+                timeout_at = now + _DEREGISTER_TIMEOUT
+                self.state = Deregistering(cseq=request.cseq, timeout_at=timeout_at)
+                return self._send_register(request, now)
             case _:
                 return self._end()
 
     def _end(self) -> list[Output]:
         self.state = Idle()
         return [*self._close(), RegistrationEnded()]
-
-
-def _integer(text: str | None) -> int | None:
-    is_number = text is not None and text.isascii() and text.isdigit() and len(text) <= 10
-    return int(text) if text is not None and is_number else None

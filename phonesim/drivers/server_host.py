@@ -27,6 +27,8 @@ class ServerPorts(msgspec.Struct):
     ntp: Callable[[on.SendNtpReply], None] | None = None
     exchanges: dict[int, asyncio.Future[on.SendHttpResponse]] = {}
     connections: dict[int, SipConnection] = {}
+    close: Callable[[], None] | None = None
+    open_again: Callable[[], None] | None = None
 
 
 class ServerHost:
@@ -56,6 +58,14 @@ class ServerHost:
         self._reported: set[int | None] = set()
         self._wake_at: float | None = None
         self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begin to keep the server's deadlines."""
+        self._arm()
+
+    def broke(self, error: Exception) -> None:
+        """End the run: what serves this server has failed."""
+        self._failed(error)
 
     def new_id(self) -> int:
         """An id for an exchange or a connection, unique at this server."""
@@ -134,6 +144,10 @@ class ServerHost:
                 connection = ports.connections.pop(action.connection_id, None)
                 if connection is not None:
                     connection.close()
+            case on.ClosePorts() if ports.close is not None:
+                ports.close()
+            case on.OpenPorts() if ports.open_again is not None:
+                ports.open_again()
             case on.Report():
                 self._observer.report(
                     self.name, action.text, action.fields, action.is_warning, self._clock()

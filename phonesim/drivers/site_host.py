@@ -102,8 +102,14 @@ class SiteHost:
                     break
             else:
                 self.port_offset = offset
+                for host in self._hosts:
+                    host.start()
                 return
         raise UsageError(problem)
+
+    def server(self, name: str) -> ServerHost:
+        """The server of that name."""
+        return next(host for host in self._hosts if host.name == name)
 
     async def stop(self) -> None:
         """Close every port and connection."""

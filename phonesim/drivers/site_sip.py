@@ -32,9 +32,20 @@ class SipPort:
         self._listener = listener
         self._host = host
         self._port: asyncio.Server | None = None
+        self._reopening: asyncio.Task[None] | None = None
 
     async def start(self, port_offset: int, context: ssl.SSLContext | None) -> None:
         """Listen; OSError if the port is taken."""
+
+        def open_again() -> None:
+            self._reopening = asyncio.ensure_future(self._listen(port_offset, context))
+            self._reopening.add_done_callback(self._reopened)
+
+        self._host.ports.close = self._go_down
+        self._host.ports.open_again = open_again
+        await self._listen(port_offset, context)
+
+    async def _listen(self, port_offset: int, context: ssl.SSLContext | None) -> None:
         self._port = await asyncio.get_running_loop().create_server(
             lambda: SipConnection(self._host.new_id(), self),
             self._listener.address,
@@ -45,11 +56,26 @@ class SipPort:
 
     def close(self) -> None:
         """Close the port and drop its connections."""
+        if self._reopening is not None:
+            self._reopening.cancel()
         if self._port is not None:
             self._port.close()
+            self._port = None
         for connection in list(self._host.ports.connections.values()):
             connection.abort()
         self._host.ports.connections.clear()
+
+    def _go_down(self) -> None:
+        """As `close`, and tell the registrar which connections it has lost."""
+        lost = list(self._host.ports.connections)
+        self.close()
+        for number in lost:
+            self._host.deliver(ConnectionLost(connection_id=number))
+
+    def _reopened(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception):
+            self._host.broke(error)
 
     def opened(self, connection: SipConnection) -> None:
         """Tell the registrar."""

@@ -95,6 +95,18 @@ class ConnectionLost(ServerEvent, frozen=True, kw_only=True):
     connection_id: int
 
 
+class DeregistrationOrdered(ServerEvent, frozen=True, kw_only=True):
+    """An administrator, or what the site does by itself, ends registrations.
+
+    `kind` is one of `phonesim.wire.registration_event.KINDS`; `users` is a shell pattern of SIP
+    URIs; `registrar` names the Registrar where users are moved, or which they shall prefer.
+    """
+
+    kind: str
+    users: str = "*"
+    registrar: str | None = None
+
+
 class MalformedArrived(ServerEvent, frozen=True, kw_only=True):
     """Bytes that no codec could read; the driver already answered what the protocol demands."""
 
@@ -160,6 +172,14 @@ class CloseClientConnection(ServerAction, frozen=True, kw_only=True):
     """Close that connection."""
 
     connection_id: int
+
+
+class ClosePorts(ServerAction, frozen=True, kw_only=True):
+    """The server is down: close its ports and drop its connections, of which it is told."""
+
+
+class OpenPorts(ServerAction, frozen=True, kw_only=True):
+    """The server is back: open them again."""
 
 
 class Report(ServerAction, frozen=True, kw_only=True):

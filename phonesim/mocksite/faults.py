@@ -22,6 +22,8 @@ from phonesim.config.fault import (
     FaultRule,
     HttpStatus,
     SetDhcpOption,
+    SetPresenceState,
+    SetSipBody,
     Silence,
     SipStatus,
     StripDhcpOptions,
@@ -43,11 +45,11 @@ from phonesim.mocksite.exchange import (
     SipReceived,
 )
 from phonesim.wire.dns import DnsRecord, DnsResponse, SrvData
-from phonesim.wire.sip import SipRequest, response_to
+from phonesim.wire.sip import Contact, SipMessage, SipRequest, SipResponse, response_to
 from phonesim.wire.soap import HttpResponse
 
 RequestRule = Silence | DnsRcode | HttpStatus | SipStatus
-ReplyRule = StripDhcpOptions | SetDhcpOption | DnsTarget
+ReplyRule = StripDhcpOptions | SetDhcpOption | DnsTarget | SetPresenceState | SetSipBody
 InjectedRule = RequestRule | ReplyRule | Delay
 
 
@@ -77,10 +79,10 @@ class FaultInjector:
         protocol, text = request
         answers: list[ServerAction] | None = None
         for fault in self._on_requests:
-            if fault.acts(protocol, text):
+            if fault.acts(protocol, text, now):
                 answers = [*fault.answer(event), fault.report(text)]
                 break
-        delay = sum(fault.seconds for fault in self._delays if fault.acts(protocol, text))
+        delay = sum(fault.seconds for fault in self._delays if fault.acts(protocol, text, now))
         if answers is None:
             answers = self._server.handle(event, now)
         for answer in answers:
@@ -119,7 +121,7 @@ class _OnRequest:
         self._every_nth = rule.every_nth
         self._count = 0
         self.seconds = rule.seconds if isinstance(rule, Delay) else 0.0
-        pattern = "REGISTER"
+        self._begins_at = rule.begins_at if isinstance(rule, SipStatus) else 0.0
         match rule:
             case Silence() | Delay():
                 self._protocols: tuple[str, ...] = (rule.protocol,)
@@ -132,10 +134,11 @@ class _OnRequest:
                 pattern = rule.match
             case SipStatus():
                 self._protocols = ("sip",)
+                pattern = rule.match
         self._pattern = _compiled(pattern)
 
-    def acts(self, protocol: str, text: str) -> bool:
-        if protocol not in self._protocols:
+    def acts(self, protocol: str, text: str, now: float) -> bool:
+        if protocol not in self._protocols or now < self._begins_at:
             return False
         if self._pattern is not None and self._pattern.match(text) is None:
             return False
@@ -164,7 +167,9 @@ class _OnRequest:
                     )
                 ]
             case SipStatus() as rule, SipReceived(message=SipRequest() as request):
-                headers = (("ms-diagnostics", rule.diagnostics),) if rule.diagnostics else ()
+                headers = [("ms-diagnostics", rule.diagnostics)] if rule.diagnostics else []
+                if rule.retry_after is not None:
+                    headers.append(("Retry-After", str(rule.retry_after)))
                 return [
                     SendSipToClient(
                         connection_id=event.connection_id,
@@ -173,7 +178,8 @@ class _OnRequest:
                             rule.status,
                             rule.reason,
                             to_tag=f"{self._count:032X}",
-                            headers=headers,
+                            contacts=() if rule.contact is None else (Contact(uri=rule.contact),),
+                            headers=tuple(headers),
                         ),
                     )
                 ]
@@ -222,8 +228,35 @@ class _OnReply:
                     return None
                 altered = msgspec.structs.replace(response, answers=answers)
                 return msgspec.structs.replace(action, response=altered)
+            case SetPresenceState() as rule, SendSipToClient(message=SipResponse() as answer):
+                return _with_sip(action, _with_presence(answer, rule))
+            case SetSipBody(body=body), SendSipToClient(message=message) if message.body:
+                return _with_sip(action, msgspec.structs.replace(message, body=body.encode()))
             case _:
                 return None
+
+
+def _with_presence(answer: SipResponse, rule: SetPresenceState) -> SipResponse | None:
+    """A 200 with another presence-state; None if it has none."""
+    headers = []
+    for name, value in answer.headers:
+        if name.lower() == "presence-state":
+            action, *others = value.split(";")
+            if rule.register_action is not None:
+                action = f'register-action="{rule.register_action}"'
+            if rule.user_services is not None:
+                others.append(f"user-services-state={rule.user_services}")
+            headers.append((name, ";".join((action, *others))))
+        else:
+            headers.append((name, value))
+    altered = tuple(headers)
+    if altered == answer.headers:
+        return None
+    return msgspec.structs.replace(answer, headers=altered)
+
+
+def _with_sip(action: SendSipToClient, message: SipMessage | None) -> SendSipToClient | None:
+    return None if message is None else msgspec.structs.replace(action, message=message)
 
 
 def _describe(event: ServerEvent) -> tuple[str, str] | None:

@@ -3,8 +3,12 @@
 A REGISTER is checked for form, then for its user, then for who sends it. With
 `certificate` authentication that is whoever the certificate of the TLS connection
 names, which the site's authority must have issued and the web services published;
-with `digest` it is whoever knows the PIN, as at an ordinary SIP registrar. Bindings
-end by the clock: those that are over count for nothing at the user's next REGISTER.
+with `digest` it is whoever knows the PIN, as at an ordinary SIP registrar.
+
+A user whose primary Registrar is another one is redirected there, unless this is the backup:
+then the phone is told that it is not connected to its primary. A binding that the server ends
+is told with NOTIFY: one endpoint too many, or what a `DeregistrationOrdered` says. SUBSCRIBE is
+in-band provisioning's.
 
 The expiry that a phone asks for is moved into the configured range instead of being
 refused with 423: Lync documents a range and a default for the server's timer, phones
@@ -20,18 +24,21 @@ Specifications: RFC 3261 sections 10.3 and 22, RFC 2617 (Digest), [MS-SIPREGE],
 from __future__ import annotations
 
 import random
-import re
-from functools import lru_cache
+from fnmatch import fnmatchcase
+from functools import lru_cache, partial
 from heapq import heappop, heappush
 
 import msgspec
 
 from phonesim.config.site_profile import RegistrarConfig
+from phonesim.mocksite.bindings import Binding, Bindings
+from phonesim.mocksite.deregistration import deregistration_notify
 from phonesim.mocksite.exchange import (
     CertificateAuthority,
     CloseClientConnection,
     ConnectionAccepted,
     ConnectionLost,
+    DeregistrationOrdered,
     KeepAliveReceived,
     MalformedArrived,
     Report,
@@ -41,9 +48,10 @@ from phonesim.mocksite.exchange import (
     ServerTimerExpired,
     SipReceived,
 )
+from phonesim.mocksite.homes import HomeBook
+from phonesim.mocksite.inband_provisioning_service import InbandProvisioningService
 from phonesim.mocksite.users import User, UserDirectory
 from phonesim.wire.digest import digest_verifies
-from phonesim.wire.endpoint import gruu, sip_instance
 from phonesim.wire.sip import (
     Challenge,
     Contact,
@@ -63,14 +71,12 @@ _ALLOW_EVENTS = (
     "vnd-microsoft-provisioning,vnd-microsoft-roaming-contacts,vnd-microsoft-roaming-ACL,"
     "presence,presence.wpending,vnd-microsoft-roaming-self,vnd-microsoft-provisioning-v2"
 )
-_PRESENCE_STATE = (
-    'register-action="{}";primary-cluster-type="central";is-connected-to-primary="yes"'
-)
+_PRESENCE_STATE = 'register-action="{}";primary-cluster-type="{}";is-connected-to-primary="{}"'
+_REDIRECT_EXPIRES = 2592000  # [capture]
 _KNOWN_METHODS = frozenset(
     {"INVITE", "OPTIONS", "BYE", "SUBSCRIBE", "NOTIFY", "BENOTIFY", "MESSAGE", "INFO", "REFER"}
     | {"UPDATE", "PRACK", "PUBLISH", "SERVICE"}
 )
-_UUID = re.compile(r"[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}")
 
 _Headers = tuple[tuple[str, str], ...]
 
@@ -79,18 +85,6 @@ class _Connection(msgspec.Struct, gc=False):
     peer: str
     certificate: bytes | None
     heard_at: float
-
-
-class _Binding(msgspec.Struct, gc=False):
-    """One endpoint of a user. `instance` is the UUID in upper case."""
-
-    instance: str
-    epid: str | None
-    contact: str
-    gruu: str
-    call_id: str
-    cseq: int
-    expires_at: float
 
 
 class _Nonce(msgspec.Struct, gc=False):
@@ -111,7 +105,10 @@ class _Refusal(msgspec.Struct, frozen=True):
 
 
 class Registrar:
-    """The Registrar. `epoch` is the Unix time at monotonic zero, `rng` makes tags and nonces."""
+    """The Registrar. `epoch` is the Unix time at monotonic zero, `rng` makes tags and nonces.
+
+    `homes` says who is at home here; without it everybody is.
+    """
 
     def __init__(
         self,
@@ -120,32 +117,24 @@ class Registrar:
         authority: CertificateAuthority,
         rng: random.Random,
         epoch: float,
+        homes: HomeBook | None = None,
     ) -> None:
         self._config = config
+        self._homes = homes or HomeBook([config])
+        self._provisioning = InbandProvisioningService(self._homes, SERVER, rng)
         self._users = users
         self._authority = authority
         self._rng = rng
         self._epoch = epoch
         self._idle_limit = config.keep_alive_timeout + KEEP_ALIVE_MARGIN
-        self._maximum_endpoints = config.maximum_endpoints
         self._connections: dict[int, _Connection] = {}
         self._idle_checks: list[tuple[float, int]] = []
-        self._bindings: dict[str, dict[str, _Binding]] = {}
+        self._bindings = Bindings(config.maximum_endpoints)
+        self._notified: set[str] = set()
         self._nonces: dict[str, _Nonce] = {}
-        self._accepted_headers = {
-            action: (
-                (
-                    "ms-keep-alive",
-                    f"UAS; tcp=no; hop-hop=yes; end-end=no; timeout={config.keep_alive_timeout}",
-                ),
-                ("presence-state", _PRESENCE_STATE.format(action)),
-                ("Allow-Events", _ALLOW_EVENTS),
-                ("Supported", "adhoclist"),
-                ("Supported", "msrtc-event-categories"),
-                ("Server", SERVER),
-            )
-            for action in ("added", "refreshed")
-        }
+        keep_alive = f"UAS; tcp=no; hop-hop=yes; end-end=no; timeout={config.keep_alive_timeout}"
+        self._keep_alive_header = ("ms-keep-alive", keep_alive)
+        self._accepted_headers = lru_cache(maxsize=16)(self._make_accepted_headers)
         self._removed_headers = (("Server", SERVER),)
 
     def handle(self, event: ServerEvent, now: float) -> list[ServerAction]:
@@ -156,6 +145,9 @@ class Registrar:
                 return [_note("a SIP message on a closed connection", event.connection_id)]
             connection.heard_at = now
             if isinstance(event.message, SipResponse):
+                if event.message.call_id in self._notified:
+                    self._notified.remove(event.message.call_id)
+                    return []
                 return [_note("a SIP response to no request", event.connection_id)]
             return self._request(event.connection_id, connection, event.message, now)
         if isinstance(event, KeepAliveReceived):
@@ -170,6 +162,8 @@ class Registrar:
             return []
         if isinstance(event, ServerTimerExpired):
             return self._close_idle(now)
+        if isinstance(event, DeregistrationOrdered):
+            return self._deregister(event, now)
         if isinstance(event, MalformedArrived):
             return [
                 Report(
@@ -185,11 +179,7 @@ class Registrar:
 
     def contacts(self, sip_uri: str, now: float) -> tuple[Contact, ...]:
         """The current bindings of a user, with the seconds that each still has."""
-        return tuple(
-            _contact(binding, now)
-            for binding in self._bindings.get(sip_uri, {}).values()
-            if binding.expires_at > now
-        )
+        return self._bindings.contacts(sip_uri, now)
 
     def _accept(self, event: ConnectionAccepted, now: float) -> list[ServerAction]:
         if event.transport != self._config.transport:
@@ -230,25 +220,20 @@ class Registrar:
     ) -> list[ServerAction]:
         if request.method == "ACK":
             return []
-        response: SipResponse
-        report: Report | None = None
-        outcome = self._decide(connection, request, now)
+        outcome = self._decide(connection_id, connection, request, now)
         if isinstance(outcome, _Refusal):
-            response = self._refuse(request, outcome)
             report = Report(
                 text=f"{request.method} answered {outcome.status}: {outcome.why}",
                 fields=(("from", request.sender.uri), ("peer", connection.peer)),
                 is_warning=outcome.is_warning,
             )
-        else:
-            response, report = outcome
-        answer = SendSipToClient(connection_id=connection_id, message=response)
-        return [answer] if report is None else [answer, report]
+            return [_answer(connection_id, self._refuse(request, outcome)), report]
+        return outcome
 
     def _decide(
-        self, connection: _Connection, request: SipRequest, now: float
-    ) -> tuple[SipResponse, Report | None] | _Refusal:
-        if request.method != "REGISTER":
+        self, connection_id: int, connection: _Connection, request: SipRequest, now: float
+    ) -> list[ServerAction] | _Refusal:
+        if request.method not in ("REGISTER", "SUBSCRIBE"):
             return _other_method(request.method)
         aor = request.recipient.uri.lower()
         refusal = self._check_form(request, aor)
@@ -268,9 +253,45 @@ class Registrar:
             refusal = self._check_digest(request, user, now)
         if refusal is not None:
             return refusal
-        if not user.is_enabled:
+        if self._homes.is_disabled(user):
             return _Refusal(403, "Forbidden", "the user is disabled", (4141, "User disabled"))
-        return self._register(connection, request, user, now)
+        if request.method == "SUBSCRIBE":
+            return self._subscribe(connection_id, request, user)
+        names = (self._homes.primary(user), self._homes.backup(user))
+        if self._config.name not in names:
+            return self._redirect(connection_id, request, user)
+        return self._register(connection_id, request, user, now)
+
+    def _subscribe(
+        self, connection_id: int, request: SipRequest, user: User
+    ) -> list[ServerAction] | _Refusal:
+        answered = self._provisioning.subscribe(request, user)
+        if answered is None:
+            return _Refusal(
+                489, "Bad Event", "another event", headers=(("Allow-Events", _ALLOW_EVENTS),)
+            )
+        return [_answer(connection_id, each) for each in answered if each is not None]
+
+    def _redirect(self, connection_id: int, request: SipRequest, user: User) -> list[ServerAction]:
+        """Send a user home: the primary Registrar, and the backup behind it [field]."""
+        homes = self._homes
+        names = (homes.primary(user), homes.backup(user))
+        contacts = tuple(Contact(uri=homes.server(name).uri) for name in names if name is not None)
+        response = response_to(
+            request,
+            301,
+            "Redirect request to Home Server",
+            to_tag=self._tag(),
+            contacts=contacts,
+            expires=_REDIRECT_EXPIRES,
+            headers=self._removed_headers,
+        )
+        report = Report(
+            text="the user was redirected home",
+            fields=(("user", user.sip_uri), ("to", contacts[0].uri)),
+            is_warning=False,
+        )
+        return [_answer(connection_id, response), report]
 
     def _check_form(self, request: SipRequest, aor: str) -> _Refusal | None:
         if request.sender.uri.lower() != aor:
@@ -280,14 +301,6 @@ class Registrar:
                 "From and To differ",
                 (4004, "Credentials provided are not authorized to act as specified from URI"),
             )
-        host = _host(request.uri)
-        if host not in (aor.rpartition("@")[2], self._config.fqdn.lower()):
-            return _Refusal(
-                404,
-                "Not Found",
-                f"the Request-URI is for {host!r}",
-                (1005, "Cannot route to destination domain"),
-            )
         if request.sender.epid is None and not any(
             contact.instance for contact in request.contacts
         ):
@@ -296,6 +309,17 @@ class Registrar:
                 "Bad Request",
                 "neither epid nor +sip.instance",
                 (4010, "Missing endpoint identifier"),
+            )
+        return self._check_register_form(request, aor) if request.method == "REGISTER" else None
+
+    def _check_register_form(self, request: SipRequest, aor: str) -> _Refusal | None:
+        host = _host(request.uri)
+        if host not in (aor.rpartition("@")[2], self._config.fqdn.lower()):
+            return _Refusal(
+                404,
+                "Not Found",
+                f"the Request-URI is for {host!r}",
+                (1005, "Cannot route to destination domain"),
             )
         supported = ""
         for name, value in request.headers:
@@ -407,77 +431,133 @@ class Registrar:
         return _Refusal(401, "Unauthorized", why, challenge=challenge, is_warning=is_warning)
 
     def _register(
-        self, connection: _Connection, request: SipRequest, user: User, now: float
-    ) -> tuple[SipResponse, Report | None] | _Refusal:
+        self, connection_id: int, request: SipRequest, user: User, now: float
+    ) -> list[ServerAction] | _Refusal:
         """Query, remove or update bindings: RFC 3261 section 10.3, steps 6 to 8."""
         aor = user.sip_uri
-        bindings = self._bindings.setdefault(aor, {})
-        for instance in [key for key, held in bindings.items() if held.expires_at <= now]:
-            del bindings[instance]
+        bindings = self._bindings
+        bindings.expire(aor, now)
+        accept = partial(self._accepted, connection_id, request, aor, now)
         if not request.contacts:
-            return self._accepted(request, aor, now, 0, self._removed_headers), None
+            return [accept(0, self._removed_headers)]
         if len(request.contacts) > 1:
             return _Refusal(400, "Bad Request", "an endpoint has one Contact")
         contact = request.contacts[0]
         if contact.uri == "*":
             if request.expires != 0:
                 return _Refusal(400, "Bad Request", "Contact * without Expires 0")
-            bindings.clear()
-            return self._accepted(request, aor, now, 0, self._removed_headers), None
-        epid = request.sender.epid
-        instance = contact.instance.upper() if contact.instance else ""
-        held = bindings.get(instance) if instance else None
-        if epid is not None and (held is None or held.epid != epid):
-            derived = sip_instance(epid) if epid.isascii() else ""
-            if instance and instance != derived:
-                return _Refusal(400, "Bad Request", "+sip.instance is not derived from epid")
-            instance = derived
-            held = bindings.get(instance)
-        if _UUID.fullmatch(instance) is None:
-            return _Refusal(400, "Bad Request", "+sip.instance is no UUID")
+            bindings.clear(aor)
+            return [accept(0, self._removed_headers)]
+        endpoint = bindings.endpoint(aor, request)
+        if isinstance(endpoint, str):
+            return _Refusal(400, "Bad Request", endpoint)
+        held = endpoint.held
         is_same_call = held is not None and held.call_id == request.call_id
         if held is not None and is_same_call and request.cseq <= held.cseq:
             return _Refusal(500, "Server Internal Error", f"CSeq {request.cseq} is not new")
         asked = contact.expires if contact.expires is not None else request.expires
         if asked == 0:
-            bindings.pop(instance, None)
-            return self._accepted(request, aor, now, 0, self._removed_headers), None
+            bindings.remove(aor, endpoint.instance)
+            return [accept(0, self._removed_headers)]
         config = self._config
         expires = config.expires_default if asked is None else asked
         expires = max(config.expires_minimum, min(config.expires_maximum, expires))
-        report = None
-        if held is not None:
-            del bindings[instance]
-        elif len(bindings) >= self._maximum_endpoints:
-            oldest = bindings.pop(next(iter(bindings)))
-            report = Report(
-                text="the user has too many endpoints: the oldest was removed",
-                fields=(("user", aor), ("instance", oldest.instance), ("contact", oldest.contact)),
-            )
-        bindings[instance] = _Binding(
-            instance=instance,
-            epid=epid,
-            contact=contact.uri,
-            gruu=held.gruu if held is not None else gruu(aor, instance),
-            call_id=request.call_id,
-            cseq=request.cseq,
-            expires_at=now + expires,
+        oldest = bindings.bind(aor, endpoint, request, connection_id, now + expires)
+        headers = self._accepted_headers(
+            "refreshed" if is_same_call else "added",
+            self._homes.cluster_type(user),
+            "yes" if self._homes.primary(user) == config.name else "no",
         )
-        headers = self._accepted_headers["refreshed" if is_same_call else "added"]
-        return self._accepted(request, aor, now, expires, headers), report
+        answers = [accept(expires, headers)]
+        if oldest is not None:
+            answers += self._end(oldest, "unregistered")
+            answers.append(
+                Report(
+                    text="the user has too many endpoints: the oldest was removed",
+                    fields=(
+                        ("user", aor),
+                        ("instance", oldest.instance),
+                        ("contact", oldest.contact),
+                    ),
+                )
+            )
+        return answers
+
+    def _make_accepted_headers(self, action: str, cluster_type: str, connected: str) -> _Headers:
+        return (
+            self._keep_alive_header,
+            ("presence-state", _PRESENCE_STATE.format(action, cluster_type, connected)),
+            ("Allow-Events", _ALLOW_EVENTS),
+            ("Supported", "adhoclist"),
+            ("Supported", "msrtc-event-categories"),
+            ("Server", SERVER),
+        )
+
+    def _deregister(self, order: DeregistrationOrdered, now: float) -> list[ServerAction]:
+        """End the bindings that an administrator, or the site, wants ended."""
+        actions: list[ServerAction] = []
+        homes = self._homes
+        ended = 0
+        for binding in list(self._bindings.current(now)):
+            user = self._users.by_sip_uri(binding.aor)
+            if user is None or not fnmatchcase(binding.aor, order.users.lower()):
+                continue
+            preferred = order.registrar or homes.primary(user)
+            match order.kind:
+                case "rejected":
+                    homes.disable(user)
+                case "deactivated":
+                    homes.move(user, preferred)
+                case "preferred-registrar-change" if preferred == self._config.name:
+                    continue
+                case _:
+                    pass
+            self._bindings.remove(binding.aor, binding.instance)
+            is_preference = order.kind == "preferred-registrar-change"
+            actions += self._end(binding, order.kind, preferred if is_preference else None)
+            ended += 1
+        report = Report(
+            text=f"deregistered: {order.kind}",
+            fields=(("endpoints", str(ended)),),
+            is_warning=False,
+        )
+        return [*actions, report]
+
+    def _end(self, binding: Binding, kind: str, preferred: str | None = None) -> list[ServerAction]:
+        """Tell an endpoint that its binding has ended, if its connection is still there."""
+        if binding.connection_id not in self._connections:
+            return []
+        homes = self._homes
+        notify = deregistration_notify(
+            binding,
+            kind,
+            homes.server(self._config.name),
+            str(self._config.address),
+            None if preferred is None else homes.server(preferred),
+            self._rng,
+        )
+        self._notified.add(notify.call_id)
+        return [_answer(binding.connection_id, notify)]
 
     def _accepted(
-        self, request: SipRequest, aor: str, now: float, expires: int, headers: _Headers
-    ) -> SipResponse:
-        return response_to(
+        self,
+        connection_id: int,
+        request: SipRequest,
+        aor: str,
+        now: float,
+        expires: int,
+        headers: _Headers,
+    ) -> ServerAction:
+        response = response_to(
             request,
             200,
             "OK",
             to_tag=self._tag(),
-            contacts=self.contacts(aor, now),
+            contacts=self._bindings.contacts(aor, now),
             expires=expires,
             headers=headers,
         )
+        return _answer(connection_id, response)
 
     def _refuse(self, request: SipRequest, refusal: _Refusal) -> SipResponse:
         headers = refusal.headers
@@ -499,13 +579,8 @@ class Registrar:
         return f"{self._rng.getrandbits(128):032X}"
 
 
-def _contact(binding: _Binding, now: float) -> Contact:
-    return Contact(
-        uri=binding.contact,
-        expires=round(binding.expires_at - now),
-        instance=binding.instance.lower(),
-        parameters=(("gruu", binding.gruu),),
-    )
+def _answer(connection_id: int, message: SipRequest | SipResponse) -> ServerAction:
+    return SendSipToClient(connection_id=connection_id, message=message)
 
 
 @lru_cache(maxsize=256)
@@ -537,8 +612,8 @@ def _other_method(method: str) -> _Refusal:
         return _Refusal(
             405,
             "Method Not Allowed",
-            "a Registrar takes REGISTER only",
-            headers=(("Allow", "REGISTER"),),
+            "a Registrar takes REGISTER and SUBSCRIBE only",
+            headers=(("Allow", "REGISTER, SUBSCRIBE"),),
         )
     return _Refusal(501, "Not Implemented", "the method is unknown")
 

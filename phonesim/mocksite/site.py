@@ -19,14 +19,18 @@ from phonesim.config.fault import (
     AddressConflict,
     AnswerClass,
     Delay,
+    Deregister,
     DnsRcode,
     DnsTarget,
     FaultProfile,
     FaultRule,
     HttpStatus,
+    Outage,
     Refuse,
     SetDhcpOption,
     SetPinState,
+    SetPresenceState,
+    SetSipBody,
     SetVlanOption,
     SetVoiceVlan,
     ShowCertificate,
@@ -40,9 +44,11 @@ from phonesim.mocksite.dhcp_server import DhcpServer
 from phonesim.mocksite.dns_server import DnsServer
 from phonesim.mocksite.exchange import CertificateAuthority, Listener, Server
 from phonesim.mocksite.faults import FaultInjector, is_injected
+from phonesim.mocksite.homes import HomeBook
 from phonesim.mocksite.ntp_server import NtpServer
 from phonesim.mocksite.registrar import Registrar
 from phonesim.mocksite.switch import Switch
+from phonesim.mocksite.timed_faults import TimedFaults, is_timed
 from phonesim.mocksite.users import UserDirectory
 from phonesim.mocksite.web_services import WebServices
 from phonesim.wire.dhcp import SERVER_PORT as DHCP_PORT
@@ -203,8 +209,9 @@ def _other_listeners(
                     refuses=_refuses(web.name, protocol, rules),
                 )
             )
+    homes = HomeBook(profile.registrars, profile.web_services, profile.users)
     for config in profile.registrars:
-        registrar = Registrar(config, users, authority, own_rng(), epoch)
+        registrar = Registrar(config, users, authority, own_rng(), epoch, homes)
         is_tls = config.transport == "tls"
         listeners.append(
             Listener(
@@ -222,10 +229,12 @@ def _other_listeners(
 
 
 def _with_faults(server: Server, name: str, kind: str, rules: Sequence[FaultRule]) -> Server:
-    acting = [
-        rule for rule in rules if is_injected(rule) and kind in _kinds(rule) and _names(rule, name)
-    ]
-    return FaultInjector(server, acting) if acting else server
+    acting = [rule for rule in rules if kind in _kinds(rule) and _names(rule, name)]
+    if any(map(is_injected, acting)):
+        server = FaultInjector(server, acting)
+    if any(map(is_timed, acting)):
+        server = TimedFaults(server, acting)
+    return server
 
 
 def _names(rule: FaultRule, name: str) -> bool:
@@ -235,7 +244,7 @@ def _names(rule: FaultRule, name: str) -> bool:
 def _kinds(rule: FaultRule) -> tuple[str, ...]:
     """The kinds of server that a rule can act on; none for a rule that is about something else."""
     match rule:
-        case Silence() | Delay() | Refuse():
+        case Silence() | Delay() | Refuse() | Outage():
             return ("web",) if rule.protocol in ("http", "https") else (rule.protocol,)
         case (
             StripDhcpOptions()
@@ -251,7 +260,7 @@ def _kinds(rule: FaultRule) -> tuple[str, ...]:
             return ("dns",)
         case HttpStatus():
             return ("web",)
-        case SipStatus():
+        case SipStatus() | SetPresenceState() | SetSipBody() | Deregister():
             return ("sip",)
         case ShowCertificate():
             return ("web", "sip")
@@ -271,6 +280,11 @@ def _check_target(
                 f"fault {fault.name}: {rule.kind}: no SIP URI of the site matches {rule.users!r}"
             )
         return
+    if isinstance(rule, Deregister) and rule.registrar not in (None, *names["sip"]):
+        raise ProfileError(
+            f"fault {fault.name}: {rule.kind}: registrar {rule.registrar!r} is none of the site's; "
+            f"there are: {', '.join(names['sip'])}"
+        )
     kinds = _kinds(rule)
     known = [name for kind in kinds for name in names[kind]]
     if kinds and not any(_names(rule, name) for name in known):

@@ -20,13 +20,18 @@ from phonesim.errors import ProfileError
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
-    """A user. `sip_uri` is sip:user@domain; `pin` is the one that the server has stored."""
+    """A user. `sip_uri` is sip:user@domain; `pin` is the one that the server has stored.
+
+    `registrar` and `backup_registrar` are names, or None for those that the site takes.
+    """
 
     sip_uri: str
     number: str
     pin: str
     pin_state: PinState = "ok"
     is_enabled: bool = True
+    registrar: str | None = None
+    backup_registrar: str | None = None
 
     @property
     def address(self) -> str:
@@ -98,6 +103,7 @@ class _Range:
         self._first = users.first
         self._pin_state = users.pin_state
         self._is_enabled = users.is_enabled
+        self._registrars = users.registrar, users.backup_registrar
         self._changes = tuple(
             (re.compile(translate(change.users.lower())), change.every_nth, change.state)
             for change in changes
@@ -124,6 +130,8 @@ class _Range:
             pin=pin,
             pin_state=pin_state,
             is_enabled=is_enabled,
+            registrar=self._registrars[0],
+            backup_registrar=self._registrars[1],
         )
 
 

@@ -17,6 +17,15 @@ def pack_address(text: str) -> bytes:
     return _parse(text) if octets is None else octets
 
 
+def is_address(text: str) -> bool:
+    """Whether `text` is a dotted quad."""
+    try:
+        pack_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def unpack_address(octets: bytes) -> str:
     """The dotted quad of exactly four octets."""
     text = _texts.get(octets)

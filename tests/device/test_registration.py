@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import random
-
 import msgspec
 import pytest
 from playing import Dice, containing, like, matching, play
@@ -17,6 +15,8 @@ from phonesim.device.events import (
     LookupAnswered,
     LookupRequested,
     MalformedReceived,
+    PrimaryAnswered,
+    ProvisioningLearned,
     Registered,
     RegistrarAddress,
     RegistrationAbandoned,
@@ -26,6 +26,7 @@ from phonesim.device.events import (
     RegistrationWanted,
     ShutdownRequested,
     SipMessageReceived,
+    SipMessageWanted,
     TimerExpired,
 )
 from phonesim.device.outcome import ConnectFailure, FailureReason
@@ -41,6 +42,7 @@ from phonesim.wire.sip import (
     SipResponse,
     encode_sip,
     header,
+    response_to,
 )
 
 MAC = bytes.fromhex("0004F2000001")
@@ -150,6 +152,7 @@ class Line:
         self.machine = registration(rng, **config)
         self.sent = None
         self.number = 0
+        self.first = registrars[0]
         self.give(wanted(*registrars), 0.0)
 
     def give(self, event, now=0.0):
@@ -164,7 +167,7 @@ class Line:
 
     def connect(self, now=0.0):
         """Take the machine to where a REGISTER waits for its answer."""
-        self.give(found("10.0.0.21"), now)
+        self.give(found("10.0.0.21", registrar=self.first), now)
         return self.give(opened(self.number), now)
 
     def bind(self, now=0.0, **fields):
@@ -261,7 +264,9 @@ def test_register_is_what_these_phones_send():
         "gruu-10",
         "adhoclist",
         "msrtc-event-categories",
+        "ms-userservices-state-notification",
     ]
+    assert header(request, "Allow-Events") == "registration-notify, vnd-microsoft-provisioning-v2"
 
 
 def test_over_tcp_there_is_neither_trust_nor_certificate():
@@ -468,14 +473,14 @@ def test_a_registrar_without_address_gives_way_to_the_next(rcode):
 @pytest.mark.parametrize(
     ("status", "reason"),
     [
-        (301, FailureReason.REGISTRATION_REJECTED),
         (400, FailureReason.REGISTRATION_REJECTED),
         (401, FailureReason.REGISTRATION_UNAUTHORIZED),
         (403, FailureReason.REGISTRATION_FORBIDDEN),
         (404, FailureReason.REGISTRATION_NOT_FOUND),
         (407, FailureReason.REGISTRATION_UNAUTHORIZED),
         (423, FailureReason.REGISTRATION_REJECTED),
-        (480, FailureReason.REGISTRATION_REJECTED),
+        (408, FailureReason.REGISTRAR_UNAVAILABLE),
+        (480, FailureReason.REGISTRAR_UNAVAILABLE),
         (500, FailureReason.REGISTRAR_UNAVAILABLE),
         (503, FailureReason.REGISTRAR_UNAVAILABLE),
         (504, FailureReason.REGISTRAR_UNAVAILABLE),
@@ -494,7 +499,7 @@ def test_every_status_has_its_reason(status, reason):
                 1.0,
                 line.answer(status, "Said No", headers=diagnostics),
                 [
-                    log.REGISTER_ANSWER(status, "Said No", 1, '4004;reason="no"'),
+                    log.REGISTER_ANSWER(status, "Said No", 1, "4004 no"),
                     ended(1.0),
                     closes(),
                     failed(reason, containing("fe01", f"{status} Said No", "4004")),
@@ -509,7 +514,7 @@ def test_public_diagnostics_are_told_too():
     line = Line(registrars=(FIRST,))
     line.connect()
     headers = (("ms-diagnostics-public", "4004;x"),)
-    told = log.REGISTER_ANSWER(403, "No", 1, "4004;x")
+    told = log.REGISTER_ANSWER(403, "No", 1, "4004 no reason")
     play(line.machine, [(0.0, line.answer(403, "No", headers=headers), [told, *refusal()])])
 
 
@@ -791,12 +796,12 @@ def test_a_lost_connection_is_made_again_after_a_pause():
         line.machine,
         [
             (100.0, closed(), [log.REGISTRATION_LOST(NAME, "closed by the server"), lost()]),
-            # The dice give the middle of 1 to 1.5 times the delay.
-            (100.0, None, [(106.25, "connect again")]),
-            (106.0, TIMER, []),
-            (106.25, TIMER, [lookup()]),
-            (106.25, found("10.0.0.21"), [opens(2, at=106.25)]),
-            (107.0, opened(2), [registers(2, 1)]),
+            # The dice give the middle of 1 to 2 times the delay.
+            (100.0, None, [(107.5, "connect again")]),
+            (107.0, TIMER, []),
+            (107.5, TIMER, [lookup()]),
+            (107.5, found("10.0.0.21"), [opens(2, at=107.5)]),
+            (108.0, opened(2), [registers(2, 1)]),
         ],
     )
 
@@ -805,9 +810,9 @@ def test_a_registration_made_again_is_no_refresh():
     line = Line()
     line.bind()
     line.give(closed(), 100.0)
-    line.give(TIMER, 106.25)
-    line.connect(107.0)
-    assert line.give(line.ok(), 108.0) == [ended(1.0), registered()]
+    line.give(TIMER, 107.5)
+    line.connect(107.5)
+    assert line.give(line.ok(), 108.5) == [ended(1.0), registered()]
 
 
 def test_the_pause_grows_with_every_loss_and_begins_anew_after_success():
@@ -822,38 +827,32 @@ def test_the_pause_grows_with_every_loss_and_begins_anew_after_success():
         line.give(TIMER, now)
         line.give(found("10.0.0.21"), now)
         line.give(refused(line.number), now)
-    assert pauses == [6.25, 12.5, 37.5, 75.0, 75.0, 75.0]
+    assert pauses == [7.5, 15.0, 30.0, 60.0, 90.0, 90.0]
     now = line.deadline()[0]
     line.give(TIMER, now)
     line.bind(now)
     line.give(closed(line.number), now)
-    assert line.deadline()[0] - now == 6.25
+    assert line.deadline()[0] - now == 7.5
 
 
-def test_the_pause_has_jitter_of_up_to_half_of_it():
-    pauses = set()
-    for seed in range(50):
-        line = Line(random.Random(seed))
-        line.bind()
-        line.give(closed(), 0.0)
-        pauses.add(line.deadline()[0])
-    assert all(5.0 <= pause <= 7.5 for pause in pauses)
-    assert len(pauses) == 50
-    assert max(pauses) > 7.0
-
-
-def test_after_a_loss_every_registrar_is_tried_and_none_is_the_end():
-    line = Line()
+def test_after_a_loss_only_the_first_registrar_is_tried_until_it_has_been_missed_long_enough():
+    line = Line(failover_delay=20)
     line.bind()
-    line.give(closed(), 0.0)
-    line.give(TIMER, 6.25)
     play(
         line.machine,
         [
-            (7.0, found(rcode="TIMEOUT"), [lookup(SECOND)]),
-            (8.0, found(registrar=SECOND, rcode="TIMEOUT"), []),
-            (8.0, None, [(8.0 + 12.5, "connect again")]),
-            (20.5, TIMER, [lookup()]),
+            (0.0, closed(), [lost()]),
+            (7.5, TIMER, [lookup()]),
+            (7.5, found(rcode="TIMEOUT"), []),
+            # 15 s later, but by then fail-over is due: at 1.5 times 20 s.
+            (8.0, None, [(22.5, "connect again")]),
+            (22.5, TIMER, [lookup()]),
+            (22.5, found(rcode="TIMEOUT"), []),
+            (22.5, None, [(30.0, "connect again")]),
+            (30.0, TIMER, [lookup()]),
+            (30.0, found(rcode="TIMEOUT"), [lookup(SECOND)]),
+            (30.0, found(registrar=SECOND, rcode="TIMEOUT"), []),
+            (30.0, None, [(90.0, "connect again")]),
         ],
     )
 
@@ -866,19 +865,41 @@ def test_after_a_loss_the_first_registrar_is_tried_first_again():
     line.give(opened(2))
     line.give(line.ok())
     line.give(closed(2), 10.0)
-    assert line.give(TIMER, 16.25) == [lookup(FIRST)]
+    assert line.give(TIMER, 17.5) == [lookup(FIRST)]
 
 
-def test_a_refused_refresh_leads_to_the_next_registrar():
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (401, FailureReason.REGISTRATION_UNAUTHORIZED),
+        (403, FailureReason.REGISTRATION_FORBIDDEN),
+        (404, FailureReason.REGISTRATION_NOT_FOUND),
+    ],
+)
+def test_a_refresh_that_is_refused_is_the_end_of_the_sign_in(status, reason):
     line = Line()
     line.bind(expires=600, timeout=10_000)
     line.give(TIMER, 570.0)
-    assert line.give(line.answer(403, "Forbidden"), 571.0) == [
+    assert line.give(line.answer(status, "No"), 571.0) == [
         ended(1.0),
         like(RegistrationLost, registrar=NAME),
         closes(),
-        lookup(SECOND),
+        failed(reason),
     ]
+    assert line.deadline() is None
+
+
+@pytest.mark.parametrize("status", [408, 480, 500, 503, 504])
+def test_a_refresh_that_fails_for_now_is_tried_again(status):
+    line = Line()
+    line.bind(expires=600, timeout=10_000)
+    line.give(TIMER, 570.0)
+    assert line.give(line.answer(status, "Later"), 571.0) == [
+        ended(1.0),
+        like(RegistrationLost, registrar=NAME),
+        closes(),
+    ]
+    assert line.deadline() == (578.5, "connect again")
 
 
 def test_a_connection_lost_while_refreshing_is_made_again():
@@ -886,7 +907,7 @@ def test_a_connection_lost_while_refreshing_is_made_again():
     line.bind(expires=600, timeout=10_000)
     line.give(TIMER, 570.0)
     assert line.give(closed(), 571.0) == [lost()]
-    assert line.deadline() == (577.25, "connect again")
+    assert line.deadline() == (578.5, "connect again")
 
 
 # --- malformed ---
@@ -905,7 +926,7 @@ def test_a_malformed_message_closes_the_connection():
                 MALFORMED,
                 [matching(log.REGISTRATION_LOST, detail="no colon"), closes(), lost("no colon")],
             ),
-            (10.0, None, [(16.25, "connect again")]),
+            (10.0, None, [(17.5, "connect again")]),
         ],
     )
 
@@ -1077,3 +1098,339 @@ def test_an_abandoned_registration_begins_anew_at_the_first_registrar():
     line.give(line.answer(503, "Busy"))
     line.give(RegistrationAbandoned())
     assert line.give(wanted()) == [lookup(FIRST)]
+
+
+# --- redirects ---
+
+
+def redirect(line, *uris, status=301):
+    return line.answer(status, "Redirect", contacts=tuple(Contact(uri=uri) for uri in uris))
+
+
+def test_a_redirect_closes_and_goes_to_the_home_pool():
+    line = Line()
+    line.connect()
+    play(
+        line.machine,
+        [
+            (
+                1.0,
+                redirect(line, "sip:home.contoso.com:5061;transport=tls"),
+                [
+                    log.REGISTER_ANSWER(301, "Redirect", 1, ""),
+                    log.REGISTRAR_REDIRECTED(NAME, "home.contoso.com:5061"),
+                    ended(1.0),
+                    closes(),
+                    LookupRequested(
+                        lookup_id="registration:registrar", qname="home.contoso.com", qtype="A"
+                    ),
+                ],
+            ),
+        ],
+    )
+
+
+def test_a_redirect_to_an_address_needs_no_lookup_and_takes_its_transport():
+    line = Line()
+    line.connect()
+    assert line.give(redirect(line, "sip:192.168.74.5;transport=tcp", status=302), 1.0) == [
+        ended(1.0),
+        closes(),
+        like(
+            OpenConnection,
+            connection_id=2,
+            address="192.168.74.5",
+            port=5060,
+            transport="tcp",
+            trust=None,
+        ),
+    ]
+    line.give(opened(2), 2.0)
+    assert line.sent.cseq == 1
+    home = RegistrarAddress(
+        host="192.168.74.5", port=5060, transport="tcp", source="redirect:fe01.contoso.com"
+    )
+    assert line.give(line.ok(), 3.0) == [ended(1.0), registered(home)]
+
+
+def test_redirects_end():
+    line = Line(registrars=(FIRST,), maximum_redirects=2)
+    line.connect()
+    for number in range(2, 4):
+        line.give(redirect(line, f"sip:10.0.0.{number}"), 1.0)
+        line.give(opened(number), 1.0)
+    outputs = line.give(redirect(line, "sip:10.0.0.9"), 1.0)
+    assert outputs == [ended(), closes(3), failed(FailureReason.REGISTRAR_REDIRECTS)]
+
+
+@pytest.mark.parametrize("uris", [(), ("sip:x;transport=udp",), ("tel:+1",)])
+def test_a_redirect_to_nowhere_is_a_refusal(uris):
+    line = Line(registrars=(FIRST,))
+    line.connect()
+    outputs = line.give(redirect(line, *uris))
+    assert outputs[-1] == failed(FailureReason.REGISTRATION_REJECTED, containing("301"))
+
+
+# --- what a refresh can find ---
+
+
+@pytest.mark.parametrize("action", ["added", "fixed"])
+def test_a_refresh_that_found_no_binding_makes_the_phone_register_anew(action):
+    line = Line()
+    line.bind(expires=600, timeout=10_000)
+    first = line.sent
+    line.give(TIMER, 570.0)
+    headers = (("presence-state", f'register-action="{action}";primary-cluster-type="central"'),)
+    outputs = line.give(line.ok(headers=headers), 571.0)
+    assert outputs == [ended(1.0), like(RegistrationLost, registrar=NAME), registers(1, 1)]
+    assert line.sent.call_id != first.call_id
+    assert line.sent.sender.tag != first.sender.tag
+    assert line.give(line.ok(headers=headers), 572.0) == [ended(1.0), registered()]
+
+
+def test_a_refresh_that_found_one_does_not():
+    line = Line()
+    line.bind(expires=600, timeout=10_000)
+    line.give(TIMER, 570.0)
+    headers = (("presence-state", 'register-action="refreshed"'),)
+    assert line.give(line.ok(headers=headers), 571.0)[-1] == registered(is_refresh=True)
+
+
+def test_what_a_lync_registrar_says_of_itself_is_told_once():
+    line = Line()
+    line.connect()
+    (mine,) = line.sent.contacts
+    gruu = msgspec.structs.replace(mine, expires=600, parameters=(("gruu", "sip:me;gruu"),))
+    state = (
+        'register-action="added";primary-cluster-type="remote"'
+        ';is-connected-to-primary="no";user-services-state=unavailable'
+    )
+    headers = (("presence-state", state), ("ms-user-logon-data", "RemoteUser"))
+    told = log.REGISTRAR_STATE(NAME, "remote", "no", "unavailable", "RemoteUser", "sip:me;gruu")
+    event = like(Registered, is_survivable=True)
+    message = line.ok(contacts=(gruu,), headers=headers)
+    play(line.machine, [(0.0, message, [told, ended(), event])])
+    line.give(TIMER, 570.0)
+    refreshed = tuple((name, value.replace("added", "refreshed")) for name, value in headers)
+    outputs = line.machine.handle(line.ok(contacts=(gruu,), headers=refreshed), 571.0)
+    assert not [each for each in outputs if each == matching(log.REGISTRAR_STATE)]
+
+
+OFFER = (("Allow-Events", "presence,vnd-microsoft-provisioning-v2"),)
+
+
+def test_in_band_provisioning_is_asked_for_where_it_is_offered_and_not_at_every_refresh():
+    line = Line()
+    line.connect()
+    asked, bound = line.give(line.ok(headers=OFFER, timeout=None))[1:]
+    assert bound == registered()
+    assert asked.endpoint.sip_uri == SIP_URI
+    assert asked.endpoint.contact == f"sip:{ME}:{PORT};transport=tls"
+    line.give(TIMER, 570.0)
+    assert line.give(line.ok(headers=OFFER), 571.0) == [ended(1.0), registered(is_refresh=True)]
+
+
+def test_a_profile_can_do_without_in_band_provisioning():
+    line = Line(provisioning=False)
+    line.connect()
+    assert line.give(line.ok(headers=OFFER)) == [ended(), registered()]
+
+
+# --- time may mend it ---
+
+
+@pytest.mark.parametrize(
+    ("value", "pause"),
+    [("120", 180.0), ("9999", 450.0), ("1", 7.5), ("soon", 7.5), ("60 (busy)", 90.0)],
+)
+def test_retry_after_is_waited_for_as_far_as_the_profile_goes(value, pause):
+    line = Line(registrars=(FIRST,), maximum_retry_after=300)
+    line.bind(expires=600, timeout=10_000)
+    line.give(TIMER, 570.0)
+    line.give(line.answer(503, "Busy", headers=(("Retry-After", value),)), 571.0)
+    assert line.deadline() == (571.0 + pause, "connect again")
+
+
+def test_a_sign_in_that_fails_says_for_how_long_it_is_unwanted():
+    line = Line(registrars=(FIRST,))
+    line.connect()
+    outputs = line.give(line.answer(503, "Busy", headers=(("Retry-After", "120"),)))
+    assert outputs[-1] == failed(FailureReason.REGISTRAR_UNAVAILABLE)
+    assert outputs[-1].retry_after == 120
+
+
+def test_a_disabled_user_is_one_whatever_the_status():
+    line = Line(registrars=(FIRST,))
+    line.connect()
+    headers = (("ms-diagnostics", '4141;reason="User disabled"'),)
+    outputs = line.give(line.answer(403, "Forbidden", headers=headers))
+    assert outputs[-1] == failed(FailureReason.USER_DISABLED)
+
+
+# --- the server deregisters ---
+
+
+def notify(line, kind, *, number=1, method="NOTIFY", headers=(), body=None):
+    request = SipRequest(
+        method=method,
+        uri=line.sent.contacts[0].uri,
+        vias=("SIP/2.0/TLS 10.0.0.21:5061;branch=z9hG4bK1",),
+        sender=NameAddress(uri=SIP_URI, tag="server"),
+        recipient=line.sent.sender,
+        call_id=line.sent.call_id,
+        cseq=1,
+        headers=(
+            ("Event", "registration-notify"),
+            ("ms-diagnostics-public", '4141;reason="User disabled"'),
+            *headers,
+        ),
+        body=f"deregistered;event={kind}".encode() if body is None else body,
+    )
+    return SipMessageReceived(connection_id=number, message=request)
+
+
+ANSWERS = like(
+    SendSip, connection_id=1, message=like(SipResponse, status=200, cseq_method="NOTIFY")
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("unregistered", FailureReason.REGISTRATION_DISPLACED),
+        ("rejected", FailureReason.USER_DISABLED),
+    ],
+)
+def test_a_phone_that_is_thrown_out_answers_and_stays_out(kind, reason):
+    line = Line()
+    line.bind()
+    play(
+        line.machine,
+        [
+            (
+                9.0,
+                notify(line, kind),
+                [
+                    log.DEREGISTERED(NAME, kind, "4141 User disabled"),
+                    ANSWERS,
+                    like(RegistrationLost, registrar=NAME),
+                    closes(),
+                    failed(reason, containing(kind, "4141")),
+                ],
+            ),
+            (9.0, None, []),
+        ],
+    )
+
+
+@pytest.mark.parametrize("kind", ["deactivated", "shutdown"])
+def test_a_phone_whose_user_moved_begins_again_soon(kind):
+    line = Line()
+    line.bind()
+    play(
+        line.machine,
+        [
+            (9.0, notify(line, kind), [ANSWERS, like(RegistrationLost), closes()]),
+            # The dice give half of the shortest pause.
+            (9.0, None, [(11.5, "connect again")]),
+            (11.5, TIMER, [lookup()]),
+        ],
+    )
+
+
+PREFERS = (("p-preferred-registrar", "<sip:fe02.contoso.com:5061;transport=tls>"),)
+
+
+def test_a_phone_that_is_to_prefer_another_registrar_goes_there_and_loses_nothing():
+    line = Line()
+    line.bind()
+    event = notify(line, "preferred-registrar-change", headers=PREFERS)
+    assert line.give(event, 9.0) == [ANSWERS, closes(), lookup(SECOND)]
+    line.give(found("10.0.0.22", registrar=SECOND), 9.0)
+    line.give(opened(2), 9.0)
+    preferred = msgspec.structs.replace(SECOND, source="preferred:fe01.contoso.com")
+    assert line.give(line.ok(), 10.0) == [ended(1.0), registered(preferred)]
+
+
+def test_it_comes_back_if_that_one_refuses():
+    line = Line()
+    line.bind()
+    line.give(notify(line, "preferred-registrar-change", headers=PREFERS), 9.0)
+    assert line.give(found(registrar=SECOND, rcode="NXDOMAIN"), 9.0) == [lookup()]
+    line.connect(10.0)
+    assert line.give(line.ok(), 11.0) == [ended(1.0), registered()]
+
+
+def test_it_has_lost_its_registration_if_both_do():
+    line = Line()
+    line.bind()
+    line.give(notify(line, "preferred-registrar-change", headers=PREFERS), 9.0)
+    line.give(found(registrar=SECOND, rcode="NXDOMAIN"), 9.0)
+    assert line.give(found(rcode="NXDOMAIN"), 9.0) == [like(RegistrationLost, registrar=NAME)]
+    assert line.deadline()[1] == "connect again"
+
+
+@pytest.mark.parametrize("headers", [(), (("p-preferred-registrar", "tel:+1"),)])
+def test_a_preference_for_nobody_is_a_deregistration(headers):
+    line = Line()
+    line.bind()
+    outputs = line.give(notify(line, "preferred-registrar-change", headers=headers), 9.0)
+    assert outputs == [ANSWERS, like(RegistrationLost), closes()]
+
+
+def test_a_benotify_is_not_answered():
+    line = Line()
+    line.bind()
+    outputs = line.give(notify(line, "deactivated", method="BENOTIFY"), 9.0)
+    assert outputs == [like(RegistrationLost), closes()]
+
+
+def test_a_notify_about_anything_else_is_passed_over():
+    line = Line()
+    line.bind()
+    play(line.machine, [(9.0, notify(line, "", body=b"hello"), [matching(log.SIP_IGNORED)])])
+
+
+def test_a_notify_while_deregistering_is_answered_and_changes_nothing():
+    line = Line()
+    line.bind()
+    line.give(ShutdownRequested(), 9.0)
+    assert line.give(notify(line, "rejected"), 9.5) == [ANSWERS]
+    assert line.deadline() == (11.0, "give the deregistration up")
+
+
+# --- the primary Registrar ---
+
+
+def provisioned(*registrars):
+    return ProvisioningLearned(registrars=registrars, web_services=None)
+
+
+def test_a_phone_at_the_backup_returns_when_the_primary_answers():
+    line = Line()
+    line.connect()
+    line.give(line.answer(503, "Busy"))
+    line.give(found("10.0.0.22", registrar=SECOND))
+    line.give(opened(2))
+    line.give(line.ok())
+    assert not line.machine.is_elsewhere
+    line.give(provisioned(FIRST, SECOND))
+    assert line.machine.is_elsewhere
+    assert line.machine.primary == FIRST
+    assert line.give(PrimaryAnswered(registrar=FIRST), 60.0) == [closes(2), lookup()]
+    line.connect(60.0)
+    assert line.give(line.ok(), 61.0) == [ended(1.0), registered()]
+    assert not line.machine.is_elsewhere
+
+
+def test_what_another_machine_sends_leaves_over_the_connection_and_counts_as_a_keep_alive():
+    line = Line()
+    line.connect()
+    line.give(line.ok(expires=3600, timeout=100))
+    message = response_to(line.sent, 200, "OK")
+    assert line.give(SipMessageWanted(message=message), 50.0) == [
+        SendSip(connection_id=1, message=message)
+    ]
+    assert line.deadline() == (130.0, "keep-alive")
+    line.give(closed(), 60.0)
+    assert line.give(SipMessageWanted(message=message), 60.0) == []

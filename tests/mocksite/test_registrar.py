@@ -11,6 +11,7 @@ from phonesim.mocksite.exchange import (
     ConnectionLost,
     KeepAliveReceived,
     MalformedArrived,
+    Report,
     SendSipToClient,
     ServerTimerExpired,
     SipReceived,
@@ -19,6 +20,7 @@ from phonesim.mocksite.registrar import KEEP_ALIVE_MARGIN, NONCE_LIFETIME, Regis
 from phonesim.mocksite.users import UserDirectory
 from phonesim.wire.digest import digest_credentials
 from phonesim.wire.endpoint import gruu, sip_instance
+from phonesim.wire.registration_event import deregistration_of
 from phonesim.wire.sip import Contact, NameAddress, SipRequest, SipResponse, header, response_to
 
 EPOCH = 1_767_596_400
@@ -92,7 +94,9 @@ class Site:
 
     def send(self, request, now=0.0, connection_id=1):
         event = SipReceived(connection_id=connection_id, message=request)
-        sent, *self.reports = self.registrar.handle(event, now)
+        sent, *others = self.registrar.handle(event, now)
+        self.reports = [each for each in others if isinstance(each, Report)]
+        self.notices = [each for each in others if isinstance(each, SendSipToClient)]
         assert isinstance(sent, SendSipToClient)
         assert sent.connection_id == connection_id
         return sent.message
@@ -348,18 +352,21 @@ def test_the_oldest_endpoint_makes_room(authority, said):
     site.send(register_endpoint(epids[0], cseq=2), 2)
     response = site.send(register_endpoint(epids[2]), 3)
     assert site.reports == [said("too many endpoints")]
+    (notice,) = site.notices
+    assert deregistration_of(notice.message) == "unregistered"
+    assert notice.message.recipient.epid == epids[1]
     kept = [sip_instance(epids[0]).lower(), sip_instance(epids[2]).lower()]
     assert [contact.instance for contact in response.contacts] == kept
 
 
 @pytest.mark.parametrize(
     ("method", "status"),
-    [("SUBSCRIBE", 405), ("OPTIONS", 405), ("CANCEL", 481), ("FROBNICATE", 501)],
+    [("OPTIONS", 405), ("CANCEL", 481), ("FROBNICATE", 501)],
 )
 def test_other_methods_are_refused(site, method, status):
     response = site.send(register(method=method))
     assert response.status == status
-    assert header(response, "Allow") == ("REGISTER" if status == 405 else None)
+    assert header(response, "Allow") == ("REGISTER, SUBSCRIBE" if status == 405 else None)
 
 
 def test_an_ack_is_not_answered(play, site):

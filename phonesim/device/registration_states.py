@@ -1,0 +1,56 @@
+"""The states of a registration, each with its own data."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Idle(msgspec.Struct, frozen=True, gc=False):
+    """Nothing under way."""
+
+
+class Resolving(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The Registrar's name is being looked up."""
+
+
+class Connecting(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """TCP, and TLS if the Registrar wants it, is being set up to `address`."""
+
+    address: str
+
+
+class Registering(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A REGISTER waits for its answer.
+
+    `was_registered`: it refreshes a binding. `attempt` counts the requests that it
+    took so far, `has_answered` says that one of them answered a challenge.
+    """
+
+    cseq: int
+    started_at: float
+    timeout_at: float
+    was_registered: bool
+    attempt: int
+    has_answered: bool
+
+
+class Bound(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The binding holds until it is refreshed."""
+
+    refresh_at: float
+
+
+class Pausing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """There is no binding; another round of attempts follows."""
+
+    reconnect_at: float
+
+
+class Deregistering(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A REGISTER with Expires 0 waits for its answer."""
+
+    cseq: int
+    timeout_at: float
+
+
+State = Idle | Resolving | Connecting | Registering | Bound | Pausing | Deregistering

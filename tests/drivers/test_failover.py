@@ -1,0 +1,141 @@
+"""Five hundred registered phones lose their Registrar, fail over, and return, over real TLS.
+
+Times are never asserted: the profile's own delays bound them, and a run that never gets there
+ends by the test's time limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from phonesim.device.events import Observation, RegistrarChanged, SignedIn
+from phonesim.drivers.authority import SiteAuthority
+from phonesim.drivers.key_pool import SHARED_KEYS, KeyPool, PhoneKey
+from phonesim.drivers.loopback import run_loopback
+from phonesim.drivers.run_folder import RunFolder
+from phonesim.drivers.site_host import SiteHost
+from phonesim.mocksite.site import build_site
+from phonesim.profiles import DEVICE, SITE, load
+from phonesim.results import Recorder, RunFacts, summarize
+from phonesim.world import PhoneSpec, RunLimits
+
+PHONES = 500
+
+
+class Watcher(Recorder):
+    """A recorder that says when a count is reached."""
+
+    def __init__(self, specs: Sequence[PhoneSpec]) -> None:
+        super().__init__(specs, lambda *_: None)
+        self.signed_in = 0
+        self.moves: list[RegistrarChanged] = []
+        self._awaited: list[tuple[Callable[[], bool], asyncio.Event]] = []
+
+    def observe(self, phone_id: str, observation: Observation, now: float) -> None:
+        super().observe(phone_id, observation, now)
+        if isinstance(observation, SignedIn):
+            self.signed_in += 1
+        elif isinstance(observation, RegistrarChanged):
+            self.moves.append(observation)
+        for holds, event in self._awaited:
+            if holds():
+                event.set()
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        event = asyncio.Event()
+        self._awaited.append((holds, event))
+        if not holds():
+            await event.wait()
+
+
+def many(count: int) -> list[PhoneSpec]:
+    profile = load(DEVICE, "polycom-cx600")
+    registration = profile.registration.model_copy(
+        update={
+            "reconnect_delays": (1.0, 2.0),
+            "failover_delay": 2.0,
+            "return_interval": 3.0,
+        }
+    )
+    profile = profile.model_copy(update={"registration": registration})
+    specs = []
+    for number in range(1, count + 1):
+        mac = bytes.fromhex("0004f2") + number.to_bytes(3, "big")
+        specs.append(
+            PhoneSpec(
+                phone_id=mac.hex("-").upper(),
+                mac=mac,
+                profile=profile,
+                number=f"+1425555{number:05d}",
+                pin=f"8{number:05d}4",
+                starts_at=number / 150,
+                seed=str(number),
+            )
+        )
+    return specs
+
+
+@pytest.mark.timeout(300)
+async def test_a_fleet_fails_over_to_the_backup_and_returns(
+    tmp_path: Path, site_authority: SiteAuthority, phone_key: PhoneKey
+) -> None:
+    specs = many(PHONES)
+    watcher = Watcher(specs)
+    site = build_site(load(SITE, "contoso"), [], site_authority, random.Random(1), time.time())
+    zero = time.monotonic()
+    host = SiteHost(site, site_authority, watcher, lambda: time.monotonic() - zero)
+    await host.start(None)
+    folder = RunFolder.create(tmp_path, "run")
+    stop = asyncio.Event()
+    running = asyncio.ensure_future(
+        run_loopback(
+            specs,
+            None,
+            site_authority,
+            lambda phone_id: folder.disk(phone_id, specs[0].profile.log),
+            watcher,
+            RunLimits(duration=600),
+            host.port_offset,
+            KeyPool(len(specs), given=[phone_key] * SHARED_KEYS),
+            stop,
+        )
+    )
+    await watcher.until(lambda: watcher.signed_in == PHONES)
+    first = host.server("lync01").ports
+    assert first.close is not None
+    assert first.open_again is not None
+
+    first.close()
+    await watcher.until(lambda: watcher.registrations_failed_over == PHONES)
+    assert all(phone.registrar == "fe02.contoso.com:5061" for phone in watcher.phones.values())
+
+    first.open_again()
+    await watcher.until(lambda: watcher.registrations_returned == PHONES)
+    stop.set()
+    await running
+    await host.stop()
+
+    assert not any(phone.reason for phone in watcher.phones.values())
+    facts = RunFacts(
+        run="run",
+        fleet="test",
+        site="contoso",
+        attach="loopback",
+        seed=1,
+        wall_s=0,
+        cpu_s=0,
+        peak_rss_mb=0,
+        valid=True,
+    )
+    summary = summarize(watcher, facts)
+    counts = [summary[f"registrations_{what}"] for what in ("lost", "regained")]
+    assert counts == [PHONES, PHONES]
+    assert summary["registrations_failed_over"] == PHONES
+    assert summary["registrations_returned"] == PHONES
+    assert summary["signed_in"] == PHONES
