@@ -522,8 +522,8 @@ class StageEnded(Observation, frozen=True, kw_only=True):
 class ExchangeEnded(Observation, frozen=True, kw_only=True):
     """A request was answered or given up.
 
-    `kind` is dhcp_discover, dhcp_request, dhcp_inform, dns, ntp, http or
-    sip_register; `sent` counts packets, retransmissions included; `seconds` runs
+    `kind` is dhcp_discover, dhcp_request, dhcp_inform, dns, ntp, http,
+    sip_register or sip_subscribe; `sent` counts packets, retransmissions included; `seconds` runs
     from the first one to the answer, None when there was none.
 
     DHCP and DNS say who answered (`server`) and what (`answer`: a message type, an rcode);

@@ -169,7 +169,7 @@ class Registration:
     def handle(self, event: Event, now: float) -> list[Output]:
         """Take one event; return actions, log records and events for the phone."""
         match event:
-            case SipMessageReceived() if event.connection_id == self._connection_id:
+            case SipMessageReceived() if self._is_open(event.connection_id):
                 return self._received(event, now)
             case ConnectionOpened() if self._is_connecting(event.connection_id):
                 return self._opened(event, now)

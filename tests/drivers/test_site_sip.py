@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import time
 
 import pytest
@@ -50,6 +51,43 @@ async def test_a_server_can_close_a_connection(serve: Serve) -> None:
     assert await reader.read() == b""
     writer.close()
     await writer.wait_closed()
+
+
+async def connect_when_open(place: tuple[str, int]) -> asyncio.StreamWriter:
+    while True:
+        try:
+            _, writer = await asyncio.open_connection(*place)
+        except ConnectionRefusedError:
+            await asyncio.sleep(0.01)
+        else:
+            return writer
+
+
+async def test_a_server_can_go_down_and_come_back(serve: Serve) -> None:
+    served = await serve("sip", 5060)
+    order: list[on.ServerAction] = [on.ClosePorts()]
+    served.machine.answer = lambda event: order if isinstance(event, on.KeepAliveReceived) else []
+    reader, writer = await asyncio.open_connection(*served.place(5060))
+    accepted = await served.machine.events.get()
+    assert isinstance(accepted, on.ConnectionAccepted)
+    writer.write(b"\r\n\r\n")
+    with contextlib.suppress(ConnectionResetError):
+        assert await reader.read() == b""
+    assert isinstance(await served.machine.events.get(), on.KeepAliveReceived)
+    assert await served.machine.events.get() == on.ConnectionLost(
+        connection_id=accepted.connection_id
+    )
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(*served.place(5060))
+    order[:] = [on.OpenPorts()]
+    served.host.server("server1").deliver(on.KeepAliveReceived(connection_id=0))
+    assert isinstance(await served.machine.events.get(), on.KeepAliveReceived)
+    again = await connect_when_open(served.place(5060))
+    assert isinstance(await served.machine.events.get(), on.ConnectionAccepted)
+    for each in (writer, again):
+        each.close()
+        with contextlib.suppress(ConnectionResetError):
+            await each.wait_closed()
 
 
 async def test_sip_garbage_is_told_and_the_connection_closed(serve: Serve) -> None:

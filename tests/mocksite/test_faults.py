@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from phonesim.config.fault import (
@@ -7,6 +8,8 @@ from phonesim.config.fault import (
     HttpStatus,
     Refuse,
     SetDhcpOption,
+    SetPresenceState,
+    SetSipBody,
     Silence,
     SipStatus,
     StripDhcpOptions,
@@ -31,7 +34,7 @@ from phonesim.mocksite.faults import FaultInjector, is_injected
 from phonesim.wire.dhcp import DhcpMessage, MessageType
 from phonesim.wire.dns import DnsQuery, DnsRecord, DnsResponse, SrvData
 from phonesim.wire.ntp import NtpPacket
-from phonesim.wire.sip import NameAddress, SipRequest, header
+from phonesim.wire.sip import Contact, NameAddress, SipRequest, header, response_to
 from phonesim.wire.soap import GetRootCertChains, HttpRequest, HttpResponse
 
 DHCP_OPTIONS = {53: b"\5", 43: b"forty-three", 120: b"one-twenty"}
@@ -247,6 +250,60 @@ def test_a_status_takes_the_place_of_a_registrar():
     assert sent.message.recipient.tag
     injector.handle(sip("SUBSCRIBE"), 0)
     assert echo.seen == 1
+
+
+def test_a_status_can_redirect_ask_for_patience_begin_late_and_mean_another_method():
+    rule = SipStatus(
+        kind="sip-status",
+        status=301,
+        reason="Moved",
+        contact="sip:fe02",
+        retry_after=30,
+        match="subscribe",
+        begins_at=10,
+    )
+    echo = Echo()
+    injector = FaultInjector(echo, [rule])
+    injector.handle(sip(), 20)
+    injector.handle(sip("SUBSCRIBE"), 9)
+    assert echo.seen == 2
+    sent, _ = injector.handle(sip("SUBSCRIBE"), 10)
+    assert sent.message.contacts == (Contact(uri="sip:fe02"),)
+    assert header(sent.message, "Retry-After") == "30"
+
+
+def sip_answer(*headers, body=b""):
+    response = response_to(sip().message, 200, "OK", headers=headers)
+    message = msgspec.structs.replace(response, body=body)
+    return SendSipToClient(connection_id=4, message=message)
+
+
+@pytest.mark.parametrize(
+    ("changes", "value"),
+    [
+        ({"register_action": "added"}, 'register-action="added";x="y"'),
+        (
+            {"user_services": "unavailable"},
+            'register-action="refreshed";x="y";user-services-state=unavailable',
+        ),
+    ],
+)
+def test_a_presence_state_is_altered_where_there_is_one(changes, value):
+    rule = SetPresenceState(kind="presence-state", **changes)
+    other = ("Server", "RTC/4.0")
+    genuine = sip_answer(("presence-state", 'register-action="refreshed";x="y"'), other)
+    (sent,) = FaultInjector(Echo(genuine), [rule]).handle(sip(), 0)
+    assert sent.message.headers == (("presence-state", value), other)
+    without = sip_answer(other)
+    assert FaultInjector(Echo(without), [rule]).handle(sip(), 0) == [without]
+
+
+def test_a_body_is_replaced_where_there_is_one():
+    rule = SetSipBody(kind="sip-body", body="<x")
+    (sent,) = FaultInjector(Echo(sip_answer(body=b"<y/>")), [rule]).handle(sip(), 0)
+    assert sent.message.body == b"<x"
+    without = sip_answer()
+    assert FaultInjector(Echo(without), [rule]).handle(sip(), 0) == [without]
 
 
 def test_answers_are_held_back_and_reports_are_not(play):

@@ -9,6 +9,7 @@ from phonesim.mocksite.exchange import (
     CloseClientConnection,
     ConnectionAccepted,
     ConnectionLost,
+    DeregistrationOrdered,
     KeepAliveReceived,
     MalformedArrived,
     Report,
@@ -16,12 +17,24 @@ from phonesim.mocksite.exchange import (
     ServerTimerExpired,
     SipReceived,
 )
+from phonesim.mocksite.homes import HomeBook
 from phonesim.mocksite.registrar import KEEP_ALIVE_MARGIN, NONCE_LIFETIME, Registrar
 from phonesim.mocksite.users import UserDirectory
 from phonesim.wire.digest import digest_credentials
 from phonesim.wire.endpoint import gruu, sip_instance
+from phonesim.wire.inband_provisioning import decode_inband_provisioning
 from phonesim.wire.registration_event import deregistration_of
-from phonesim.wire.sip import Contact, NameAddress, SipRequest, SipResponse, header, response_to
+from phonesim.wire.sip import (
+    Contact,
+    NameAddress,
+    SipRequest,
+    SipResponse,
+    decode_sip,
+    encode_sip,
+    header,
+    response_to,
+)
+from phonesim.wire.sip_server import diagnostics_of
 
 EPOCH = 1_767_596_400
 ALICE = "sip:alice@contoso.com"
@@ -32,6 +45,7 @@ USERS = (
     UserRange(sip_uri=ALICE, number="+14255550001", pin="24680"),
     UserRange(sip_uri=BOB, number="+14255550002", pin="13579"),
 )
+LYNC01 = {"name": "lync01", "address": "10.0.0.21", "fqdn": "fe01.contoso.com"}
 CONTACT = Contact(
     uri="sip:10.0.0.100:49152;transport=tls;ms-opaque=0123456789",
     instance=INSTANCE.lower(),
@@ -67,17 +81,18 @@ def register(cseq=1, **fields):
 class Site:
     """A Registrar and a phone with one connection to it."""
 
-    def __init__(self, authority, *, certificate=b"", changes=(), **config):
+    def __init__(self, authority, *, certificate=b"", changes=(), homes=None, **config):
         self.users = UserDirectory(USERS, changes)
         self.certificate = certificate or certificate_of(b"alice@contoso.com")
         for sip_uri in (ALICE, BOB):
             self.users.publish(self.users.by_sip_uri(sip_uri), "phone", self.certificate)
         self.registrar = Registrar(
-            RegistrarConfig(name="lync01", address="10.0.0.21", fqdn="fe01.contoso.com", **config),
+            RegistrarConfig(**{**LYNC01, **config}),
             self.users,
             authority,
             random.Random(1),
             EPOCH,
+            homes,
         )
         self.connect(1)
 
@@ -539,3 +554,153 @@ def test_what_asks_for_nothing_is_reported(play, said, site):
 def test_a_registrar_that_makes_no_sense_is_refused(fields, text):
     with pytest.raises(ValueError, match=text):
         RegistrarConfig(name="r", address="10.0.0.1", fqdn="r.contoso.com", **fields)
+
+
+# --- homes ---
+
+TWO = [
+    RegistrarConfig(name=f"lync0{n}", address=f"10.0.0.2{n}", fqdn=f"fe0{n}.contoso.com")
+    for n in (1, 2)
+]
+
+
+def connected(response):
+    return header(response, "presence-state").rpartition("=")[2].strip('"')
+
+
+def test_the_backup_says_that_it_is_not_the_primary(authority):
+    site = Site(authority, name="lync02", homes=HomeBook(TWO))
+    assert connected(site.send(register(1))) == "no"
+
+
+def test_a_user_of_another_pool_is_redirected_to_the_primary_and_its_backup(authority, said):
+    three = RegistrarConfig(name="lync03", address="10.0.0.23", fqdn="fe03.contoso.com")
+    site = Site(authority, name="lync03", homes=HomeBook([*TWO, three]))
+    response = site.send(register(1))
+    assert (response.status, response.expires) == (301, 2592000)
+    assert [contact.uri for contact in response.contacts] == [
+        "sip:fe01.contoso.com:5061;transport=tls",
+        "sip:fe02.contoso.com:5061;transport=tls",
+    ]
+    assert site.reports == [said("redirected home", is_warning=False)]
+    assert site.contacts() == []
+
+
+# --- deregistration by the server ---
+
+
+def order(site, kind, now=10.0, **fields):
+    actions = site.registrar.handle(DeregistrationOrdered(kind=kind, **fields), now)
+    return [each.message for each in actions if isinstance(each, SendSipToClient)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "diagnostics", "preferred"),
+    [
+        ("unregistered", None, None),
+        ("rejected", 4141, None),
+        ("deactivated", 4006, None),
+        ("preferred-registrar-change", None, "<sip:fe02.contoso.com:5061;transport=tls>"),
+    ],
+)
+def test_an_endpoint_is_told_that_it_is_deregistered(authority, kind, diagnostics, preferred):
+    site = Site(authority, homes=HomeBook(TWO))
+    site.send(register(1))
+    (notify,) = order(site, kind, registrar="lync02")
+    assert (notify.method, notify.uri, notify.call_id) == ("NOTIFY", CONTACT.uri, "call-1")
+    assert notify.recipient == NameAddress(uri=ALICE, tag="a1", epid=EPID)
+    assert header(notify, "Event") == "registration-notify"
+    assert header(notify, "subscription-state") == "terminated;expires=0"
+    assert header(notify, "Content-Type") == "text/registration-event"
+    assert deregistration_of(notify) == kind
+    told = diagnostics_of(notify)
+    assert (told and told.id) == diagnostics
+    assert header(notify, "p-preferred-registrar") == preferred
+    assert decode_sip(encode_sip(notify)) == notify
+    assert site.contacts(10) == []
+    answer = SipReceived(connection_id=1, message=response_to(notify, 200, "OK"))
+    assert site.registrar.handle(answer, 11) == []
+
+
+def test_who_was_disabled_stays_out_and_who_was_moved_is_sent_on(authority):
+    site = Site(authority, homes=HomeBook(TWO))
+    site.send(register(1))
+    order(site, "deactivated", registrar="lync02")
+    response = site.send(register(2))
+    assert response.status == 301
+    assert response.contacts[0].uri == "sip:fe02.contoso.com:5061;transport=tls"
+    site = Site(authority, homes=HomeBook(TWO))
+    site.send(register(1))
+    order(site, "rejected")
+    assert refusal(site.send(register(2))) == (403, "4141")
+
+
+@pytest.mark.parametrize(
+    ("fields", "now"),
+    [({"users": "sip:bob*"}, 10.0), ({}, 601.0)],
+    ids=["another user", "a binding that is over"],
+)
+def test_nobody_else_is_told(site, fields, now):
+    site.send(register(1))
+    assert order(site, "rejected", now, **fields) == []
+
+
+def test_a_registrar_prefers_no_change_to_itself(site):
+    site.send(register(1))
+    assert order(site, "preferred-registrar-change") == []
+    assert site.contacts() != []
+
+
+def test_an_endpoint_without_connection_is_deregistered_unheard(site):
+    site.send(register(1))
+    site.registrar.handle(ConnectionLost(connection_id=1), 5)
+    assert order(site, "unregistered") == []
+    assert site.contacts(10) == []
+
+
+# --- in-band provisioning ---
+
+PROVISIONING = (
+    ("Event", "vnd-microsoft-provisioning-v2"),
+    ("Supported", "ms-benotify"),
+    ("Supported", "ms-piggyback-first-notify"),
+)
+
+
+def subscribe(headers=PROVISIONING, **fields):
+    fields = {"uri": ALICE, "headers": headers, "expires": 28800, "call_id": "sub-1", **fields}
+    return register(1, method="SUBSCRIBE", **fields)
+
+
+def test_a_subscriber_is_provisioned_in_the_200(authority):
+    site = Site(authority, homes=HomeBook(TWO))
+    response = site.send(subscribe())
+    assert (response.status, response.expires, response.cseq_method) == (200, 28800, "SUBSCRIBE")
+    assert header(response, "Subscription-State") == "active;expires=28800"
+    told = decode_inband_provisioning(response.body)
+    assert [server.host for server in told.registrars] == ["fe01.contoso.com", "fe02.contoso.com"]
+    assert decode_sip(encode_sip(response)) == response
+
+
+@pytest.mark.parametrize("method", ["NOTIFY", "BENOTIFY"])
+def test_a_subscriber_that_cannot_is_notified(authority, method):
+    site = Site(authority, homes=HomeBook(TWO))
+    headers = PROVISIONING[: 2 if method == "BENOTIFY" else 1]
+    response = site.send(subscribe(headers, expires=0))
+    assert response.body == b""
+    (notice,) = site.notices
+    notify = notice.message
+    assert (notify.method, notify.call_id, notify.uri) == (method, "sub-1", CONTACT.uri)
+    assert header(notify, "Subscription-State") == "terminated;expires=0"
+    assert decode_inband_provisioning(notify.body).registrars
+
+
+def test_no_other_event_can_be_subscribed_to(site):
+    assert site.send(subscribe((("Event", "presence"),))).status == 489
+
+
+def test_a_subscriber_must_be_who_it_says(authority):
+    site = Site(authority, certificate=certificate_of(b"mallory@contoso.com"))
+    assert refusal(site.send(subscribe())) == (403, "4004")
+    digest = Site(authority, auth="digest")
+    assert digest.send(subscribe()).status == 401

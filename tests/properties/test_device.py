@@ -34,10 +34,20 @@ from phonesim.wire.dhcp import (
     encode_u32,
 )
 from phonesim.wire.dns import DnsRecord, DnsResponse, SrvData, encode_query
+from phonesim.wire.inband_provisioning import InbandProvisioning, encode_inband_provisioning
 from phonesim.wire.lldp import LldpUnit, NetworkPolicy, encode_lldp
 from phonesim.wire.ntp import SERVER, NtpPacket, encode_ntp, from_unix
 from phonesim.wire.provisioning import UcOptions, encode_sip_servers, encode_uc_options
-from phonesim.wire.sip import Challenge, SipResponse, encode_sip, response_to
+from phonesim.wire.registration_event import KINDS, deregistration_body
+from phonesim.wire.sip import (
+    Challenge,
+    NameAddress,
+    SipRequest,
+    SipResponse,
+    encode_sip,
+    response_to,
+)
+from phonesim.wire.sip_server import SipServer
 from phonesim.wire.soap import (
     GetAndPublishCert,
     GetAndPublishCertResponse,
@@ -78,6 +88,16 @@ LEASE_OPTIONS = {
 }
 
 
+PROVISIONING = encode_inband_provisioning(
+    InbandProvisioning(
+        registrars=tuple(
+            SipServer(host=host, port=5061, transport="tls")
+            for host in ("fe02.contoso.com", "fe01.contoso.com")
+        )
+    )
+)
+
+
 # --- right answers ---
 
 
@@ -111,8 +131,15 @@ def answer(request: do.PhoneAction, now: float) -> on.Event | None:
             contacts = tuple(
                 msgspec.structs.replace(contact, expires=600) for contact in register.contacts
             )
-            headers = (("ms-keep-alive", "UAS; tcp=no; hop-hop=yes; timeout=300"),)
+            if not isinstance(register, SipRequest):
+                return None
+            headers = (
+                ("ms-keep-alive", "UAS; tcp=no; hop-hop=yes; timeout=300"),
+                ("Allow-Events", "vnd-microsoft-provisioning-v2"),
+            )
             accepted = response_to(register, 200, "OK", contacts=contacts, headers=headers)
+            if register.method == "SUBSCRIBE":
+                accepted = msgspec.structs.replace(accepted, body=PROVISIONING)
             return on.SipMessageReceived(connection_id=number, message=accepted)
         case _:
             return None
@@ -368,6 +395,24 @@ RECIPES: dict[type, Callable[[Any, random.Random], dict[str, Any]]] = {
 }
 
 
+def deregistration(rng: random.Random) -> SipRequest:
+    """A NOTIFY that ends a registration, or nearly one."""
+    me = NameAddress(uri="sip:user00001@contoso.com", tag="x")
+    preferred = rng.choice(["sip:fe02.contoso.com:5061", "sip:10.0.0.9;transport=tcp", "", "x"])
+    kind = rng.choice([*KINDS, "shutdown", ""])
+    return SipRequest(
+        method=rng.choice(["NOTIFY", "BENOTIFY", "MESSAGE"]),
+        uri="sip:10.0.0.50",
+        vias=("SIP/2.0/TLS 10.0.0.21",),
+        sender=me,
+        recipient=me,
+        call_id="x",
+        cseq=1,
+        headers=(("Event", "registration-notify"), ("p-preferred-registrar", preferred)),
+        body=deregistration_body(kind),
+    )
+
+
 def noise(number: int, rng: random.Random) -> on.Event:
     """An event that nobody asked for, or that the connection of that number brings."""
     failure = rng.choice(list(ConnectFailure))
@@ -385,6 +430,9 @@ def noise(number: int, rng: random.Random) -> on.Event:
             on.ConnectionFailed(connection_id=number, failure=failure, detail=detail),
             on.ConnectionClosed(connection_id=number, detail=detail),
             on.ConnectionOpened(connection_id=number, local_address="10.0.0.50", local_port=1),
+            on.SipMessageReceived(connection_id=number, message=deregistration(rng)),
+            on.ConnectionFailed(connection_id=-1, failure=failure, detail=detail),
+            on.ConnectionOpened(connection_id=-1, local_address="10.0.0.50", local_port=1),
             on.AddressProbed(address=rng.choice(ADDRESSES), conflict=rng.choice([None, "02"])),
             on.AddressClaimed(address=rng.choice(ADDRESSES), mac="02"),
             on.CertificateRequestMade(subject=rng.choice(TEXTS), csr=b""),
