@@ -43,6 +43,22 @@ from phonesim.world import PhoneDisk
 if TYPE_CHECKING:
     from phonesim.drivers.key_pool import KeyPool
     from phonesim.drivers.packet_pace import PacketPace
+    from phonesim.drivers.relay import RelayNetwork
+
+
+def check_machine(plan: Plan) -> None:
+    """`UsageError` if this machine could not begin a run on a real network now.
+
+    Nothing is sent and nothing is changed.
+    """
+    from phonesim.drivers import relay, wire
+
+    if plan.fleet.relay is not None:
+        relay.check_agents(map(str, plan.fleet.relay.agents), _relay_network(plan))
+    else:
+        assert plan.fleet.interface is not None
+        site = _site(plan, VirtualAuthority(), 0)
+        wire.check_wire(plan.fleet.interface, (spec.mac for spec in plan.specs), site)
 
 
 class CapturedWorld(Protocol):
@@ -219,13 +235,7 @@ def run_relay(
     from phonesim.drivers import relay
     from phonesim.drivers.authority import SiteAuthority
 
-    assert plan.fleet.relay is not None
-    network = relay.RelayNetwork(
-        servers=tuple(map(str, plan.fleet.relay.servers)),
-        copies=plan.fleet.relay.copies,
-        interface=plan.fleet.interface,
-        has_addresses=has_addresses(plan.fleet),
-    )
+    network = _relay_network(plan)
     notes: list[str] = []
 
     async def run(keys: KeyPool, stopped: asyncio.Event, pace: PacketPace | None) -> None:
@@ -248,6 +258,18 @@ def run_relay(
 
     report = _in_real_time(plan, run, stop, tick)
     return msgspec.structs.replace(report, notes=(*notes, *report.notes))
+
+
+def _relay_network(plan: Plan) -> RelayNetwork:
+    from phonesim.drivers.relay import RelayNetwork
+
+    assert plan.fleet.relay is not None
+    return RelayNetwork(
+        servers=tuple(map(str, plan.fleet.relay.servers)),
+        copies=plan.fleet.relay.copies,
+        interface=plan.fleet.interface,
+        has_addresses=has_addresses(plan.fleet),
+    )
 
 
 def _live_capture(file: CaptureFile | None, *, makes_frames: bool) -> Capture | None:
