@@ -45,6 +45,7 @@ from phonesim.device.events import (
     StageEnded,
     StageEntered,
     StagesDone,
+    VlanJoined,
 )
 from phonesim.device.outcome import FailureReason, Stage
 from phonesim.wire.ipv4 import pack_address
@@ -168,7 +169,8 @@ class PhoneRecord(msgspec.Struct):
 
     `reason` is None when it signed in or is done. `settled_after` is how long the last
     boot took; `late` how long after its time the first one began, None if it never did.
-    `link` and `giaddr` are those of its relay agent, empty without one.
+    `vlan_id` is the voice VLAN that it is in, None for untagged. `link` and `giaddr` are those of
+    its relay agent, empty without one.
     """
 
     phone_id: str
@@ -190,6 +192,7 @@ class PhoneRecord(msgspec.Struct):
     settled_after: float | None = None
     entered_at: dict[Stage, float] = {}
     durations: dict[Stage, float] = {}
+    vlan_id: int | None = None
     link: str = ""
     giaddr: str = ""
 
@@ -257,7 +260,7 @@ class Recorder:
             self.lateness.add(phone.late)
             if self._began_at is None:
                 self._began_at = now
-        phone.boots = boot
+        phone.boots, phone.vlan_id = boot, None
         if self._repeat_every is not None and boot > 1:
             due_at = phone.starts_at + (boot - 1) * self._repeat_every
             self.lateness.add(max(0.0, now - due_at))
@@ -311,6 +314,9 @@ class Recorder:
                 phone.is_signed_in = True
                 phone.reason = phone.failed_stage = None
                 phone.detail = ""
+        elif kind is VlanJoined:
+            assert isinstance(observation, VlanJoined)
+            phone.vlan_id = observation.vlan_id
         elif kind is BootFailed:
             assert isinstance(observation, BootFailed)
             self._boot_failed(phone, observation, now)
@@ -502,6 +508,7 @@ def summarize(recorder: Recorder, facts: RunFacts) -> dict[str, Any]:
             }
             for kind, servers in sorted(recorder.servers.items())
         },
+        "vlans": vlans(recorder),
         "relays": relays(recorder),
         "lateness_ms": {
             key.removesuffix("_ms"): value for key, value in recorder.lateness.durations().items()
@@ -533,6 +540,12 @@ def _rounded(value: float | None) -> float | None:
 def failures(recorder: Recorder) -> dict[str, int]:
     """How many phones ended with each failure reason, the commonest first."""
     return _count_failures(recorder.phones.values())
+
+
+def vlans(recorder: Recorder) -> dict[str, int]:
+    """How many phones were in each voice VLAN at last, by its id; the untagged are in none."""
+    counts = Counter(phone.vlan_id for phone in recorder.phones.values() if phone.vlan_id)
+    return {str(vlan_id): counts[vlan_id] for vlan_id in sorted(counts)}
 
 
 def relays(recorder: Recorder) -> dict[str, dict[str, Any]]:

@@ -33,6 +33,8 @@ def summary_tables(finished: Finished) -> list[RenderableType]:
     ]
     if summary["faults"]:
         parts.append(f"Faults: {', '.join(summary['faults'])}")
+    for vlan_id, phones in summary["vlans"].items():
+        parts.append(f"Voice VLAN {vlan_id}: {phones} of {summary['phones']} phones")
     parts += ["", _stages(finished)]
     if summary["exchanges"]:
         parts += ["", _exchanges(summary, shows_rate=stages is not None)]

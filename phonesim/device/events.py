@@ -429,6 +429,12 @@ class StageEnded(Observation, frozen=True, kw_only=True):
     skipped: bool = False
 
 
+class VlanJoined(Observation, frozen=True, kw_only=True):
+    """The phone is in another VLAN from now on, None for untagged, as at power-on."""
+
+    vlan_id: int | None
+
+
 class ExchangeEnded(Observation, frozen=True, kw_only=True):
     """A request was answered or given up.
 

@@ -108,6 +108,7 @@ from phonesim.device.events import (
     TimerExpired,
     TimeWanted,
     VlanChanged,
+    VlanJoined,
     VlanOffered,
     VlanSettled,
     VlanWanted,
@@ -473,6 +474,7 @@ class Phone:
         if vlan_id != self._vlan_id:
             self._vlan_id = vlan_id
             out.append(JoinVlan(vlan_id=vlan_id))
+            out.append(VlanJoined(vlan_id=vlan_id))
 
     def _take_address(self, now: float, out: list[Output], *, seeks_vlan: bool = False) -> None:
         fixed = self._fixed_lease

@@ -63,3 +63,10 @@ def test_a_server_that_answered_some_phones_and_not_others_is_named(
     )
     for enough in ("-n", "15"), ("--fault", "dhcp-silent"):
         assert "had no answer" not in phonesim("run", *fleet, *pool, *enough).out
+
+
+def test_the_voice_vlan_is_named(phonesim: Any, tmp_path: Any) -> None:
+    fleet = ("power-cut", "-n", "3", "--out", tmp_path)
+    came = phonesim("run", *fleet, "--site", "contoso-voice")
+    assert came.out.splitlines()[1] == "Voice VLAN 100: 3 of 3 phones"
+    assert "Voice VLAN" not in phonesim("run", *fleet).out

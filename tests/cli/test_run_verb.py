@@ -99,6 +99,7 @@ def test_with_json_stdout_is_one_document(phonesim: Callable, tmp_path: Path) ->
         "stages",
         "exchanges",
         "servers",
+        "vlans",
         "relays",
         "lateness_ms",
         "wall_s",

@@ -67,6 +67,7 @@ def test_phones_sign_in_within_the_vlan_of_lldpds_policy(
     status, summary, told = lab.run_fleet(*FLEET, *users)
 
     assert (status, summary["signed_in"]) == (0, len(PHONES)), (told, lab.device_logs())
+    assert summary["vlans"] == {str(VOICE_VLAN): len(PHONES)}
     for log in lab.device_logs().values():
         assert f"Voice VLAN {VOICE_VLAN} source lldp:" in log
         assert f'voice policy "tagged VLAN {VOICE_VLAN} priority 5 dscp 46"' in log
@@ -90,6 +91,7 @@ def test_phones_sign_in_within_the_vlan_of_dnsmasqs_option(
     status, summary, told = lab.run_fleet(*FLEET, *users, "--set", "device.vlan.lldp_wait=1")
 
     assert (status, summary["signed_in"]) == (0, len(PHONES)), (told, lab.device_logs())
+    assert summary["vlans"] == {str(VOICE_VLAN): len(PHONES)}
     for log in lab.device_logs().values():
         assert 'No voice VLAN: "no network policy for voice within 1 s"' in log
         assert f"Voice VLAN {VOICE_VLAN} source dhcp:{NATIVE_DHCP}" in log
