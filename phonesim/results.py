@@ -141,7 +141,10 @@ class ServerTally:
 
 
 class AnswerWatch:
-    """Notices when more than `share` of the last `window` exchanges had no answer."""
+    """Notices when more than `share` of the last `window` exchanges had no answer in time.
+
+    A DHCP request that is repeated counts as one without: the exchange itself can take minutes.
+    """
 
     __slots__ = ("_answered", "_most", "_unanswered", "is_exceeded", "share", "window")
 
@@ -154,7 +157,7 @@ class AnswerWatch:
         self._unanswered = 0
 
     def add(self, *, is_answered: bool) -> None:
-        """Count an exchange that has ended."""
+        """Count an exchange that has ended, or a request that is overdue."""
         answered = self._answered
         if len(answered) == self.window:
             self._unanswered -= not answered[0]
@@ -368,6 +371,10 @@ class Recorder:
             self.answers.add(is_answered=exchange.seconds is not None)
 
     def _attempt_ended(self, attempt: AttemptEnded) -> None:
+        if attempt.server is None:
+            if self.answers is not None:
+                self.answers.add(is_answered=False)
+            return
         server = self._server(attempt.kind, attempt.server)
         if attempt.waited is None:
             server.timed_out += 1

@@ -280,6 +280,20 @@ def test_too_few_answers_among_the_last_are_noticed(ended: str, is_exceeded: boo
     assert answers.is_exceeded is is_exceeded
 
 
+def test_a_dhcp_request_that_is_repeated_counts_at_once() -> None:
+    recorder = Recorder([], lambda *_: None, AnswerWatch(0.5, 4))
+    assert recorder.answers is not None
+    for seconds in (0.1, 0.1):
+        recorder.observe("1", ExchangeEnded(kind="dhcp_request", sent=1, seconds=seconds), 1)
+    of_dns = AttemptEnded(kind="dns", server="10.0.0.1")  # the next server may have the answer
+    for overdue in (of_dns, of_dns, of_dns, *[AttemptEnded(kind="dhcp_discover")] * 2):
+        recorder.observe("1", overdue, 5)
+    assert not recorder.answers.is_exceeded
+    recorder.observe("1", AttemptEnded(kind="dhcp_discover"), 13)
+    assert recorder.answers.is_exceeded
+    assert list(recorder.servers) == ["dns"]
+
+
 def test_a_share_is_not_exceeded_by_rounding() -> None:
     answers = AnswerWatch(0.29, 100)
     for number in range(100):

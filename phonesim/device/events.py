@@ -458,10 +458,11 @@ class AttemptEnded(Observation, frozen=True, kw_only=True):
     """A request to `server` did not end its exchange.
 
     `answer` is the rcode that sent the query on, or TC; `waited` is None without an answer.
+    DHCP asks every server: its `server` is None, and it tells of requests without an answer only.
     """
 
     kind: str
-    server: str
+    server: str | None = None
     answer: str = ""
     waited: float | None = None
 

@@ -208,8 +208,8 @@ def _unanswered(recorder: Recorder) -> str | None:
     if answers is None or not answers.is_exceeded:
         return None
     return (
-        f"more than {answers.share:.0%} of the last {answers.window} exchanges had no answer"
-        " (limits.unanswered_share)"
+        f"more than {answers.share:.0%} of the last {answers.window} exchanges had no answer in"
+        " time (limits.unanswered_share)"
     )
 
 

@@ -177,7 +177,7 @@ def test_a_fleet_that_is_not_answered_is_stopped(phonesim: Callable, tmp_path: P
         *("--set", "fleet.limits.unanswered_window=20", "--out", tmp_path),
     )
     assert came.status == 4
-    assert "more than 20% of the last 20 exchanges had no answer" in came.out
+    assert "more than 20% of the last 20 exchanges had no answer in time" in came.out
     assert "NOT VALID" in came.out
     assert "interrupted" not in came.out
 
