@@ -302,22 +302,24 @@ def _in_real_time(
     from phonesim.drivers.packet_pace import PacketPace
 
     async def keyed(stopped: asyncio.Event) -> WorldReport:
-        keys = await _make_keys(plan, stopped)
         loop = asyncio.get_running_loop()
         began = loop.time()
         most, relay = plan.fleet.limits.packets_per_second, plan.fleet.relay
         pace = None if most is None else PacketPace(most, loop, relay.fan_out if relay else 1)
-        ticking = loop.create_task(_tick_regularly(lambda: tick(loop.time() - began)))
         watch = LoopWatch()
         try:
-            async with watch:
-                if keys is not None:
-                    await run(keys, stopped, pace)
+            keys = await _make_keys(plan, stopped)
+            began = loop.time()
+            ticking = loop.create_task(_tick_regularly(lambda: tick(loop.time() - began)))
+            try:
+                async with watch:
+                    if keys is not None:
+                        await run(keys, stopped, pace)
+            finally:
+                ticking.cancel()
         except asyncio.CancelledError:  # asked twice, and perhaps at the very end
             if stop.asked < 2:
                 raise
-        finally:
-            ticking.cancel()
         notes = watch.notes() if pace is None else (*watch.notes(), *pace.notes())
         return WorldReport(seconds=loop.time() - began, notes=notes, is_valid=watch.kept_up)
 
