@@ -172,7 +172,7 @@ class FleetProfile(Config):
     servers that are already there, a file with `name` and `users` is enough."""
     faults: tuple[str, ...] = ()
     attach: Attach = "loopback"
-    interface: str | None = None
+    interface: Annotated[str, Field(min_length=1)] | None = None
     """For `wire`: the interface to use. For `relay`: where giaddrs that this host lacks are put,
     and the leased addresses of phones that go beyond [ip]; None for a host that has the giaddrs."""
     relay: Relay | None = None
