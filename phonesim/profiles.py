@@ -517,7 +517,7 @@ def _what(kind: Kind[Any], detail: ErrorDetails) -> str:
         case "value_error":
             return str(detail["msg"]).removeprefix("Value error, ")
         case _:
-            what = re.sub("^(Input|Value) (should|is)", r"\2", str(detail["msg"]))
+            what = re.sub("^(Input|Value|String) (should|is)", r"\2", str(detail["msg"]))
             return what + (
                 f", not {given!r}" if isinstance(given, str | int | float | None) else ""
             )

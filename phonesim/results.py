@@ -47,6 +47,7 @@ from phonesim.device.events import (
     StageEnded,
     StageEntered,
     StagesDone,
+    VlanJoined,
 )
 from phonesim.device.outcome import FailureReason, Stage
 from phonesim.wire.ipv4 import pack_address
@@ -144,7 +145,10 @@ class ServerTally:
 
 
 class AnswerWatch:
-    """Notices when more than `share` of the last `window` exchanges had no answer."""
+    """Notices when more than `share` of the last `window` exchanges had no answer in time.
+
+    A DHCP request that is repeated counts as one without: the exchange itself can take minutes.
+    """
 
     __slots__ = ("_answered", "_most", "_unanswered", "is_exceeded", "share", "window")
 
@@ -157,7 +161,7 @@ class AnswerWatch:
         self._unanswered = 0
 
     def add(self, *, is_answered: bool) -> None:
-        """Count an exchange that has ended."""
+        """Count an exchange that has ended, or a request that is overdue."""
         answered = self._answered
         if len(answered) == self.window:
             self._unanswered -= not answered[0]
@@ -172,7 +176,8 @@ class PhoneRecord(msgspec.Struct):
 
     `reason` is None when it signed in or is done. `settled_after` is how long the last
     boot took; `late` how long after its time the first one began, None if it never did.
-    `link` and `giaddr` are those of its relay agent, empty without one.
+    `vlan_id` is the voice VLAN that it is in, None for untagged. `link` and `giaddr` are those of
+    its relay agent, empty without one.
     """
 
     phone_id: str
@@ -194,6 +199,7 @@ class PhoneRecord(msgspec.Struct):
     settled_after: float | None = None
     entered_at: dict[Stage, float] = {}
     durations: dict[Stage, float] = {}
+    vlan_id: int | None = None
     link: str = ""
     giaddr: str = ""
 
@@ -264,7 +270,7 @@ class Recorder:
             self.lateness.add(phone.late)
             if self._began_at is None:
                 self._began_at = now
-        phone.boots = boot
+        phone.boots, phone.vlan_id = boot, None
         if self._repeat_every is not None and boot > 1:
             due_at = phone.starts_at + (boot - 1) * self._repeat_every
             self.lateness.add(max(0.0, now - due_at))
@@ -326,6 +332,9 @@ class Recorder:
                 phone.is_signed_in = True
                 phone.reason = phone.failed_stage = None
                 phone.detail = ""
+        elif kind is VlanJoined:
+            assert isinstance(observation, VlanJoined)
+            phone.vlan_id = observation.vlan_id
         elif kind is BootFailed:
             assert isinstance(observation, BootFailed)
             self._boot_failed(phone, observation, now)
@@ -377,6 +386,10 @@ class Recorder:
             self.answers.add(is_answered=exchange.seconds is not None)
 
     def _attempt_ended(self, attempt: AttemptEnded) -> None:
+        if attempt.server is None:
+            if self.answers is not None:
+                self.answers.add(is_answered=False)
+            return
         server = self._server(attempt.kind, attempt.server)
         if attempt.waited is None:
             server.timed_out += 1
@@ -520,6 +533,7 @@ def summarize(recorder: Recorder, facts: RunFacts) -> dict[str, Any]:
             }
             for kind, servers in sorted(recorder.servers.items())
         },
+        "vlans": vlans(recorder),
         "relays": relays(recorder),
         "lateness_ms": {
             key.removesuffix("_ms"): value for key, value in recorder.lateness.durations().items()
@@ -551,6 +565,12 @@ def _rounded(value: float | None) -> float | None:
 def failures(recorder: Recorder) -> dict[str, int]:
     """How many phones ended with each failure reason, the commonest first."""
     return _count_failures(recorder.phones.values())
+
+
+def vlans(recorder: Recorder) -> dict[str, int]:
+    """How many phones were in each voice VLAN at last, by its id; the untagged are in none."""
+    counts = Counter(phone.vlan_id for phone in recorder.phones.values() if phone.vlan_id)
+    return {str(vlan_id): counts[vlan_id] for vlan_id in sorted(counts)}
 
 
 def relays(recorder: Recorder) -> dict[str, dict[str, Any]]:

@@ -16,6 +16,7 @@ from phonesim.device.events import (
     StageEnded,
     StageEntered,
     StagesDone,
+    VlanJoined,
 )
 from phonesim.device.outcome import FailureReason, Stage
 from phonesim.profiles import DEVICE, load
@@ -151,6 +152,7 @@ def test_a_boot_becomes_a_record_and_totals() -> None:
             },
         },
         "servers": {},
+        "vlans": {},
         "relays": {},
         "lateness_ms": {"p50": 10000.0, "p90": 10000.0, "p99": 10000.0, "max": 10000.0},
         "wall_s": 1.235,
@@ -279,6 +281,20 @@ def test_too_few_answers_among_the_last_are_noticed(ended: str, is_exceeded: boo
     for each in ended:
         answers.add(is_answered=each == "!")
     assert answers.is_exceeded is is_exceeded
+
+
+def test_a_dhcp_request_that_is_repeated_counts_at_once() -> None:
+    recorder = Recorder([], lambda *_: None, AnswerWatch(0.5, 4))
+    assert recorder.answers is not None
+    for seconds in (0.1, 0.1):
+        recorder.observe("1", ExchangeEnded(kind="dhcp_request", sent=1, seconds=seconds), 1)
+    of_dns = AttemptEnded(kind="dns", server="10.0.0.1")  # the next server may have the answer
+    for overdue in (of_dns, of_dns, of_dns, *[AttemptEnded(kind="dhcp_discover")] * 2):
+        recorder.observe("1", overdue, 5)
+    assert not recorder.answers.is_exceeded
+    recorder.observe("1", AttemptEnded(kind="dhcp_discover"), 13)
+    assert recorder.answers.is_exceeded
+    assert list(recorder.servers) == ["dns"]
 
 
 def test_a_share_is_not_exceeded_by_rounding() -> None:
@@ -461,6 +477,16 @@ def test_no_time_at_all_is_a_duration_too() -> None:
     tally = Tally()
     tally.add(0.0)
     assert tally.durations() == {"p50_ms": 0, "p90_ms": 0, "p99_ms": 0, "max_ms": 0}
+
+
+def test_phones_are_counted_by_the_voice_vlan_that_they_are_in() -> None:
+    run = Watched(5)
+    for phone_id, *ids in (("1", 100), ("2", 9, 100), ("3", 100, None), ("4", 9)):
+        run.recorder.boot_started(phone_id, 1, 0)
+        run.tell(phone_id, *((1, VlanJoined(vlan_id=vlan_id)) for vlan_id in ids))
+    assert summarize(run.recorder, FACTS)["vlans"] == {"9": 1, "100": 2}
+    run.recorder.boot_started("4", 2, 2)
+    assert summarize(run.recorder, FACTS)["vlans"] == {"100": 2}
 
 
 def test_what_became_of_phones_is_told_by_relay_agent() -> None:

@@ -15,6 +15,8 @@ _LATE_MS = 100
 _SERVER_COUNTS = ("sent", "timed_out")
 _GOOD_ANSWERS = {"NOERROR", "NXDOMAIN", "OFFER", "ACK"}
 _RELAYS_SHOWN = 20
+_SILENCE = {"dhcp_discover": ": a server whose pool is used up is silent, too"}
+"""Why some requests of a kind may have no answer where others have one."""
 
 
 def summary_tables(finished: Finished) -> list[RenderableType]:
@@ -31,12 +33,15 @@ def summary_tables(finished: Finished) -> list[RenderableType]:
     ]
     if summary["faults"]:
         parts.append(f"Faults: {', '.join(summary['faults'])}")
+    for vlan_id, phones in summary["vlans"].items():
+        parts.append(f"Voice VLAN {vlan_id}: {phones} of {summary['phones']} phones")
     parts += ["", _stages(finished)]
     if summary["exchanges"]:
         parts += ["", _exchanges(summary, shows_rate=stages is not None)]
     servers = _servers(summary)
     if servers is not None:
         parts += ["", servers]
+    parts += _partly_unanswered(summary)
     if summary["failures"]:
         parts += ["", _failures(finished)]
     if any(relay["failed"] for relay in summary["relays"].values()):
@@ -117,6 +122,22 @@ def _servers(summary: dict[str, Any]) -> Table | None:
             answers = ", ".join(f"{count} {what}" for what, count in totals["answers"].items())
             table.add_row(server, kind, *counts, *_durations(totals), answers or "none")
     return table if table.rows else None
+
+
+def _partly_unanswered(summary: dict[str, Any]) -> list[str]:
+    """Say of DHCP, which asks every server, who answered while other requests had no answer."""
+    lines = []
+    for kind, servers in summary["servers"].items():
+        totals = summary["exchanges"][kind]
+        unanswered = totals["sent"] - totals["retransmitted"] - totals["answered"]
+        if unanswered and kind.startswith("dhcp_"):
+            answered = " and ".join(
+                f"{who} answered {did['answered']}" for who, did in servers.items()
+            )
+            lines.append(
+                f"{kind}: {answered}, and {unanswered} had no answer{_SILENCE.get(kind, '')}"
+            )
+    return ["", *lines] if lines else []
 
 
 def _did_well(totals: dict[str, Any]) -> bool:

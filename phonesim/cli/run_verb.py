@@ -14,7 +14,7 @@ from phonesim.errors import UsageError
 from phonesim.fleet.live_safety import describe_impact, needs_consent
 from phonesim.fleet.plan import Plan, read_plan
 from phonesim.fleet.runner import Progress, run_fleet
-from phonesim.fleet.worlds import world_for
+from phonesim.fleet.worlds import check_machine, world_for
 from phonesim.profiles import Override, option_override, parse_override
 
 DEFAULT_OUT = Path("logs")
@@ -123,6 +123,7 @@ def run(
     ]
     plan = read_plan(fleet, overrides, fault or ())
     if needs_consent(plan):
+        check_machine(plan)
         _ask(plan, yes)
     success = "signed-in" if plan.fleet.stages is None else "done"
     with StatusLine() as line:

@@ -56,7 +56,8 @@ class LoadLimits(Config):
     virtual world."""
     unanswered_share: Annotated[float, Field(ge=0, lt=1)] | None = None
     """The run stops, not valid, when more than this share of the last exchanges of phones and
-    servers had no answer. An exchange ends when it is answered or no longer repeated."""
+    servers had no answer in time. One counts when it is answered or given up, and one of DHCP,
+    which can take minutes, also each time that its request is repeated."""
     unanswered_window: Annotated[int, Field(ge=1, le=100_000)] = 100
     """How many the last exchanges are."""
 
@@ -171,7 +172,7 @@ class FleetProfile(Config):
     servers that are already there, a file with `name` and `users` is enough."""
     faults: tuple[str, ...] = ()
     attach: Attach = "loopback"
-    interface: str | None = None
+    interface: Annotated[str, Field(min_length=1)] | None = None
     """For `wire`: the interface to use. For `relay`: where giaddrs that this host lacks are put,
     and the leased addresses of phones that go beyond [ip]; None for a host that has the giaddrs."""
     relay: Relay | None = None

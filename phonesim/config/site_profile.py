@@ -13,6 +13,7 @@ from phonesim.config.model import Config
 Seconds = Annotated[float, Field(ge=0)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 U16 = Annotated[int, Field(ge=0, le=65535)]
+Expires = Annotated[int, Field(ge=1, le=0xFFFFFFFF)]
 DomainName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*$")]
 VlanId = Annotated[int, Field(ge=1, le=4094)]
 HexText = Annotated[str, Field(pattern=r"^([0-9A-Fa-f]{2})*$")]
@@ -117,7 +118,7 @@ class DnsServerConfig(Config):
     name: str
     address: IPv4Address
     zones: tuple[Zone, ...]
-    udp_limit: int = 512
+    udp_limit: Annotated[int, Field(ge=12, le=65535)] = 512
     """A larger UDP answer is truncated (RFC 1035 section 4.2.1)."""
 
 
@@ -133,7 +134,7 @@ class WebServicesConfig(Config):
 
     name: str
     address: IPv4Address
-    fqdn: str
+    fqdn: DomainName
     http_port: Port = 80
     https_port: Port = 443
     cert_prov_rel_path: str = "/CertProv/CertProvisioningService.svc"
@@ -155,18 +156,18 @@ class RegistrarConfig(Config):
 
     name: str
     address: IPv4Address
-    fqdn: str
+    fqdn: DomainName
     port: Port = 5061
     transport: Literal["tls", "tcp"] = "tls"
     auth: Literal["certificate", "digest"] = "certificate"
     """`certificate`: the client shows the certificate that the web services issued to it.
     `digest`: an ordinary registrar, RFC 3261 section 22."""
     realm: str = "SIP Communications Service"
-    expires_minimum: int = 300
-    expires_default: int = 600
-    expires_maximum: int = 900
+    expires_minimum: Expires = 300
+    expires_default: Expires = 600
+    expires_maximum: Expires = 900
     """[documented Set-CsRegistrarConfiguration]"""
-    keep_alive_timeout: int = 300
+    keep_alive_timeout: Annotated[int, Field(ge=1)] = 300
     """[capture]"""
     maximum_endpoints: Annotated[int, Field(ge=1)] = 8
     """Bindings of one user [documented MaxEndpointsPerUser]."""
@@ -190,7 +191,7 @@ class UserRange(Config):
     Templates are format strings: "{n:05d}".
     """
 
-    first: int = 1
+    first: Annotated[int, Field(ge=0)] = 1
     count: Annotated[int, Field(ge=1)] = 1
     sip_uri: str
     number: str

@@ -60,6 +60,7 @@ from phonesim.device.events import (
     AddressProbed,
     AddressUnwanted,
     AddressWanted,
+    AttemptEnded,
     DhcpMessageReceived,
     Event,
     ExchangeEnded,
@@ -304,7 +305,7 @@ class DhcpClient:
         self, message: DhcpMessage, source: str, destination: str, attempt: int
     ) -> list[Output]:
         asks = Option.PARAMETER_REQUEST_LIST in message.options
-        return [
+        out: list[Output] = [
             log.DHCP_SENT(
                 message.message_type.name,
                 message.xid,
@@ -317,6 +318,9 @@ class DhcpClient:
             ),
             SendDhcp(message=message, source=source, destination=destination),
         ]
+        if attempt > 1:
+            out.append(AttemptEnded(kind=f"dhcp_{message.message_type.name.lower()}"))
+        return out
 
     # --- receiving ---
 

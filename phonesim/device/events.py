@@ -519,6 +519,12 @@ class StageEnded(Observation, frozen=True, kw_only=True):
     skipped: bool = False
 
 
+class VlanJoined(Observation, frozen=True, kw_only=True):
+    """The phone is in another VLAN from now on, None for untagged, as at power-on."""
+
+    vlan_id: int | None
+
+
 class ExchangeEnded(Observation, frozen=True, kw_only=True):
     """A request was answered or given up.
 
@@ -542,10 +548,11 @@ class AttemptEnded(Observation, frozen=True, kw_only=True):
     """A request to `server` did not end its exchange.
 
     `answer` is the rcode that sent the query on, or TC; `waited` is None without an answer.
+    DHCP asks every server: its `server` is None, and it tells of requests without an answer only.
     """
 
     kind: str
-    server: str
+    server: str | None = None
     answer: str = ""
     waited: float | None = None
 

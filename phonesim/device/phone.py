@@ -113,6 +113,7 @@ from phonesim.device.events import (
     TimerExpired,
     TimeWanted,
     VlanChanged,
+    VlanJoined,
     VlanOffered,
     VlanSettled,
     VlanWanted,
@@ -477,6 +478,7 @@ class Phone:
         if vlan_id != self._vlan_id:
             self._vlan_id = vlan_id
             out.append(JoinVlan(vlan_id=vlan_id))
+            out.append(VlanJoined(vlan_id=vlan_id))
 
     def _take_address(self, now: float, out: list[Output], *, seeks_vlan: bool = False) -> None:
         fixed = self._fixed_lease

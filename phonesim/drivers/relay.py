@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -136,6 +137,22 @@ async def run_relay(
                     note(text)
             if interface is not None and network.has_addresses:
                 await asyncio.sleep(_LINGER_SECONDS)
+
+
+def check_agents(giaddrs: Iterable[str], network: RelayNetwork) -> None:
+    """`UsageError` if agents with these addresses could not be here now; nothing is changed.
+
+    For servers beyond this host, which answer at the standard port.
+    """
+    if network.interface is not None:
+        Interface(network.interface).close()
+    for giaddr in giaddrs:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as trial:
+            try:
+                trial.bind((giaddr, SERVER_PORT))
+            except OSError as error:
+                if error.errno != errno.EADDRNOTAVAIL or network.interface is None:
+                    raise UsageError(_explain(error, giaddr, SERVER_PORT)) from None
 
 
 class RelayLink:

@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network
@@ -177,6 +177,16 @@ async def run_wire(
             run = LiveRun(specs, vlans, disk_for, observer, limits, keys, clock, pace, capture)
             await run.run(stop, *failures)
             await vlans.drained()
+
+
+def check_wire(interface: str, macs: Iterable[bytes], site: Site | None) -> None:
+    """`UsageError` if a run with these MACs could not begin now; nothing is changed."""
+    check_privileges()
+    Interface(interface).close()
+    MacClaim(interface, macs).release()
+    if site is not None:
+        for listener in site.listeners:
+            _check_address(listener.address)
 
 
 def check_privileges() -> None:

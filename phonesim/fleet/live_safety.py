@@ -97,7 +97,7 @@ def _limits(limits: LoadLimits) -> str:
         parts.append(f"{limits.packets_per_second:g} datagrams a second from all phones together")
     if limits.unanswered_share is not None:
         share = f"more than {limits.unanswered_share:.0%} of {limits.unanswered_window} exchanges"
-        parts.append(f"the run stops when {share} have no answer")
+        parts.append(f"the run stops when {share} have no answer in time")
     if not parts:
         return "none: the phones do not slow down when servers fall behind (see fleet.limits)"
     return "; ".join(parts)

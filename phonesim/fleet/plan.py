@@ -22,6 +22,7 @@ from phonesim.config.fault import FaultProfile
 from phonesim.config.fleet_profile import (
     NO_SITE,
     SIGNED_IN,
+    Attach,
     DeviceShare,
     FixedAddresses,
     FleetProfile,
@@ -39,6 +40,14 @@ from phonesim.wire.dhcp import UNSPECIFIED
 from phonesim.world import PhoneSpec, RunLimits
 
 _FOREVER = float("inf")
+_USERS_OF: dict[str, tuple[Attach, ...]] = {
+    "interface": ("wire", "relay"),
+    "own_mac": ("wire",),
+    "port_offset": ("loopback", "relay"),
+    "keys": ("loopback", "wire", "relay"),
+    "links": ("virtual",),
+}
+"""Which worlds have a use for a value of a fleet, where it is not all of them."""
 _LAST_NUMBER = 0xFFFFFF
 
 
@@ -69,6 +78,7 @@ def read_plan(name: str, overrides: Sequence[Override] = (), faults: Sequence[st
     else:
         site = load(SITE, fleet.site, overrides)
     _check_world(fleet)
+    _check_uses(fleet.attach, overrides)
     relay = check_relay(fleet, site) if fleet.attach == "relay" else None
     devices = {
         share.device: _for_fleet(fleet, apply(DEVICE, load(DEVICE, share.device), overrides))
@@ -282,6 +292,17 @@ def _check_world(fleet: FleetProfile) -> None:
         )
     if fleet.site == NO_SITE and fleet.faults:
         raise ProfileError(f"{where}: faults act on the mock site, and there is none (site: none)")
+
+
+def _check_uses(attach: Attach, overrides: Sequence[Override]) -> None:
+    """Refuse what somebody asked for that would change nothing."""
+    for override in overrides:
+        worlds = _USERS_OF.get(override.path[0], ()) if override.root == FLEET.name else ()
+        if worlds and attach not in worlds and override.value is not None:
+            raise ProfileError(
+                f"{override.label}: the {attach} world has no use for it: leave it out, or use"
+                f" --attach {' or '.join(worlds)}"
+            )
 
 
 def _typed(users: Iterable[UserRange]) -> Iterator[tuple[str, str]]:

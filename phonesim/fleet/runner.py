@@ -108,8 +108,10 @@ class StopRequest:
             self._listener()
 
     def on_ask(self, listener: Callable[[], None] | None) -> None:
-        """Call `listener` whenever someone asks."""
+        """Call `listener` whenever someone asks, and at once if someone has."""
         self._listener = listener
+        if listener is not None and self.asked:
+            listener()
 
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:
@@ -208,8 +210,8 @@ def _unanswered(recorder: Recorder) -> str | None:
     if answers is None or not answers.is_exceeded:
         return None
     return (
-        f"more than {answers.share:.0%} of the last {answers.window} exchanges had no answer"
-        " (limits.unanswered_share)"
+        f"more than {answers.share:.0%} of the last {answers.window} exchanges had no answer in"
+        " time (limits.unanswered_share)"
     )
 
 

@@ -43,6 +43,22 @@ from phonesim.world import PhoneDisk
 if TYPE_CHECKING:
     from phonesim.drivers.key_pool import KeyPool
     from phonesim.drivers.packet_pace import PacketPace
+    from phonesim.drivers.relay import RelayNetwork
+
+
+def check_machine(plan: Plan) -> None:
+    """`UsageError` if this machine could not begin a run on a real network now.
+
+    Nothing is sent and nothing is changed.
+    """
+    from phonesim.drivers import relay, wire
+
+    if plan.fleet.relay is not None:
+        relay.check_agents(map(str, plan.fleet.relay.agents), _relay_network(plan))
+    else:
+        assert plan.fleet.interface is not None
+        site = _site(plan, VirtualAuthority(), 0)
+        wire.check_wire(plan.fleet.interface, (spec.mac for spec in plan.specs), site)
 
 
 class CapturedWorld(Protocol):
@@ -219,13 +235,7 @@ def run_relay(
     from phonesim.drivers import relay
     from phonesim.drivers.authority import SiteAuthority
 
-    assert plan.fleet.relay is not None
-    network = relay.RelayNetwork(
-        servers=tuple(map(str, plan.fleet.relay.servers)),
-        copies=plan.fleet.relay.copies,
-        interface=plan.fleet.interface,
-        has_addresses=has_addresses(plan.fleet),
-    )
+    network = _relay_network(plan)
     notes: list[str] = []
 
     async def run(keys: KeyPool, stopped: asyncio.Event, pace: PacketPace | None) -> None:
@@ -248,6 +258,18 @@ def run_relay(
 
     report = _in_real_time(plan, run, stop, tick)
     return msgspec.structs.replace(report, notes=(*notes, *report.notes))
+
+
+def _relay_network(plan: Plan) -> RelayNetwork:
+    from phonesim.drivers.relay import RelayNetwork
+
+    assert plan.fleet.relay is not None
+    return RelayNetwork(
+        servers=tuple(map(str, plan.fleet.relay.servers)),
+        copies=plan.fleet.relay.copies,
+        interface=plan.fleet.interface,
+        has_addresses=has_addresses(plan.fleet),
+    )
 
 
 def _live_capture(file: CaptureFile | None, *, makes_frames: bool) -> Capture | None:
@@ -280,22 +302,24 @@ def _in_real_time(
     from phonesim.drivers.packet_pace import PacketPace
 
     async def keyed(stopped: asyncio.Event) -> WorldReport:
-        keys = await _make_keys(plan, stopped)
         loop = asyncio.get_running_loop()
         began = loop.time()
         most, relay = plan.fleet.limits.packets_per_second, plan.fleet.relay
         pace = None if most is None else PacketPace(most, loop, relay.fan_out if relay else 1)
-        ticking = loop.create_task(_tick_regularly(lambda: tick(loop.time() - began)))
         watch = LoopWatch()
         try:
-            async with watch:
-                if keys is not None:
-                    await run(keys, stopped, pace)
+            keys = await _make_keys(plan, stopped)
+            began = loop.time()
+            ticking = loop.create_task(_tick_regularly(lambda: tick(loop.time() - began)))
+            try:
+                async with watch:
+                    if keys is not None:
+                        await run(keys, stopped, pace)
+            finally:
+                ticking.cancel()
         except asyncio.CancelledError:  # asked twice, and perhaps at the very end
             if stop.asked < 2:
                 raise
-        finally:
-            ticking.cancel()
         notes = watch.notes() if pace is None else (*watch.notes(), *pace.notes())
         return WorldReport(seconds=loop.time() - began, notes=notes, is_valid=watch.kept_up)
 

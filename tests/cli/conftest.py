@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import pytest
@@ -39,11 +39,11 @@ def phonesim(capsys: pytest.CaptureFixture[str]) -> Callable[..., Came]:
 
 @pytest.fixture
 def program() -> Callable[..., subprocess.Popen[str]]:
-    """Start a command as a process of its own."""
+    """Start a command as a process of its own, perhaps by another program."""
 
-    def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
+    def start(*arguments: object, by: Sequence[str] = (), **options: Any) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [*PROGRAM, *map(str, arguments)],
+            [*by, *PROGRAM, *map(str, arguments)],
             stdout=options.pop("stdout", subprocess.PIPE),
             stderr=options.pop("stderr", subprocess.PIPE),
             text=True,

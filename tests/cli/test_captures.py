@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import stat
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -14,25 +13,11 @@ from pathlib import Path
 
 import pytest
 from captured import read_messages, read_packets
+from tshark import fields, tshark
 
 PHONES = 6
 PINS = [f"8{n:05d}4".encode() for n in range(1, PHONES + 1)]
 WORLDS = {"virtual": "power-cut", "loopback": "demo"}
-
-
-def tshark(capture: Path, *arguments: str) -> list[list[str]]:
-    """Lines of fields; what tshark complains of is a failure."""
-    came = subprocess.run(
-        ["tshark", "-n", "-r", str(capture), *arguments], capture_output=True, text=True
-    )
-    complaints = [line for line in came.stderr.splitlines() if not line.startswith("Running as")]
-    assert (came.returncode, complaints) == (0, [])
-    return [line.split("\t") for line in came.stdout.splitlines()]
-
-
-def fields(capture: Path, *names: str, where: str = "frame") -> list[list[str]]:
-    options = [option for name in names for option in ("-e", name)]
-    return tshark(capture, "-Y", where, "-T", "fields", *options)
 
 
 def exchanges(capture: Path) -> Counter[tuple[str, str]]:

@@ -47,3 +47,26 @@ def test_the_faults_are_named(phonesim: Any, tmp_path: Any) -> None:
     assert "Faults" not in run(phonesim, tmp_path).out
     document = run(phonesim, tmp_path, "--fault", "ntp-silent", "--json").document
     assert document["faults"] == ["ntp-silent"]
+
+
+def test_a_server_that_answered_some_phones_and_not_others_is_named(
+    phonesim: Any, tmp_path: Any
+) -> None:
+    fleet = ("dhcp-load", "-n", "20", "--attach", "virtual", "--out", tmp_path)
+    pool = ("--set", "site.dhcp_servers.0.scope.last=127.20.16.15", "--set", "fleet.timeout=99")
+    came = phonesim("run", *fleet, *pool)
+    assert came.status == 3
+    [line] = [line for line in came.out.splitlines() if line.startswith("dhcp_discover: ")]
+    assert line == (
+        "dhcp_discover: 127.20.0.10 answered 15, and 5 had no answer: a server whose pool is used"
+        " up is silent, too"
+    )
+    for enough in ("-n", "15"), ("--fault", "dhcp-silent"):
+        assert "dhcp_discover: " not in phonesim("run", *fleet, *pool, *enough).out
+
+
+def test_the_voice_vlan_is_named(phonesim: Any, tmp_path: Any) -> None:
+    fleet = ("power-cut", "-n", "3", "--out", tmp_path)
+    came = phonesim("run", *fleet, "--site", "contoso-voice")
+    assert came.out.splitlines()[1] == "Voice VLAN 100: 3 of 3 phones"
+    assert "Voice VLAN" not in phonesim("run", *fleet).out

@@ -23,6 +23,7 @@ from phonesim.device.events import (
     AddressProbed,
     AddressUnwanted,
     AddressWanted,
+    AttemptEnded,
     DhcpMessageReceived,
     ExchangeEnded,
     LeaseBound,
@@ -110,6 +111,11 @@ def discover(xid=1, secs=0):
 
 def request(xid=1, secs=0, **more):
     return sends(MessageType.REQUEST, xid, secs=secs, **more)
+
+
+def again(sent):
+    """A request that is repeated: the one before it had no answer."""
+    return [sent, AttemptEnded(kind=f"dhcp_{sent.message.message_type.name.lower()}")]
 
 
 def ended(kind, sent, seconds, **more):
@@ -248,11 +254,11 @@ def test_discover_backs_off_and_secs_rises():
         client(auto_ip=False),
         [
             (0.0, WANTED, [discover()]),
-            (4.0, TIMER, [discover(secs=4)]),
+            (4.0, TIMER, again(discover(secs=4))),
             (4.0, None, [(12.0, "retransmit DISCOVER")]),
-            (12.0, TIMER, [discover(secs=12)]),
-            (28.0, TIMER, [discover(secs=28)]),
-            (60.0, TIMER, [discover(secs=60)]),
+            (12.0, TIMER, again(discover(secs=12))),
+            (28.0, TIMER, again(discover(secs=28))),
+            (60.0, TIMER, again(discover(secs=60))),
             (60.0, None, [(124.0, "retransmit DISCOVER")]),
             (
                 124.0,
@@ -329,7 +335,7 @@ def test_the_first_offer_is_taken_and_the_second_ignored():
                     )
                 ],
             ),
-            (4.1, TIMER, [request(requested=ADDRESS, server=SERVER)]),
+            (4.1, TIMER, again(request(requested=ADDRESS, server=SERVER))),
         ],
     )
 
@@ -339,14 +345,14 @@ def test_an_answer_counts_the_packets_that_it_took():
         client(),
         [
             (0.0, WANTED, [discover()]),
-            (4.0, TIMER, [discover(secs=4)]),
+            (4.0, TIMER, again(discover(secs=4))),
             (
                 4.5,
                 offer(),
                 # RFC 2131 section 3.1 step 3: the secs of the DISCOVER, however often sent.
                 [ended("dhcp_discover", 2, 4.5), request(secs=4, requested=ADDRESS, server=SERVER)],
             ),
-            (8.5, TIMER, [request(secs=4, requested=ADDRESS, server=SERVER)]),
+            (8.5, TIMER, again(request(secs=4, requested=ADDRESS, server=SERVER))),
             (9.5, ack(), [ended("dhcp_request", 2, 5.0), ProbeAddress(address=ADDRESS)]),
             # RFC 2131 section 4.4.1: the lease begins when the first REQUEST was sent.
             (9.7, free(), [configured(), bound(expires_at=4.5 + 3600)]),
@@ -364,7 +370,7 @@ def test_a_request_that_nobody_answers_begins_anew():
                 offer(),
                 [ended("dhcp_discover", 1, 0.0), request(requested=ADDRESS, server=SERVER)],
             ),
-            (4.0, TIMER, [request(requested=ADDRESS, server=SERVER)]),
+            (4.0, TIMER, again(request(requested=ADDRESS, server=SERVER))),
             (
                 12.0,
                 TIMER,
@@ -393,7 +399,7 @@ def test_an_unknown_xid_and_an_unexpected_type_are_dropped_with_a_record():
             (0.1, offer(xid=9), [matching(log.DHCP_IGNORED, type="OFFER", xid=9)]),
             (0.2, ack(), [matching(log.DHCP_IGNORED, type="ACK", detail=containing("SELECTING"))]),
             (0.3, nak(), [matching(log.DHCP_IGNORED, type="NAK", detail=containing("SELECTING"))]),
-            (4.0, TIMER, [discover(secs=4)]),
+            (4.0, TIMER, again(discover(secs=4))),
         ],
     )
 
@@ -791,8 +797,8 @@ def test_without_an_answer_to_init_reboot_the_client_begins_anew():
         client(),
         [
             (0.0, AddressWanted(cached_address=ADDRESS), [request(requested=ADDRESS)]),
-            (4.0, TIMER, [request(secs=4, requested=ADDRESS)]),
-            (12.0, TIMER, [request(secs=12, requested=ADDRESS)]),
+            (4.0, TIMER, again(request(secs=4, requested=ADDRESS))),
+            (12.0, TIMER, again(request(secs=12, requested=ADDRESS))),
             (
                 28.0,
                 TIMER,
@@ -812,7 +818,7 @@ def test_init_reboot_is_asked_no_more_often_than_there_are_delays():
         client(reboot_attempts=9, retransmit_delays=(4, 8)),
         [
             (0.0, AddressWanted(cached_address=ADDRESS), [request(requested=ADDRESS)]),
-            (4.0, TIMER, [request(secs=4, requested=ADDRESS)]),
+            (4.0, TIMER, again(request(secs=4, requested=ADDRESS))),
             (12.0, TIMER, [ended("dhcp_request", 2, None), discover(2)]),
         ],
     )
@@ -855,7 +861,7 @@ def test_with_direct_renewal_the_lease_s_server_is_asked_and_after_t2_everyone()
         machine,
         [
             (1800.0, TIMER, [request(2, ciaddr=ADDRESS, to=SERVER)]),
-            (2475.0, TIMER, [request(2, secs=675, ciaddr=ADDRESS, to=SERVER)]),
+            (2475.0, TIMER, again(request(2, secs=675, ciaddr=ADDRESS, to=SERVER))),
             (
                 3150.0,
                 TIMER,
@@ -865,7 +871,7 @@ def test_with_direct_renewal_the_lease_s_server_is_asked_and_after_t2_everyone()
                     request(3, ciaddr=ADDRESS),
                 ],
             ),
-            (3375.0, TIMER, [request(3, secs=225, ciaddr=ADDRESS)]),
+            (3375.0, TIMER, again(request(3, secs=225, ciaddr=ADDRESS))),
         ],
     )
 
@@ -878,20 +884,20 @@ def test_renewals_are_repeated_at_half_the_time_that_remains_and_at_least_a_minu
         [
             (1800.0, TIMER, [request(2, ciaddr=ADDRESS)]),
             (1800.0, None, [(1800.0 + 675, "retransmit REQUEST")]),
-            (2475.0, TIMER, [request(2, secs=675, ciaddr=ADDRESS)]),
+            (2475.0, TIMER, again(request(2, secs=675, ciaddr=ADDRESS))),
             (2475.0, None, [(2475.0 + 337.5, "retransmit REQUEST")]),
-            (2812.5, TIMER, [request(2, secs=1012, ciaddr=ADDRESS)]),
-            (2981.25, TIMER, [request(2, secs=1181, ciaddr=ADDRESS)]),
+            (2812.5, TIMER, again(request(2, secs=1012, ciaddr=ADDRESS))),
+            (2981.25, TIMER, again(request(2, secs=1181, ciaddr=ADDRESS))),
             (2981.25, None, [(2981.25 + 84.375, "retransmit REQUEST")]),
-            (3065.625, TIMER, [request(2, secs=1265, ciaddr=ADDRESS)]),
+            (3065.625, TIMER, again(request(2, secs=1265, ciaddr=ADDRESS))),
             (3065.625, None, [(3065.625 + 60, "retransmit REQUEST")]),
-            (3125.625, TIMER, [request(2, secs=1325, ciaddr=ADDRESS)]),
+            (3125.625, TIMER, again(request(2, secs=1325, ciaddr=ADDRESS))),
             (3125.625, None, [(3150.0, "T2")]),
             (3150.0, TIMER, [ended("dhcp_request", 6, None), request(3, ciaddr=ADDRESS)]),
             (3150.0, None, [(3150.0 + 225, "retransmit REQUEST")]),
-            (3375.0, TIMER, [request(3, secs=225, ciaddr=ADDRESS)]),
-            (3487.5, TIMER, [request(3, secs=337, ciaddr=ADDRESS)]),
-            (3547.5, TIMER, [request(3, secs=397, ciaddr=ADDRESS)]),
+            (3375.0, TIMER, again(request(3, secs=225, ciaddr=ADDRESS))),
+            (3487.5, TIMER, again(request(3, secs=337, ciaddr=ADDRESS))),
+            (3547.5, TIMER, again(request(3, secs=397, ciaddr=ADDRESS))),
             (3547.5, None, [(3600.0, "expiry")]),
             (
                 3600.0,
@@ -1093,7 +1099,7 @@ def test_an_ack_that_grants_nothing_is_dropped_and_the_request_repeated(event, d
         machine,
         [
             (0.1, event, [matching(log.DHCP_IGNORED, type="ACK", detail=detail)]),
-            (4.0, TIMER, [request(requested=ADDRESS, server=SERVER)]),
+            (4.0, TIMER, again(request(requested=ADDRESS, server=SERVER))),
         ],
     )
 

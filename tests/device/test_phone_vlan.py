@@ -24,6 +24,7 @@ from phonesim.device.events import (
     SignedIn,
     StageEnded,
     StagesDone,
+    VlanJoined,
 )
 from phonesim.device.outcome import FailureReason, Stage
 from phonesim.wire.dhcp import MessageType
@@ -130,7 +131,8 @@ def test_the_option_counts_in_the_profiles_forms_and_range(option, forms, vlan_i
     bench.wait()
     bench.dhcp(MessageType.OFFER)
     bench.dhcp(MessageType.ACK, VENDOR_SPECIFIC_INFORMATION=option)
-    assert [each.vlan_id for each in of(bench.all, JoinVlan)] == ([vlan_id] if vlan_id else [])
+    for told in (JoinVlan, VlanJoined):
+        assert [each.vlan_id for each in of(bench.all, told)] == ([vlan_id] if vlan_id else [])
     if vlan_id is None:
         assert bench.records(log.OPTION_WARNING)
         bench.probe()

@@ -15,7 +15,7 @@ from phonesim.fleet.plan import (
     read_plan,
     run_limits,
 )
-from phonesim.profiles import DEVICE, load, option_override, parse_override
+from phonesim.profiles import DEVICE, Override, load, option_override, parse_override
 
 DEVICES = {name: load(DEVICE, name) for name in ("polycom-cx600", "aastra-6725ip")}
 USERS = (
@@ -269,3 +269,41 @@ def test_what_does_not_go_together_is_refused(
 ) -> None:
     with pytest.raises(ProfileError, match=said):
         read_plan("demo", [parse_override(text) for text in assignments], faults)
+
+
+@pytest.mark.parametrize(
+    ("attach", "override", "worlds"),
+    [
+        ("virtual", option_override("--interface", "fleet", "interface", "eth1"), "wire or relay"),
+        ("loopback", option_override("--own-mac", "fleet", "own_mac", "full"), "wire"),
+        (
+            "virtual",
+            option_override("--port-offset", "fleet", "port_offset", 0),
+            "loopback or relay",
+        ),
+        ("virtual", parse_override("fleet.keys=unique"), "loopback or wire or relay"),
+        ("loopback", parse_override("fleet.links.loss=0.1"), "virtual"),
+    ],
+)
+def test_an_option_that_the_world_has_no_use_for_is_refused(
+    attach: str, override: Override, worlds: str
+) -> None:
+    with pytest.raises(ProfileError) as raised:
+        read_plan("demo", [parse_override(f"fleet.attach={attach}"), override])
+    assert str(raised.value) == (
+        f"{override.label}: the {attach} world has no use for it: leave it out, or use"
+        f" --attach {worlds}"
+    )
+
+
+@pytest.mark.parametrize("setting", ["interface=null", "own_mac=null", "port_offset=null"])
+def test_an_option_that_is_taken_back_needs_no_use(setting: str) -> None:
+    read_plan("demo", [parse_override(f"fleet.{text}") for text in ("attach=virtual", setting)])
+
+
+def test_what_a_fleet_says_for_one_world_does_not_keep_it_from_another(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "name: mine\nattach: wire\ninterface: eth1\nown_mac: full\nlinks: {loss: 0.1}\n"
+    )
+    assert read_plan(str(path), [parse_override("fleet.attach=virtual")]).specs

@@ -199,7 +199,7 @@ def test_a_run_whose_servers_do_not_answer_is_stopped_and_not_valid(tmp_path: Pa
     assert finished.status == 4
     assert finished.summary["notes"] == [
         "asked 1",
-        "more than 30% of the last 10 exchanges had no answer (limits.unanswered_share):"
+        "more than 30% of the last 10 exchanges had no answer in time (limits.unanswered_share):"
         " phones that had not settled count as failed",
     ]
 

@@ -85,3 +85,31 @@ def test_a_run_that_is_asked_twice_to_end_when_it_ends_already_still_reports() -
 
     report = worlds._in_real_time(read_plan("dhcp-load"), run, stop, lambda now: None)
     assert report.seconds < 10
+
+
+def test_a_run_that_is_asked_to_end_before_it_listens_ends(tmp_path: Path) -> None:
+    plan = read_plan("demo", [parse_override("fleet.until=1h")])
+    stop = StopRequest()
+    stop.ask()
+    recorder = Recorder(plan.specs, lambda *_: None)
+    folder = RunFolder.create(tmp_path, "run", failures_only=False)
+    report = worlds.run_loopback(plan, folder, recorder, stop, lambda _: None)
+    assert report.is_valid
+    assert not recorder.phones[plan.specs[0].phone_id].boots
+
+
+def test_a_run_that_is_asked_twice_to_end_while_keys_are_made_reports(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stop = StopRequest()
+
+    async def make_keys(plan: Plan, stopped: asyncio.Event) -> None:
+        stop.ask()
+        stop.ask()
+        await asyncio.sleep(60)
+
+    async def run(keys: KeyPool, stopped: asyncio.Event, pace: PacketPace | None) -> None:
+        raise AssertionError("there are no keys")
+
+    monkeypatch.setattr(worlds, "_make_keys", make_keys)
+    assert worlds._in_real_time(read_plan("dhcp-load"), run, stop, lambda now: None).is_valid

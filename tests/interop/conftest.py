@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from netlab import Lab
+from tshark import fields
 
 LAB_SITE = Path(__file__).with_name("lab-site.yaml")
 
@@ -17,14 +18,19 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
 
 
 @pytest.fixture
-def well_formed(lab: Lab) -> Iterator[None]:
-    """What the servers' interface saw of the test has no malformed frame, says tshark."""
-    capture = lab.capture("seen", "")
+def seen(lab: Lab) -> Path:
+    """The capture of all frames of the test, which `lab.stop("seen")` ends."""
+    return lab.capture("seen")
+
+
+@pytest.fixture
+def well_formed(lab: Lab, seen: Path) -> Iterator[None]:
+    """No frame of the test is malformed, says tshark."""
     yield
     lab.stop("seen")
-    frames = lab.read_capture(capture, "frame")
+    frames = fields(seen, "frame.number", "_ws.malformed")
     assert frames
-    assert lab.read_capture(capture, "_ws.malformed") == []
+    assert [number for number, is_malformed in frames if is_malformed] == []
 
 
 @pytest.fixture

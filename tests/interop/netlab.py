@@ -59,6 +59,11 @@ class Lab:
         """All that the lab makes."""
         return self.phones, self.servers
 
+    @property
+    def watched(self) -> tuple[str, str]:
+        """The namespace and the interface that all frames of phones pass."""
+        return self.servers, "servers0"
+
     def connect(self) -> None:
         """Lay the cables, down as they are."""
         self.cable(self.phones, "phones0", self.servers, "servers0")
@@ -205,30 +210,15 @@ class Lab:
             assert time.monotonic() < give_up_at, instead()
             time.sleep(0.1)
 
-    def capture(self, name: str, expression: str) -> Path:
-        """Capture what the servers' interface sees, until `stop`."""
+    def capture(self, name: str) -> Path:
+        """Capture what passes the watched interface, until `stop`."""
         path = self.folder / f"{name}.pcap"
-        command = [
-            "tcpdump",
-            "-i",
-            "servers0",
-            "--immediate-mode",
-            "-U",
-            "-Z",
-            "root",
-            "-w",
-            str(path),
-        ]
-        command += [expression] if expression else []
-        self.serve(name, command, lambda: "listening on" in self.output(name))
+        namespace, interface = self.watched
+        command = ["tcpdump", "-i", interface, "--immediate-mode", "-U", "-Z", "root", "-w", path]
+        self.serve(
+            name, list(map(str, command)), lambda: "listening on" in self.output(name), namespace
+        )
         return path
-
-    def read_capture(self, capture: Path, display_filter: str) -> list[str]:
-        """The frames of a capture that a filter of tshark's selects, a line each."""
-        command = ["tshark", "-n", "-r", str(capture), "-Y", display_filter]
-        return subprocess.run(
-            command, check=True, capture_output=True, text=True
-        ).stdout.splitlines()
 
     @property
     def _phonesim(self) -> list[str]:

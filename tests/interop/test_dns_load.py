@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from netlab import DHCP, DNS, DOMAIN, FE01_NAME, NTP, Lab
 from real_servers import start_bind, start_dnsmasq
+from tshark import fields
 
 from phonesim.cli.main import main
 
@@ -39,39 +40,15 @@ def asked(lab: Lab) -> Queries:
     return QUERY.findall(lab.output("named"))
 
 
-def start_capture(lab: Lab) -> None:
-    command = [
-        "tcpdump",
-        "-i",
-        "servers0",
-        "--immediate-mode",
-        "-U",
-        "-Z",
-        "root",
-        "-w",
-        "lab.pcap",
-    ]
-    lab.serve("tcpdump", command, lambda: "listening on" in lab.output("tcpdump"))
-
-
-def frames(lab: Lab, display_filter: str, *fields: str) -> list[list[str]]:
-    """The captured frames that a filter of tshark's selects, and these fields of each."""
-    lab.stop("tcpdump")  # what it holds back is in the file then
-    names = [argument for field in fields for argument in ("-e", field)]
-    command = ["tshark", "-r", "lab.pcap", "-Y", display_filter, "-T", "fields", *names]
-    found = subprocess.run(command, cwd=lab.folder, check=True, capture_output=True, text=True)
-    return [line.split("\t") for line in found.stdout.splitlines()]
-
-
 def answers(summary: dict[str, Any]) -> dict[str, Any]:
     """What each DNS server said."""
     return {server: totals["answers"] for server, totals in summary["servers"]["dns"].items()}
 
 
+@pytest.mark.usefixtures("well_formed")
 @pytest.mark.interop("named", "nft", "tcpdump", "tshark")
-def test_phones_with_typed_in_addresses_load_dns_alone(lab: Lab) -> None:
+def test_phones_with_typed_in_addresses_load_dns_alone(lab: Lab, seen: Path) -> None:
     start_bind(lab)
-    start_capture(lab)
     before = lab.phones_side()
 
     fleet = ("--phones", "20", "--rate", "20", "--until", "9s", "--set", "fleet.repeat_every=3")
@@ -95,10 +72,10 @@ def test_phones_with_typed_in_addresses_load_dns_alone(lab: Lab) -> None:
     assert Counter(client for client, *_ in queries) == dict.fromkeys(phones, 6)
     assert {flags for *_, flags in queries} == {"+"}
     # On the wire each phone is a host of its own, and DHCP is not spoken.
-    sources = frames(lab, f"dns.flags.response == 0 && ip.dst == {DNS}", "ip.src", "eth.src")
+    lab.stop("seen")
+    sources = fields(seen, "ip.src", "eth.src", where=f"dns.flags.response == 0 && ip.dst == {DNS}")
     assert len({source for source, _ in sources}) == len({mac for _, mac in sources}) == 20
-    assert frames(lab, "dhcp", "frame.number") == []
-    assert frames(lab, "_ws.malformed", "frame.number") == []
+    assert fields(seen, "frame.number", where="dhcp") == []
     assert lab.phones_side() == before
 
 
@@ -132,10 +109,10 @@ def test_a_server_that_refuses_is_told_from_one_that_answers(lab: Lab) -> None:
     assert all(not totals["timed_out"] for totals in summary["servers"]["dns"].values())
 
 
+@pytest.mark.usefixtures("well_formed")
 @pytest.mark.interop("named", "nft", "tcpdump", "tshark")
-def test_an_answer_that_udp_cannot_hold_is_fetched_over_tcp(lab: Lab) -> None:
+def test_an_answer_that_udp_cannot_hold_is_fetched_over_tcp(lab: Lab, seen: Path) -> None:
     start_bind(lab, more_registrars=20)
-    start_capture(lab)
 
     status, summary, told = lab.run_fleet("--phones", "10", *typed_in(DNS))
 
@@ -143,23 +120,25 @@ def test_an_answer_that_udp_cannot_hold_is_fetched_over_tcp(lab: Lab) -> None:
     assert answers(summary) == {DNS: {"NOERROR": 10, "NXDOMAIN": 10, "TC": 10}}
     by_flags = Counter(flags for _, name, _, flags in asked(lab) if name == INTERNAL)
     assert by_flags == {"+": 10, "+T": 10}
-    truncated = frames(lab, "dns.flags.truncated == 1", "udp.length")
+    lab.stop("seen")
+    truncated = fields(seen, "udp.length", where="dns.flags.truncated == 1")
     assert len(truncated) == 10
     assert all(int(length) <= 8 + 512 for [length] in truncated)
     for log in lab.device_logs().values():
         assert log.count("Registrar candidate") == 22
         assert f"DNS query SRV {INTERNAL} to {DNS} by tcp attempt 1" in log
         assert f"Registrar candidate 1 {FE01_NAME}:5061 by tls source dns:{INTERNAL}" in log
-    assert frames(lab, "_ws.malformed", "frame.number") == []
 
 
+@pytest.mark.usefixtures("well_formed")
 @pytest.mark.interop("named", "dnsmasq", "nft", "tcpdump", "tshark")
 @pytest.mark.parametrize("search", ["list", "off"])
-def test_names_are_completed_with_the_search_list_of_option_119(lab: Lab, search: str) -> None:
+def test_names_are_completed_with_the_search_list_of_option_119(
+    lab: Lab, seen: Path, search: str
+) -> None:
     domains = (f"eu.{DOMAIN}", DOMAIN)
     start_dnsmasq(lab, serves_dns=False, search_list=domains)
     start_bind(lab, has_srv=False)
-    start_capture(lab)
 
     fleet = ("--phones", "2", "--set", "fleet.stages=[ip, discovery]", "--set", "fleet.timeout=9")
     status, summary, told = lab.run_fleet(
@@ -170,7 +149,8 @@ def test_names_are_completed_with_the_search_list_of_option_119(lab: Lab, search
     # No record stands for a Registrar: the phones look for every name that they can make.
     assert summary["failures"] == {"web-services-not-located": 2}, told
     assert status == 3
-    [[value], *_] = frames(lab, "dhcp.option.dhcp == 5", "dhcp.option.value")
+    lab.stop("seen")
+    [[value], *_] = fields(seen, "dhcp.option.value", where="dhcp.option.dhcp == 5")
     assert value
     completed = ["", *(f".{domain}" for domain in domains)] if search == "list" else [""]
     in_turn = [f"sipinternal.{DOMAIN}{end}" for end in completed]
@@ -178,7 +158,6 @@ def test_names_are_completed_with_the_search_list_of_option_119(lab: Lab, search
         names = [name for client, name, _, _ in asked(lab) if client == phone]
         assert [name for name in names if name.startswith("sipinternal.")] == in_turn
         assert names.count(INTERNAL) == names.count(EXTERNAL) == 1
-    assert frames(lab, "_ws.malformed", "frame.number") == []
 
 
 @pytest.fixture

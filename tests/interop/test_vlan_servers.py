@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 from netlab import DHCP, NO_SWITCH
 from real_servers import start_dnsmasq, start_mock_site
+from tshark import fields
 from vlanlab import NATIVE_DHCP, VOICE_VLAN, VlanLab
+
+pytestmark = [
+    pytest.mark.interop("tcpdump", "tshark"),
+    pytest.mark.usefixtures("well_formed"),
+]
 
 Users = tuple[str, str]
 
@@ -50,44 +56,48 @@ def check_that_all_is_tagged(lab: VlanLab, *untagged: str) -> None:
     assert {mac for vlan_id, mac, _ in sent if vlan_id} == set(PHONES)
 
 
-@pytest.mark.interop("lldpd", "lldpcli", "dnsmasq", "ethtool", "nft", "tshark", "tcpdump")
-def test_phones_sign_in_within_the_vlan_of_lldpds_policy(lab: VlanLab, users: Users) -> None:
+@pytest.mark.interop("lldpd", "lldpcli", "dnsmasq", "ethtool", "nft")
+def test_phones_sign_in_within_the_vlan_of_lldpds_policy(
+    lab: VlanLab, users: Users, seen: Path
+) -> None:
     before = lab.phones_side()
     start_voice_servers(lab)
     lab.start_lldpd(f"tagged vlan {VOICE_VLAN} priority voice dscp 46")
-    lab.start_capture()
 
     status, summary, told = lab.run_fleet(*FLEET, *users)
 
     assert (status, summary["signed_in"]) == (0, len(PHONES)), (told, lab.device_logs())
+    assert summary["vlans"] == {str(VOICE_VLAN): len(PHONES)}
     for log in lab.device_logs().values():
         assert f"Voice VLAN {VOICE_VLAN} source lldp:" in log
         assert f'voice policy "tagged VLAN {VOICE_VLAN} priority 5 dscp 46"' in log
         assert f"from {DHCP} " in log
     check_that_all_is_tagged(lab)
-    assert lab.captured(f"vlan.id == {VOICE_VLAN}")
-    assert lab.captured("lldp.media.model") >= len(PHONES)
-    assert lab.captured("_ws.malformed") == 0
+    lab.stop("seen")
+    assert fields(seen, "frame.number", where=f"vlan.id == {VOICE_VLAN}")
+    assert len(fields(seen, "frame.number", where="lldp.media.model")) >= len(PHONES)
     assert lab.phones_side() == before
     assert "voice" not in lab.inside(lab.phones, "ip", "link")
     assert (lab.folder / "dnsmasq.leases").read_text() == ""
 
 
-@pytest.mark.interop("dnsmasq", "ethtool", "nft", "tshark", "tcpdump")
-def test_phones_sign_in_within_the_vlan_of_dnsmasqs_option(lab: VlanLab, users: Users) -> None:
+@pytest.mark.interop("dnsmasq", "ethtool", "nft")
+def test_phones_sign_in_within_the_vlan_of_dnsmasqs_option(
+    lab: VlanLab, users: Users, seen: Path
+) -> None:
     start_voice_servers(lab)
     lab.start_native_dnsmasq(*vlan_option())
-    lab.start_capture()
 
     status, summary, told = lab.run_fleet(*FLEET, *users, "--set", "device.vlan.lldp_wait=1")
 
     assert (status, summary["signed_in"]) == (0, len(PHONES)), (told, lab.device_logs())
+    assert summary["vlans"] == {str(VOICE_VLAN): len(PHONES)}
     for log in lab.device_logs().values():
         assert 'No voice VLAN: "no network policy for voice within 1 s"' in log
         assert f"Voice VLAN {VOICE_VLAN} source dhcp:{NATIVE_DHCP}" in log
     check_that_all_is_tagged(lab, "ip", "arp")
-    assert lab.captured(f"vlan.id == {VOICE_VLAN}")
-    assert lab.captured("_ws.malformed") == 0
+    lab.stop("seen")
+    assert fields(seen, "frame.number", where=f"vlan.id == {VOICE_VLAN}")
     native = lab.output("native")
     assert native.count("DHCPACK(trunk0)") == len(PHONES)
     assert native.count("DHCPRELEASE(trunk0)") == len(PHONES)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from collections import Counter
 from pathlib import Path
@@ -12,26 +11,12 @@ from pathlib import Path
 import pytest
 from netlab import NO_SWITCH, Lab
 from real_servers import start_dnsmasq, start_mock_site
+from tshark import fields, tshark
 
 from phonesim.profiles import SITE, load
 
 Users = tuple[str, str]
 PHONES = 5
-
-
-def tshark(capture: Path, *arguments: str) -> list[list[str]]:
-    """Lines of fields; what tshark complains of is a failure."""
-    came = subprocess.run(
-        ["tshark", "-n", "-r", str(capture), *arguments], capture_output=True, text=True
-    )
-    complaints = [line for line in came.stderr.splitlines() if not line.startswith("Running as")]
-    assert (came.returncode, complaints) == (0, [])
-    return [line.split("\t") for line in came.stdout.splitlines()]
-
-
-def fields(capture: Path, *names: str, where: str = "frame") -> list[list[str]]:
-    options = [option for name in names for option in ("-e", name)]
-    return tshark(capture, "-Y", where, "-T", "fields", *options)
 
 
 def protocols_of_phones(capture: Path, interface: str) -> dict[str, Counter[str]]:

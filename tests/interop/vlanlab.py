@@ -37,6 +37,11 @@ class VlanLab(Lab):
         """All that the lab makes."""
         return *super().namespaces, self.access
 
+    @property
+    def watched(self) -> tuple[str, str]:
+        """The trunk, where frames have their tags."""
+        return self.access, "trunk0"
+
     def __exit__(self, *about: object) -> None:
         super().__exit__(*about)
         if self._reachable is not None:
@@ -99,24 +104,6 @@ class VlanLab(Lab):
         told = self.inside(self.access, "lldpcli", "-u", socket, "-f", "json0", *command).strip()
         found: dict[str, Any] = json.loads(told or "{}")
         return found
-
-    def start_capture(self) -> None:
-        """Capture all that passes the trunk, tags included."""
-        self.serve(
-            "tcpdump",
-            ["tcpdump", "-i", "trunk0", "-U", "-Z", "root", "-w", str(self._capture)],
-            lambda: "listening on" in self.output("tcpdump"),
-            self.access,
-        )
-
-    def captured(self, display_filter: str) -> int:
-        """Count the captured packets that tshark finds by a display filter."""
-        command = ["tshark", "-n", "-r", str(self._capture), "-Y", display_filter]
-        return len(self.inside(self.access, *command).splitlines())
-
-    @property
-    def _capture(self) -> Path:
-        return self.folder / "trunk.pcap"
 
     @property
     def _lldpd_socket(self) -> str:
