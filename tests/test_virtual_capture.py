@@ -188,7 +188,6 @@ def opened(virtual: Virtual, connection_id: int = 1) -> None:
             transport="tls",
             server_name="a.example",
             trust=None,
-            certificate=None,
             clock=0,
             timeout=5,
         )

@@ -1,7 +1,7 @@
 """Registration: a TLS connection to a Registrar, REGISTER, and staying registered.
 
-The Registrars are tried in turn until one answers successfully. A Digest challenge is
-answered, as ordinary registrars make it. The binding is refreshed before it expires,
+The Registrars are tried in turn until one answers successfully. What they challenge is
+answered by `sip_authentication`. The binding is refreshed before it expires,
 CRLFCRLF keeps the connection alive, and a lost connection is made again after a pause
 that grows and has jitter, beginning with the first Registrar.
 
@@ -29,11 +29,15 @@ from phonesim.device.actions import (
 )
 from phonesim.device.device_log import LogRecord
 from phonesim.device.events import (
+    AuthenticationFailed,
     ConnectionClosed,
     ConnectionFailed,
     ConnectionOpened,
+    CredentialsReady,
     Event,
     ExchangeEnded,
+    HandshakeAdvanced,
+    HandshakeFailed,
     LookupAnswered,
     LookupRequested,
     MalformedReceived,
@@ -44,17 +48,16 @@ from phonesim.device.events import (
     RegistrationFailed,
     RegistrationLost,
     RegistrationWanted,
+    RequestChallenged,
     ShutdownRequested,
     SipMessageReceived,
     TimerExpired,
 )
 from phonesim.device.outcome import PEER_REASONS, ConnectFailure, FailureReason
-from phonesim.wire.digest import digest_credentials
+from phonesim.device.sip_authentication import SipAuthentication
 from phonesim.wire.endpoint import epid_for, sip_instance
 from phonesim.wire.sip import (
-    Challenge,
     Contact,
-    Credentials,
     NameAddress,
     SipRequest,
     SipResponse,
@@ -81,6 +84,9 @@ _STATUS_REASONS = {
 _ANSWERED = frozenset(
     {
         *_STATUS_REASONS.values(),
+        FailureReason.REGISTRATION_NO_COMMON_SCHEME,
+        FailureReason.REGISTRATION_HANDSHAKE_FAILED,
+        FailureReason.REGISTRAR_UNVERIFIED,
         FailureReason.REGISTRAR_UNAVAILABLE,
         FailureReason.REGISTRATION_REJECTED,
     }
@@ -90,7 +96,7 @@ _KEEP_ALIVE_TIMEOUT = re.compile(r";\s*timeout=(\d{1,6})")
 _REGISTER_ACTION = re.compile(r'register-action="([a-z]+)"')
 _DEREGISTER_TIMEOUT = 2.0
 _MINIMUM_REFRESH = 1.0  # a Registrar that grants no time is not asked without a pause
-_MAXIMUM_REQUESTS = 5  # challenged, stale and 423 at most: a Registrar cannot make it go on
+_MAXIMUM_REQUESTS = 10  # a handshake, anew, and 423 at most: no Registrar can make it go on
 _METHODS = "INVITE, MESSAGE, INFO, OPTIONS, BYE, CANCEL, NOTIFY, ACK, REFER, BENOTIFY"
 
 
@@ -112,7 +118,8 @@ class Registering(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A REGISTER waits for its answer.
 
     `was_registered`: it refreshes a binding. `attempt` counts the requests that it
-    took so far, `has_answered` says that one of them answered a challenge.
+    took so far. `challenge` is the answer that the next request must satisfy, while that is
+    being prepared; `refused` says why the last answer was not taken for the Registrar's.
     """
 
     cseq: int
@@ -120,7 +127,8 @@ class Registering(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     timeout_at: float
     was_registered: bool
     attempt: int
-    has_answered: bool
+    challenge: SipResponse | None = None
+    refused: str = ""
 
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -160,9 +168,9 @@ class Registration:
     ) -> None:
         self._config = config
         self._mac = mac
-        self._pin = pin
         self._rng = rng
         self._believed = believed
+        self._authentication = SipAuthentication(config, pin, rng, believed)
         self._headers = (
             ("User-Agent", user_agent),
             *(("Supported", tag) for tag in config.supported),
@@ -187,8 +195,6 @@ class Registration:
         self._ms_opaque = ""
         self._cseq = 0
         self._expires = config.expires
-        self._challenge: Challenge | None = None
-        self._nonce_count = 0
         self.state: State = Idle()
 
     # --- the contract ---
@@ -206,10 +212,12 @@ class Registration:
                 return self._closed(event.detail, now)
             case LookupAnswered():
                 return self._looked_up(event, now)
+            case HandshakeAdvanced() | HandshakeFailed():
+                return self._authenticate(event, now)
             case TimerExpired():
                 return self._timer_expired(now)
             case RegistrationWanted():
-                return self._begin(event)
+                return self._begin(event, now)
             case MalformedReceived() if self._is_open(self._connection_id):
                 # Framing is lost: what follows on the connection has no meaning.
                 return [*self._close(), *self._closed(event.reason, now)]
@@ -229,7 +237,8 @@ class Registration:
             case Registering(timeout_at=at):
                 return at, "give the REGISTER up"
             case Bound(refresh_at=at):
-                return min((at, "refresh"), (self._keep_alive_at, "keep-alive"))
+                renewal = self._authentication.next_deadline() or (at, "refresh")
+                return min((at, "refresh"), (self._keep_alive_at, "keep-alive"), renewal)
             case Pausing(reconnect_at=at):
                 return at, "connect again"
             case Deregistering(timeout_at=at):
@@ -250,8 +259,9 @@ class Registration:
 
     # --- finding and connecting ---
 
-    def _begin(self, event: RegistrationWanted) -> list[Output]:
+    def _begin(self, event: RegistrationWanted, now: float) -> list[Output]:
         self._wanted = event
+        self._authentication.handle(event, now)
         self._epid = epid_for(self._mac, event.sip_uri)
         self._instance = sip_instance(self._epid)
         self._has_registered = False
@@ -303,7 +313,6 @@ class Registration:
                 transport=registrar.transport,
                 server_name=registrar.host,
                 trust=self._wanted.chain if registrar.transport == "tls" else None,
-                certificate=self._wanted.certificate if registrar.transport == "tls" else None,
                 clock=self._believed(now),
                 timeout=self._config.connect_timeout,
             ),
@@ -324,7 +333,7 @@ class Registration:
         self._from_tag = f"{self._rng.getrandbits(40):010x}"
         self._ms_opaque = f"{self._rng.getrandbits(40):010x}"
         self._cseq = 0
-        self._challenge = None
+        self._authentication.reset()
         local = f"{event.local_address}:{event.local_port}"
         connected = log.REGISTRAR_CONNECTED(self._name, local)
         return [connected, *self._register(now, started_at=now, was_registered=False)]
@@ -362,11 +371,7 @@ class Registration:
         started_at: float,
         was_registered: bool,
         attempt: int = 1,
-        has_answered: bool = False,
-        credentials: Credentials | None = None,
     ) -> list[Output]:
-        if credentials is None and self._challenge is not None:
-            credentials = self._answer_challenge(self._challenge)
         self._cseq += 1
         self.state = Registering(
             cseq=self._cseq,
@@ -374,13 +379,10 @@ class Registration:
             timeout_at=now + self._config.response_timeout,
             was_registered=was_registered,
             attempt=attempt,
-            has_answered=has_answered,
         )
-        return self._send_register(now, self._expires, credentials)
+        return [*self._authentication.expire(now), *self._send_register(now, self._expires)]
 
-    def _send_register(
-        self, now: float, expires: int, credentials: Credentials | None
-    ) -> list[Output]:
+    def _send_register(self, now: float, expires: int) -> list[Output]:
         assert self._wanted is not None
         sip_uri = self._wanted.sip_uri
         domain = sip_uri.partition("@")[2]
@@ -403,32 +405,14 @@ class Registration:
                 ),
             ),
             expires=expires,
-            credentials=() if credentials is None else (credentials,),
             headers=self._headers,
         )
+        request = self._authentication.authenticate(request)
         self._keep_alive_at = now + self._keep_alive_interval
-        scheme = "" if credentials is None else credentials.scheme
         return [
-            log.REGISTER_SENT(self._name, self._cseq, expires, scheme),
+            log.REGISTER_SENT(self._name, self._cseq, expires, self._authentication.scheme),
             SendSip(connection_id=self._connection_id, message=request),
         ]
-
-    def _answer_challenge(self, challenge: Challenge) -> Credentials | None:
-        assert self._wanted is not None
-        user, _, domain = self._wanted.sip_uri.removeprefix("sip:").partition("@")
-        nonce_count = self._nonce_count + 1 if challenge == self._challenge else 1
-        credentials = digest_credentials(
-            challenge,
-            method="REGISTER",
-            uri=f"sip:{domain}",
-            username=user,
-            password=self._config.digest_password or self._pin,
-            cnonce=f"{self._rng.getrandbits(64):016x}",
-            nc=nonce_count,
-        )
-        if credentials is not None:
-            self._challenge, self._nonce_count = challenge, nonce_count
-        return credentials
 
     # --- answers ---
 
@@ -440,15 +424,18 @@ class Registration:
             not isinstance(state, Registering | Deregistering)
             or message.call_id != self._call_id
             or message.cseq != state.cseq
+            or (isinstance(state, Registering) and state.challenge is not None)
         ):
             return [log.SIP_IGNORED(f"{message.status} answers no open request")]
-        diagnostics = (
-            header(message, "ms-diagnostics") or header(message, "ms-diagnostics-public") or ""
-        )
+        refused = self._authentication.refusal(message)
+        if refused is not None:
+            if isinstance(state, Registering):
+                self.state = msgspec.structs.replace(state, refused=refused)
+            return [log.SIP_UNVERIFIED(message.status, refused)]
         if message.status == 200 and isinstance(state, Registering):
             return self._accepted(state, message, now)
         out: list[Output] = [
-            log.REGISTER_ANSWER(message.status, message.reason, message.cseq, diagnostics)
+            log.REGISTER_ANSWER(message.status, message.reason, message.cseq, _diagnostics(message))
         ]
         if message.status < 200:
             return out
@@ -456,9 +443,8 @@ class Registration:
             return out + self._end()
         may_repeat = state.attempt < _MAXIMUM_REQUESTS
         if message.status in {401, 407} and may_repeat:
-            answered = self._challenged(state, message, now)
-            if answered is not None:
-                return out + answered
+            self.state = msgspec.structs.replace(state, challenge=message)
+            return out + self._authenticate(RequestChallenged(response=message), now)
         if message.status == 423 and may_repeat:
             longer = _integer(header(message, "Min-Expires"))
             if longer is not None and longer > self._expires:
@@ -468,7 +454,6 @@ class Registration:
                     started_at=state.started_at,
                     was_registered=state.was_registered,
                     attempt=state.attempt + 1,
-                    has_answered=state.has_answered,
                 )
         out.append(self._ended(now, state))
         reason = _STATUS_REASONS.get(message.status)
@@ -478,31 +463,33 @@ class Registration:
                 if 500 <= message.status < 600
                 else FailureReason.REGISTRATION_REJECTED
             )
-        detail = f"{self._name}: {message.status} {message.reason}"
-        if diagnostics:
-            detail += f" ({diagnostics})"
-        return out + self._next(reason, detail, now)
+        return out + self._next(reason, self._describe(message), now)
 
-    def _challenged(
-        self, state: Registering, response: SipResponse, now: float
-    ) -> list[Output] | None:
-        """Answer the first Digest challenge that can be: once, and again if it was merely stale."""
-        for challenge in response.challenges:
-            credentials = self._answer_challenge(challenge)
-            if credentials is None:
-                continue
-            is_stale = dict(challenge.parameters).get("stale", "").lower() == "true"
-            if state.has_answered and not is_stale:
-                return None
-            return self._register(
-                now,
-                started_at=state.started_at,
-                was_registered=state.was_registered,
-                attempt=state.attempt + 1,
-                has_answered=True,
-                credentials=credentials,
-            )
-        return None
+    def _authenticate(self, event: Event, now: float) -> list[Output]:
+        """Let the authentication go on, and send the REGISTER again when it is ready."""
+        out: list[Output] = []
+        for result in self._authentication.handle(event, now):
+            state = self.state
+            if not isinstance(result, CredentialsReady | AuthenticationFailed):
+                out.append(result)
+            elif not isinstance(state, Registering):
+                continue  # the REGISTER was given up meanwhile
+            elif isinstance(result, CredentialsReady):
+                out += self._register(
+                    now,
+                    started_at=state.started_at,
+                    was_registered=state.was_registered,
+                    attempt=state.attempt + 1,
+                )
+            else:
+                assert state.challenge is not None
+                detail = f"{self._describe(state.challenge)}: {result.detail}"
+                out += [
+                    log.REGISTRAR_FAILED(self._name, result.reason, result.detail),
+                    self._ended(now, state),
+                    *self._next(result.reason, detail, now),
+                ]
+        return out
 
     def _accepted(self, state: Registering, response: SipResponse, now: float) -> list[Output]:
         assert self._wanted is not None
@@ -525,6 +512,11 @@ class Registration:
             ),
             Registered(registrar=self._registrar, expires=expires, is_refresh=state.was_registered),
         ]
+
+    def _describe(self, response: SipResponse) -> str:
+        detail = f"{self._name}: {response.status} {response.reason}"
+        diagnostics = _diagnostics(response)
+        return f"{detail} ({diagnostics})" if diagnostics else detail
 
     def _granted(self, response: SipResponse) -> int:
         """The expiry of our own binding (RFC 3261 section 10.2.4), in seconds."""
@@ -573,18 +565,22 @@ class Registration:
 
     def _timer_expired(self, now: float) -> list[Output]:
         match self.state:
-            case Bound(refresh_at=at) if now >= at:
+            case Bound(refresh_at=at) if now >= at or self._is_authentication_due(now):
                 return self._register(now, started_at=now, was_registered=True)
             case Bound() if now >= self._keep_alive_at:
                 self._keep_alive_at = now + self._keep_alive_interval
                 return [SendKeepAlive(connection_id=self._connection_id)]
-            case Registering(timeout_at=at) if now >= at:
+            case Registering(timeout_at=at, refused=refused) if now >= at:
                 detail = f"{self._name}: no answer to REGISTER"
+                reason = FailureReason.REGISTRAR_TIMEOUT
+                if refused:
+                    detail += f" that can be believed: {refused}"
+                    reason = FailureReason.REGISTRAR_UNVERIFIED
                 out: list[Output] = [
                     log.REGISTRAR_FAILED(self._name, "timeout", detail),
                     ExchangeEnded(kind="sip_register", sent=1, seconds=None),
                 ]
-                return out + self._next(FailureReason.REGISTRAR_TIMEOUT, detail, now)
+                return out + self._next(reason, detail, now)
             case Pausing(reconnect_at=at) if now >= at:
                 return self._try_registrar()
             case Deregistering(timeout_at=at) if now >= at:
@@ -592,21 +588,26 @@ class Registration:
             case _:
                 return []
 
+    def _is_authentication_due(self, now: float) -> bool:
+        deadline = self._authentication.next_deadline()
+        return deadline is not None and now >= deadline[0]
+
     def _shut_down(self, now: float) -> list[Output]:
         match self.state:
             case Bound() | Registering(was_registered=True):
                 self._cseq += 1
                 self.state = Deregistering(cseq=self._cseq, timeout_at=now + _DEREGISTER_TIMEOUT)
-                credentials = (
-                    None if self._challenge is None else self._answer_challenge(self._challenge)
-                )
-                return self._send_register(now, 0, credentials)
+                return self._send_register(now, 0)
             case _:
                 return self._end()
 
     def _end(self) -> list[Output]:
         self.state = Idle()
         return [*self._close(), RegistrationEnded()]
+
+
+def _diagnostics(response: SipResponse) -> str:
+    return header(response, "ms-diagnostics") or header(response, "ms-diagnostics-public") or ""
 
 
 def _integer(text: str | None) -> int | None:

@@ -331,6 +331,10 @@ class PhoneHost:
                 self._make_certificate_request(action.subject)
             case do.OpenConnection():
                 self._open_sockets().connections.open(action)
+            case do.BeginHandshake():
+                self._open_sockets().handshake.begin(action)
+            case do.ContinueHandshake():
+                self._open_sockets().handshake.go_on(action)
             case do.CloseConnection():
                 self._open_sockets().connections.close(action.connection_id)
             case do.AdvertiseLldp():

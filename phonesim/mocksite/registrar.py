@@ -1,10 +1,8 @@
 """A Registrar: binds users to the connections of their phones.
 
-A REGISTER is checked for form, then for its user, then for who sends it. With
-`certificate` authentication that is whoever the certificate of the TLS connection
-names, which the site's authority must have issued and the web services published;
-with `digest` it is whoever knows the PIN, as at an ordinary SIP registrar. Bindings
-end by the clock: those that are over count for nothing at the user's next REGISTER.
+A REGISTER is checked for form, then for its user, then for who sends it, which is for
+`sip_authenticator` to say. Bindings end by the clock: those that are over count for nothing
+at the user's next REGISTER.
 
 The expiry that a phone asks for is moved into the configured range instead of being
 refused with 423: Lync documents a range and a default for the server's timer, phones
@@ -13,8 +11,7 @@ take the server's value, and 423 is in no list of its answers.
 A connection is closed when nothing came over it for longer than the keep-alive
 timeout that the 200 OK named. Its bindings stay.
 
-Specifications: RFC 3261 sections 10.3 and 22, RFC 2617 (Digest), [MS-SIPREGE],
-[MS-OCER]; sign-in reference sections 17 to 21.
+Specifications: RFC 3261 section 10.3, [MS-SIPREGE], [MS-OCER]; sign-in reference sections 17 to 21.
 """
 
 from __future__ import annotations
@@ -41,8 +38,8 @@ from phonesim.mocksite.exchange import (
     ServerTimerExpired,
     SipReceived,
 )
+from phonesim.mocksite.sip_authenticator import SipAuthenticator
 from phonesim.mocksite.users import User, UserDirectory
-from phonesim.wire.digest import digest_verifies
 from phonesim.wire.endpoint import gruu, sip_instance
 from phonesim.wire.sip import (
     Challenge,
@@ -54,8 +51,6 @@ from phonesim.wire.sip import (
 
 KEEP_ALIVE_MARGIN = 30.0
 """Seconds beyond the announced timeout before an idle connection is closed [inferred]."""
-NONCE_LIFETIME = 300.0
-"""Seconds for which a Digest nonce is taken."""
 SERVER = "RTC/4.0"
 """Server header of Lync 2010 [inferred]."""
 
@@ -77,7 +72,6 @@ _Headers = tuple[tuple[str, str], ...]
 
 class _Connection(msgspec.Struct, gc=False):
     peer: str
-    certificate: bytes | None
     heard_at: float
 
 
@@ -93,21 +87,18 @@ class _Binding(msgspec.Struct, gc=False):
     expires_at: float
 
 
-class _Nonce(msgspec.Struct, gc=False):
-    issued_at: float
-    count: int = 0
-
-
 class _Refusal(msgspec.Struct, frozen=True):
-    """A final response other than 200. `diagnostics` is an id of [MS-OCER] and its text."""
+    """A final response other than 200. `diagnostics` is an id of [MS-OCER] and its text.
+
+    `why` is for the operator; empty where a request is refused in the normal course of things.
+    """
 
     status: int
     reason: str
     why: str
     diagnostics: tuple[int, str] | None = None
-    challenge: Challenge | None = None
+    challenges: tuple[Challenge, ...] = ()
     headers: _Headers = ()
-    is_warning: bool = True
 
 
 class Registrar:
@@ -123,15 +114,13 @@ class Registrar:
     ) -> None:
         self._config = config
         self._users = users
-        self._authority = authority
         self._rng = rng
-        self._epoch = epoch
+        self._authenticator = SipAuthenticator(config, users, authority, rng, epoch)
         self._idle_limit = config.keep_alive_timeout + KEEP_ALIVE_MARGIN
         self._maximum_endpoints = config.maximum_endpoints
         self._connections: dict[int, _Connection] = {}
         self._idle_checks: list[tuple[float, int]] = []
         self._bindings: dict[str, dict[str, _Binding]] = {}
-        self._nonces: dict[str, _Nonce] = {}
         self._accepted_headers = {
             action: (
                 (
@@ -167,6 +156,7 @@ class Registrar:
             return self._accept(event, now)
         if isinstance(event, ConnectionLost):
             self._connections.pop(event.connection_id, None)
+            self._authenticator.forget(event.connection_id)
             return []
         if isinstance(event, ServerTimerExpired):
             return self._close_idle(now)
@@ -197,9 +187,7 @@ class Registrar:
                 CloseClientConnection(connection_id=event.connection_id),
                 _note(f"a {event.transport} connection is not taken", event.connection_id),
             ]
-        self._connections[event.connection_id] = _Connection(
-            event.peer, event.peer_certificate, now
-        )
+        self._connections[event.connection_id] = _Connection(event.peer, now)
         heappush(self._idle_checks, (now + self._idle_limit, event.connection_id))
         return []
 
@@ -216,6 +204,7 @@ class Registrar:
                 heappush(checks, (idle_at, connection_id))
                 continue
             del self._connections[connection_id]
+            self._authenticator.forget(connection_id)
             actions.append(CloseClientConnection(connection_id=connection_id))
             actions.append(
                 Report(
@@ -232,21 +221,22 @@ class Registrar:
             return []
         response: SipResponse
         report: Report | None = None
-        outcome = self._decide(connection, request, now)
+        outcome = self._decide(connection_id, request, now)
         if isinstance(outcome, _Refusal):
             response = self._refuse(request, outcome)
-            report = Report(
-                text=f"{request.method} answered {outcome.status}: {outcome.why}",
-                fields=(("from", request.sender.uri), ("peer", connection.peer)),
-                is_warning=outcome.is_warning,
-            )
+            if outcome.why:
+                report = Report(
+                    text=f"{request.method} answered {outcome.status}: {outcome.why}",
+                    fields=(("from", request.sender.uri), ("peer", connection.peer)),
+                )
         else:
             response, report = outcome
+        response = self._authenticator.signed(connection_id, request, response)
         answer = SendSipToClient(connection_id=connection_id, message=response)
         return [answer] if report is None else [answer, report]
 
     def _decide(
-        self, connection: _Connection, request: SipRequest, now: float
+        self, connection_id: int, request: SipRequest, now: float
     ) -> tuple[SipResponse, Report | None] | _Refusal:
         if request.method != "REGISTER":
             return _other_method(request.method)
@@ -262,15 +252,12 @@ class Registrar:
                 "no such user",
                 (4005, "Destination URI either not enabled for SIP or does not exist"),
             )
-        if self._config.auth == "certificate":
-            refusal = self._check_certificate(connection, user, now)
-        else:
-            refusal = self._check_digest(request, user, now)
-        if refusal is not None:
-            return refusal
+        rejection = self._authenticator.check(connection_id, request, user, now)
+        if rejection is not None:
+            return _Refusal(*msgspec.structs.astuple(rejection))
         if not user.is_enabled:
             return _Refusal(403, "Forbidden", "the user is disabled", (4141, "User disabled"))
-        return self._register(connection, request, user, now)
+        return self._register(request, user, now)
 
     def _check_form(self, request: SipRequest, aor: str) -> _Refusal | None:
         if request.sender.uri.lower() != aor:
@@ -320,94 +307,8 @@ class Registrar:
             )
         return None
 
-    def _check_certificate(
-        self, connection: _Connection, user: User, now: float
-    ) -> _Refusal | None:
-        if connection.certificate is None:
-            return self._unauthorized("the client showed no certificate")
-        subject = self._authority.subject(connection.certificate, int(self._epoch + now))
-        if subject is None:
-            return self._unauthorized("the client's certificate is not valid here")
-        if subject.lower() != user.address:
-            return _Refusal(
-                403,
-                "Forbidden",
-                f"the certificate is {subject!r}'s",
-                (4004, "Credentials provided are not authorized to act as specified from URI"),
-            )
-        if not self._users.is_published(user, connection.certificate):
-            return self._unauthorized("the client's certificate is not the published one")
-        return None
-
-    def _unauthorized(self, why: str) -> _Refusal:
-        challenge = Challenge(
-            scheme="TLS-DSK",
-            parameters=(
-                ("realm", self._config.realm),
-                ("targetname", self._config.fqdn),
-                ("version", "4"),
-            ),
-        )
-        return _Refusal(
-            401, "Unauthorized", why, (1000, "Final handshake failed"), challenge=challenge
-        )
-
-    def _check_digest(self, request: SipRequest, user: User, now: float) -> _Refusal | None:
-        for credentials in request.credentials:
-            parameters = {name.lower(): value for name, value in credentials.parameters}
-            if (
-                credentials.scheme.lower() != "digest"
-                or parameters.get("realm") != self._config.realm
-            ):
-                continue
-            if not _is_consistent(parameters, request, user) or not digest_verifies(
-                credentials, method=request.method, password=user.pin
-            ):
-                return self._challenge("the Digest response is wrong", now)
-            if not self._take_nonce(parameters, now):
-                return self._challenge("the Digest nonce is stale", now, is_stale=True)
-            return None
-        return self._challenge("no credentials yet", now, is_warning=False)
-
-    def _take_nonce(self, parameters: dict[str, str], now: float) -> bool:
-        """Whether the nonce is current and its count greater than any seen."""
-        nonce = self._nonces.get(parameters.get("nonce", ""))
-        if nonce is None or now >= nonce.issued_at + NONCE_LIFETIME:
-            return False
-        try:
-            count = int(parameters.get("nc", ""), 16)
-        except ValueError:
-            return False
-        if count <= nonce.count:
-            return False
-        nonce.count = count
-        return True
-
-    def _challenge(
-        self, why: str, now: float, *, is_stale: bool = False, is_warning: bool = True
-    ) -> _Refusal:
-        nonces = self._nonces
-        while nonces:
-            oldest = next(iter(nonces))
-            if now < nonces[oldest].issued_at + NONCE_LIFETIME:
-                break
-            del nonces[oldest]
-        nonce = f"{self._rng.getrandbits(128):032x}"
-        nonces[nonce] = _Nonce(now)
-        challenge = Challenge(
-            scheme="Digest",
-            parameters=(
-                ("realm", self._config.realm),
-                ("nonce", nonce),
-                ("algorithm", "MD5"),
-                ("qop", "auth"),
-                *((("stale", "true"),) if is_stale else ()),
-            ),
-        )
-        return _Refusal(401, "Unauthorized", why, challenge=challenge, is_warning=is_warning)
-
     def _register(
-        self, connection: _Connection, request: SipRequest, user: User, now: float
+        self, request: SipRequest, user: User, now: float
     ) -> tuple[SipResponse, Report | None] | _Refusal:
         """Query, remove or update bindings: RFC 3261 section 10.3, steps 6 to 8."""
         aor = user.sip_uri
@@ -491,7 +392,7 @@ class Registrar:
             refusal.status,
             refusal.reason,
             to_tag=self._tag(),
-            challenges=() if refusal.challenge is None else (refusal.challenge,),
+            challenges=refusal.challenges,
             headers=(*headers, ("Server", SERVER)),
         )
 
@@ -518,16 +419,6 @@ def _host(uri: str) -> str:
 def _lacks_gruu(supported: str) -> bool:
     tags = {tag.strip().lower() for tag in supported.split(",")}
     return "msrtc-event-categories" in tags and "gruu-10" not in tags
-
-
-def _is_consistent(parameters: dict[str, str], request: SipRequest, user: User) -> bool:
-    """Whether Digest credentials are the user's, and made for this very request."""
-    name = parameters.get("username", "").lower()
-    return (
-        name in (user.address, user.address.partition("@")[0], user.number.lower())
-        and parameters.get("uri") == request.uri
-        and parameters.get("qop") == "auth"
-    )
 
 
 def _other_method(method: str) -> _Refusal:

@@ -24,7 +24,7 @@ import base64
 import binascii
 import hmac
 import re
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -104,16 +104,42 @@ class AuthenticationInfo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     rspauth: str
 
 
-class SigningKeys(msgspec.Struct, frozen=True, gc=False):
-    """The two keys of an SA of TLS-DSK, and the hash of its HMAC. Their repr is empty."""
+class SigningKey(Protocol):
+    """The key of one direction of an SA."""
 
-    client: bytes
-    server: bytes
+    def sign(self, buffer: bytes) -> str:
+        """The signature of `buffer`, hexadecimal."""
+        ...
+
+    def verifies(self, buffer: bytes, signature: str) -> bool:
+        """Whether that is the signature of `buffer`; its case does not matter."""
+        ...
+
+
+class HmacKey(msgspec.Struct, frozen=True, gc=False):
+    """A key of TLS-DSK, and the hash of its HMAC. Its repr is empty."""
+
+    key: bytes
     mac_hash: MacHash
 
+    def sign(self, buffer: bytes) -> str:
+        """HMAC of full length, in lower case."""
+        return hmac.digest(self.key, buffer, self.mac_hash).hex()
+
+    def verifies(self, buffer: bytes, signature: str) -> bool:
+        """Compare in constant time; `signature` is ASCII."""
+        return hmac.compare_digest(self.sign(buffer), signature.lower())
+
     def __repr__(self) -> str:
-        """Keep the keys out of logs."""
-        return "SigningKeys()"
+        """Keep the key out of logs."""
+        return "HmacKey()"
+
+
+class SigningKeys(msgspec.Struct, frozen=True, gc=False):
+    """What the two ends of an SA sign with."""
+
+    client: SigningKey
+    server: SigningKey
 
 
 # --- headers ---
@@ -319,17 +345,6 @@ def signature_buffer(
     ).encode()
 
 
-def sign(key: bytes, mac_hash: MacHash, buffer: bytes) -> str:
-    """The signature of TLS-DSK, in lower-case hexadecimal."""
-    return hmac.digest(key, buffer, mac_hash).hex()
-
-
-def is_signature(key: bytes, mac_hash: MacHash, buffer: bytes, given: str) -> bool:
-    """Whether `given`, in either case, is the signature of `buffer`."""
-    expected = hmac.digest(key, buffer, mac_hash).hex()
-    return hmac.compare_digest(expected, given.lower())
-
-
 def _identities(message: SipMessage) -> tuple[str, str]:
     """The sip: and the tel: URI of P-Asserted-Identity or P-Preferred-Identity."""
     sip = tel = ""
@@ -361,7 +376,9 @@ def signing_keys(keying_material: bytes, mac_hash: MacHash) -> SigningKeys:
     """
     if len(keying_material) < KEYING_MATERIAL_SIZE:
         raise ValueError(f"{len(keying_material)} octets of keying material are too few")
-    return SigningKeys(keying_material[64:96], keying_material[96:128], mac_hash)
+    return SigningKeys(
+        HmacKey(keying_material[64:96], mac_hash), HmacKey(keying_material[96:128], mac_hash)
+    )
 
 
 def keying_material(

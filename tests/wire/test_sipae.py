@@ -28,18 +28,16 @@ from phonesim.wire.sipae import (
     GSSAPI_LIMIT,
     AuthenticationInfo,
     Authorization,
+    HmacKey,
     Offer,
-    SigningKeys,
     authentication_info,
     authentication_info_text,
     challenge_of,
     credentials_of,
-    is_signature,
     keying_material,
     mac_hash_of,
     read_authorization,
     read_offer,
-    sign,
     signature_buffer,
     signing_keys,
 )
@@ -181,18 +179,18 @@ def test_keys_and_signatures_are_those_of_vector_c(prf_hash):
     client, server, mac_hash, by_client, by_server = C_KEYS[prf_hash]
     material = keying_material(MASTER, b"\x11" * 32, b"\x22" * 32, prf_hash)
     keys = signing_keys(material, mac_hash)
-    assert (keys.client.hex(), keys.server.hex()) == (client, server)
+    assert keys.client == HmacKey(bytes.fromhex(client), mac_hash)
+    assert keys.server == HmacKey(bytes.fromhex(server), mac_hash)
     buffer = signature_buffer("TLS-DSK", REALM, "server.contoso.com", 4, "0a1b2c3d", 1, C_REQUEST)
-    assert sign(keys.client, mac_hash, buffer) == by_client
-    assert sign(keys.server, mac_hash, buffer) == by_server
-    assert is_signature(keys.client, mac_hash, buffer, by_client.upper())
-    assert not is_signature(keys.client, mac_hash, buffer, by_server)
-    assert "".join(keys.client.hex()) not in repr(keys)
+    assert keys.client.sign(buffer) == by_client
+    assert keys.server.sign(buffer) == by_server
+    assert keys.client.verifies(buffer, by_client.upper())
+    assert not keys.client.verifies(buffer, by_server)
 
 
 def test_a_signature_is_an_hmac_of_full_length():
     expected = hmac.new(b"k" * 32, b"buffer", hashlib.md5).hexdigest()
-    assert sign(b"k" * 32, "md5", b"buffer") == expected
+    assert HmacKey(b"k" * 32, "md5").sign(b"buffer") == expected
 
 
 def test_too_little_keying_material_gives_no_keys():
@@ -490,4 +488,5 @@ def inner_handshake():
 
 
 def test_no_keys_are_shown():
-    assert repr(SigningKeys(b"a" * 32, b"b" * 32, "sha1")) == "SigningKeys()"
+    shown = repr(signing_keys(bytes(128), "sha1"))
+    assert shown == "SigningKeys(client=HmacKey(), server=HmacKey())"
