@@ -264,7 +264,7 @@ class RegistrationConfig(Config):
     ] = ("tls-dsk", "digest")
     """Schemes that the phone answers, best first. TLS-DSK before NTLM [source]; Digest is for
     ordinary registrars. Kerberos needs a ticket that no phone has."""
-    inner_tls: Literal["1.0", "1.2"] = "1.0"
+    inner_tls: Literal["tls1.0", "tls1.2"] = "tls1.0"
     """The newest TLS of the handshake within TLS-DSK [source]; servers of today may want 1.2."""
     association_lifetime: Annotated[float, Field(gt=0)] = 28800
     """How long the phone signs with the keys of one handshake, at most [source]."""

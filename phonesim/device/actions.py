@@ -130,7 +130,7 @@ class BeginHandshake(Action, frozen=True, kw_only=True):
     It takes the place of any earlier one. `certificate` is the phone's own (DER), shown to
     the other side; its key is the one of `MakeCertificateRequest`. `trust` and `clock` as in
     `SendHttp`; `server_name` is what the other side's certificate must be made for.
-    `maximum_version` is the newest TLS that is offered, "1.0" or "1.2".
+    `maximum_version` is the newest TLS that is offered, "tls1.0" or "tls1.2".
     """
 
     handshake_id: int

@@ -4,6 +4,7 @@
         Digest: the same request again, with the answer                       [RFC 3261]
         TLS-DSK: the flights of a TLS handshake go to and fro in requests and 401s until
         both sides have keys                                                  [MS-SIPAE]
+        NTLM: an empty token brings a challenge, its answer goes with the first signature
     association: every request is signed, every final answer but 401 and 407 must be
 
 The schemes are those of the profile, in its order. An answer that is not signed as it must
@@ -44,8 +45,10 @@ from phonesim.device.events import (
 from phonesim.device.outcome import FailureReason
 from phonesim.errors import DecodeError
 from phonesim.wire.digest import digest_credentials
+from phonesim.wire.ntlm import answer_challenge, decode_challenge, encode_authenticate
 from phonesim.wire.sip import Challenge, Credentials, SipRequest, SipResponse
 from phonesim.wire.sipae import (
+    NTLM,
     Authorization,
     Offer,
     SigningKeys,
@@ -86,7 +89,10 @@ class Shaking(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Associated(msgspec.Struct, kw_only=True, gc=False):
-    """Requests are signed. `is_confirmed`: the Registrar accepted one of them."""
+    """Requests are signed. `is_confirmed`: the Registrar accepted one of them.
+
+    `flight` ends the handshake, and goes with the first request.
+    """
 
     offer: Offer
     opaque: str
@@ -95,6 +101,7 @@ class Associated(msgspec.Struct, kw_only=True, gc=False):
     requests: int = 0
     answers: int = 0
     is_confirmed: bool = False
+    flight: bytes | None = None
 
 
 State = Unauthenticated | AnsweringDigest | Shaking | Associated
@@ -204,8 +211,9 @@ class SipAuthentication:
             state.requests,
             request,
         )
+        is_first = not state.is_confirmed and state.requests == 1
         # In version 3 the server learns of the end of the handshake from an unsigned request.
-        is_signed = offer.version > 3 or state.is_confirmed or state.requests > 1
+        is_signed = offer.version > 3 or not is_first
         return credentials_of(
             Authorization(
                 scheme=offer.scheme,
@@ -213,6 +221,7 @@ class SipAuthentication:
                 targetname=offer.targetname,
                 version=offer.version,
                 opaque=state.opaque,
+                gssapi_data=state.flight if is_first else None,
                 crand=crand if is_signed else None,
                 cnum=state.requests if is_signed else None,
                 response=state.keys.client.sign(buffer) if is_signed else None,
@@ -267,10 +276,12 @@ class SipAuthentication:
         offers = _read_offers(response, out)
         match self.state:
             case Shaking(offer=made) as state:
-                return out + self._next_flight(state, _same(made, offers), response)
+                return out + self._next_flight(state, _same(made, offers), now)
             case Associated() as state:
                 out.append(log.ASSOCIATION_ENDED(state.opaque, f"answered {response.status}"))
                 self.reset()
+                if not state.is_confirmed and state.offer.scheme == NTLM:
+                    return [*out, _unauthorized("the Registrar does not take the password")]
                 if not state.is_confirmed:
                     return [*out, self._failed("the Registrar refuses what it has agreed to")]
             case AnsweringDigest(is_confirmed=False) if not _is_stale(response):
@@ -338,6 +349,9 @@ class SipAuthentication:
             return None
         assert self._wanted is not None
         self._handshakes += 1
+        if offer.scheme == NTLM:
+            self.state = Shaking(offer=offer, opaque=offer.opaque, flight=b"")
+            return [log.HANDSHAKE_SENT(NTLM, 0, "nothing"), CredentialsReady()]
         self.state = Shaking(offer=offer, opaque=offer.opaque)
         return [
             BeginHandshake(
@@ -350,9 +364,7 @@ class SipAuthentication:
             )
         ]
 
-    def _next_flight(
-        self, state: Shaking, offer: Offer | None, response: SipResponse
-    ) -> list[Output]:
+    def _next_flight(self, state: Shaking, offer: Offer | None, now: float) -> list[Output]:
         if state.flight is None:
             return []  # said twice: this side has not answered yet
         if offer is None or not offer.gssapi_data:
@@ -360,6 +372,8 @@ class SipAuthentication:
         opaque = offer.opaque or state.opaque
         if not opaque or state.opaque not in (None, opaque):
             return [self._failed(f"the Registrar names the handshake {opaque!r}")]
+        if offer.scheme == NTLM:
+            return self._answer_ntlm(state.offer, opaque, offer.gssapi_data, now)
         try:
             messages = describe_flight(offer.gssapi_data)
         except DecodeError as error:
@@ -368,6 +382,29 @@ class SipAuthentication:
         return [
             log.HANDSHAKE_RECEIVED(offer.scheme, len(offer.gssapi_data), messages),
             ContinueHandshake(handshake_id=self._handshakes, received=offer.gssapi_data),
+        ]
+
+    def _answer_ntlm(self, offer: Offer, opaque: str, received: bytes, now: float) -> list[Output]:
+        assert self._wanted is not None
+        user, _, domain = self._wanted.sip_uri.removeprefix("sip:").partition("@")
+        try:
+            challenge = decode_challenge(received)
+        except DecodeError as error:
+            return [self._failed(f"the Registrar sent no challenge: {error}")]
+        message, keys = answer_challenge(
+            challenge,
+            user=user,
+            domain=domain,
+            password=self._password,
+            now=self._believed(now),
+            client_challenge=self._rng.getrandbits(64).to_bytes(8, "big"),
+            session_key=self._rng.getrandbits(128).to_bytes(16, "big"),
+        )
+        flight = encode_authenticate(message)
+        return [
+            log.HANDSHAKE_RECEIVED(NTLM, len(received), "CHALLENGE_MESSAGE"),
+            log.HANDSHAKE_SENT(NTLM, len(flight), "AUTHENTICATE_MESSAGE"),
+            *self._associate(offer, opaque, keys, float("inf"), now, flight),
         ]
 
     # --- what the world says of a handshake ---
@@ -385,15 +422,25 @@ class SipAuthentication:
                 CredentialsReady(),
             ]
         assert state.opaque is not None
+        return self._associate(state.offer, state.opaque, event.keys, event.valid_until, now)
+
+    def _associate(
+        self,
+        offer: Offer,
+        opaque: str,
+        keys: SigningKeys,
+        valid_until: float,
+        now: float,
+        flight: bytes | None = None,
+    ) -> list[Output]:
         config = self._config
-        lifetime = min(event.valid_until - self._believed(now), config.association_lifetime)
+        lifetime = min(valid_until - self._believed(now), config.association_lifetime)
         lifetime = max(lifetime - config.association_margin, _MINIMUM_LIFETIME)
         self.state = Associated(
-            offer=state.offer, opaque=state.opaque, keys=event.keys, ends_at=now + lifetime
+            offer=offer, opaque=opaque, keys=keys, ends_at=now + lifetime, flight=flight
         )
-        offer = state.offer
         return [
-            log.ASSOCIATION_MADE(offer.scheme, state.opaque, offer.targetname, int(lifetime)),
+            log.ASSOCIATION_MADE(offer.scheme, opaque, offer.targetname, int(lifetime)),
             CredentialsReady(),
         ]
 

@@ -38,10 +38,10 @@ from phonesim.wire.sipae import (
 )
 
 _SUITES = {
-    "1.0": b"kRSA+AES+SHA1:@SECLEVEL=0",
-    "1.2": b"kRSA+AES+SHA1:kRSA+AES:kECDHE+AES:!AESCCM:!aNULL:@SECLEVEL=0",
+    "tls1.0": b"kRSA+AES+SHA1:@SECLEVEL=0",
+    "tls1.2": b"kRSA+AES+SHA1:kRSA+AES:kECDHE+AES:!AESCCM:!aNULL:@SECLEVEL=0",
 }
-_VERSIONS = {"1.0": SSL.TLS1_VERSION, "1.2": SSL.TLS1_2_VERSION}
+_VERSIONS = {"tls1.0": SSL.TLS1_VERSION, "tls1.2": SSL.TLS1_2_VERSION}
 _NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME: dates are judged by another clock
 _NO_AUTO_CHAIN = 0x8  # SSL_MODE_NO_AUTO_CHAIN: a phone shows its own certificate alone
 _LARGEST_FLIGHT = 65536
@@ -113,7 +113,7 @@ def site_context(certificate: bytes, key: bytes) -> SSL.Context:
     Every client certificate gets through whose key the client holds: who that is, and whether
     the site issued it, is for the Registrar to say.
     """
-    context = _new_context("1.2")
+    context = _new_context("tls1.2")
     leaf, *others = x509.load_pem_x509_certificates(certificate)
     context.use_certificate(leaf)
     for other in others:

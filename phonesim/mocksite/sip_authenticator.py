@@ -6,8 +6,8 @@
     signed, by an association    taken if the signature is right and cnum is new
 
 A TLS-DSK client is whoever its certificate names, which the site's authority must have issued
-and the web services published. With Digest it is whoever knows the PIN, as at an ordinary
-registrar. Kerberos is offered like the real thing does, and no ticket is ever taken.
+and the web services published. With NTLM and Digest it is whoever knows the PIN. Kerberos is
+offered as the real thing does, and no ticket is ever taken.
 
 An association belongs to its connection and ends with it, when its certificate expires, and
 after eight hours. Answers to requests that name it are signed, but for 401.
@@ -30,6 +30,7 @@ import msgspec
 from phonesim.config.site_profile import RegistrarConfig
 from phonesim.errors import DecodeError
 from phonesim.mocksite.exchange import CertificateAuthority, ServerHandshake
+from phonesim.mocksite.ntlm_acceptor import NtlmAcceptor
 from phonesim.mocksite.users import User, UserDirectory
 from phonesim.wire.digest import digest_verifies
 from phonesim.wire.sip import Challenge, SipRequest, SipResponse
@@ -225,7 +226,11 @@ class SipAuthenticator:
         half_open = self._half_open.pop(connection_id, None)
         if given.opaque is None:
             half_open = self._accept(given.scheme, user)
-        if half_open is None or given.opaque not in (None, half_open.opaque):
+        if (
+            half_open is None
+            or half_open.scheme != given.scheme
+            or given.opaque not in (None, half_open.opaque)
+        ):
             return self._refused(f"no handshake is named {given.opaque}", now)
         if half_open.sip_uri != user.sip_uri:
             return self._refused("the handshake was begun by another user", now)
@@ -240,9 +245,10 @@ class SipAuthenticator:
             self._half_open[connection_id] = half_open
         else:
             certificate = half_open.handshake.certificate
-            refusal = self._check_certificate(certificate, user, now)
-            if refusal is not None:
-                return refusal
+            if half_open.scheme == TLS_DSK:
+                refusal = self._check_certificate(certificate, user, now)
+                if refusal is not None:
+                    return refusal
             self._associations[connection_id] = _Association(
                 scheme=half_open.scheme,
                 opaque=half_open.opaque,
@@ -273,9 +279,14 @@ class SipAuthenticator:
         )
 
     def _accept(self, scheme: str, user: User) -> _HalfOpen | None:
-        if scheme != TLS_DSK:
+        handshake: ServerHandshake
+        fqdn = self._config.fqdn
+        if scheme == TLS_DSK:
+            handshake = self._authority.accept_handshake((fqdn,))
+        elif scheme == NTLM:
+            handshake = NtlmAcceptor(user, fqdn, self._rng.getrandbits(64).to_bytes(8, "big"))
+        else:
             return None
-        handshake = self._authority.accept_handshake((self._config.fqdn,))
         opaque = f"{self._rng.getrandbits(32):08X}"
         return _HalfOpen(scheme, opaque, user.sip_uri, handshake)
 

@@ -22,6 +22,13 @@ from phonesim.device.events import (
 )
 from phonesim.device.outcome import FailureReason
 from phonesim.device.sip_authentication import Associated, SipAuthentication
+from phonesim.wire.ntlm import (
+    FLAGS,
+    NtlmChallenge,
+    check_answer,
+    decode_authenticate,
+    encode_challenge,
+)
 from phonesim.wire.sip import Challenge, NameAddress, SipRequest, response_to
 from phonesim.wire.sipae import (
     AUTHENTICATION_INFO,
@@ -143,7 +150,7 @@ def test_the_flights_go_to_and_fro_until_there_are_keys():
             certificate=b"the certificate",
             trust=b"the chain",
             clock=EPOCH + 1,
-            maximum_version="1.0",
+            maximum_version="tls1.0",
         ),
     ]
     size = len(CLIENT_HELLO_FLIGHT)
@@ -294,6 +301,72 @@ def test_the_profile_s_order_decides():
     machine = authentication(authentication=("digest", "tls-dsk"))
     assert events(machine.handle(event, 0)) == [READY]
     assert machine.scheme == "Digest"
+
+
+# --- NTLM ---
+
+CHALLENGE = NtlmChallenge(flags=FLAGS, server_challenge=b"12345678")
+
+
+def ntlm(**fields):
+    return challenged(offer("NTLM", **fields))
+
+
+def test_ntlm_takes_one_round_and_its_answer_is_signed_already():
+    machine = authentication(authentication=("tls-dsk", "ntlm"), password="secret")
+    assert machine.handle(ntlm(), 0) == [
+        log.SCHEME_CHOSEN("NTLM", "NTLM", TARGET),
+        log.HANDSHAKE_SENT("NTLM", 0, "nothing"),
+        READY,
+    ]
+    first = sent(machine)
+    assert (first.gssapi_data, first.opaque, first.response) == (b"", None, None)
+    octets = encode_challenge(CHALLENGE)
+    outputs = machine.handle(ntlm(opaque="A1", gssapi_data=octets), 10.0)
+    assert outputs == [
+        log.HANDSHAKE_RECEIVED("NTLM", len(octets), "CHALLENGE_MESSAGE"),
+        matching(log.HANDSHAKE_SENT, scheme="NTLM", messages="AUTHENTICATE_MESSAGE"),
+        log.ASSOCIATION_MADE("NTLM", "A1", TARGET, 28500),
+        READY,
+    ]
+    second = sent(machine)
+    answer = decode_authenticate(second.gssapi_data)
+    assert (answer.user, answer.domain) == ("alice", "contoso.com")
+    keys = check_answer(answer, CHALLENGE.server_challenge, "secret")
+    buffer = signature_buffer("NTLM", REALM, TARGET, 4, second.crand, 1, REQUEST)
+    assert (second.opaque, second.cnum) == ("A1", 1)
+    assert keys.client.verifies(buffer, second.response)
+    assert sent(machine).gssapi_data is None
+
+
+def test_in_version_3_the_answer_of_ntlm_is_not_signed():
+    machine = authentication(authentication=("ntlm",))
+    machine.handle(ntlm(version=3), 0)
+    machine.authenticate(REQUEST)
+    going_on = ntlm(version=3, opaque="A1", gssapi_data=encode_challenge(CHALLENGE))
+    machine.handle(going_on, 0)
+    first = sent(machine)
+    assert (first.response, bool(first.gssapi_data)) == (None, True)
+    assert sent(machine).response is not None
+
+
+def test_a_password_that_is_not_taken_is_a_refusal():
+    machine = authentication(authentication=("ntlm",))
+    machine.handle(ntlm(), 0)
+    machine.authenticate(REQUEST)
+    machine.handle(ntlm(opaque="A1", gssapi_data=encode_challenge(CHALLENGE)), 0)
+    machine.authenticate(REQUEST)
+    reason = FailureReason.REGISTRATION_UNAUTHORIZED
+    assert events(machine.handle(ntlm(), 0)) == failed("does not take the password", reason)
+
+
+@pytest.mark.parametrize("octets", [b"garbage", encode_challenge(CHALLENGE)[:-9]])
+def test_a_challenge_of_ntlm_that_is_none_ends_it(octets):
+    machine = authentication(authentication=("ntlm",))
+    machine.handle(ntlm(), 0)
+    machine.authenticate(REQUEST)
+    outputs = machine.handle(ntlm(opaque="A1", gssapi_data=octets), 0)
+    assert events(outputs) == failed("sent no challenge: NTLM")
 
 
 # --- whose answers are believed ---

@@ -34,7 +34,7 @@ class Phone:
         self.events: list[Event] = []
         self.end = PhoneHandshake(lambda: self.key, self.events.append)
 
-    def begin(self, number: int = 1, version: str = "1.0", name: str = NAME, clock: float = 0):
+    def begin(self, number: int = 1, version: str = "tls1.0", name: str = NAME, clock: float = 0):
         self.end.begin(
             BeginHandshake(
                 handshake_id=number,
@@ -52,7 +52,7 @@ class Phone:
         return self.events[-1]
 
 
-@pytest.mark.parametrize(("version", "mac_hash"), [("1.0", "sha1"), ("1.2", "sha1")])
+@pytest.mark.parametrize(("version", "mac_hash"), [("tls1.0", "sha1"), ("tls1.2", "sha1")])
 def test_both_ends_come_to_the_same_keys_in_four_flights(
     site_authority: SiteAuthority, phone_key: PhoneKey, version: str, mac_hash: str
 ) -> None:

@@ -15,8 +15,16 @@ from phonesim.mocksite.sip_authenticator import (
 from phonesim.mocksite.users import UserDirectory
 from phonesim.virtual_handshake import VirtualClientHandshake
 from phonesim.wire.digest import digest_credentials
+from phonesim.wire.ntlm import answer_challenge, decode_challenge, encode_authenticate
 from phonesim.wire.sip import Credentials, NameAddress, SipRequest, header, response_to
-from phonesim.wire.sipae import Offer, authentication_info, read_offer
+from phonesim.wire.sipae import (
+    Authorization,
+    Offer,
+    authentication_info,
+    credentials_of,
+    read_offer,
+    signature_buffer,
+)
 from phonesim.wire.tls_records import describe_flight
 
 EPOCH = 1_767_596_400
@@ -326,16 +334,14 @@ def test_a_handshake_is_not_taken_over_by_another_user(gate):
     assert "begun by another user" in gate.why
 
 
-@pytest.mark.parametrize("scheme", ["NTLM", "Kerberos"])
-def test_what_is_offered_for_show_is_not_taken(gate, scheme):
-    target = f"sip/{TARGET}" if scheme == "Kerberos" else TARGET
+def test_kerberos_is_offered_for_show(gate):
     parameters = (
         ("realm", "SIP Communications Service"),
-        ("targetname", target),
+        ("targetname", f"sip/{TARGET}"),
         ("version", "4"),
         ("gssapi-data", "YIIB"),
     )
-    credentials = (Credentials(scheme=scheme, parameters=parameters),)
+    credentials = (Credentials(scheme="Kerberos", parameters=parameters),)
     assert gate.send(register(credentials=credentials)).status == 401
     assert gate.diagnostics == 1000
 
@@ -353,6 +359,86 @@ def test_a_flood_of_authorization_headers_is_a_bad_request(gate):
     (credentials,) = client.sign(register(3)).credentials
     response = gate.send(register(3, credentials=(credentials,) * 9))
     assert (response.status, gate.why) == (400, "too many Authorization headers")
+
+
+# --- NTLM ---
+
+
+def speak_ntlm(gate, password="24680", user="alice", version=4, twist=lambda octets: octets):
+    """Two requests of an NTLM client; return the last response."""
+    common = {
+        "scheme": "NTLM",
+        "realm": "SIP Communications Service",
+        "targetname": TARGET,
+        "version": version,
+    }
+    first = credentials_of(Authorization(gssapi_data=b"", **common))
+    (offer,) = offers(gate.send(register(1, credentials=(first,))))
+    message, keys = answer_challenge(
+        decode_challenge(offer.gssapi_data),
+        user=user,
+        domain="contoso.com",
+        password=password,
+        now=EPOCH,
+        client_challenge=bytes(8),
+        session_key=bytes(16),
+    )
+    request = register(2)
+    buffer = signature_buffer("NTLM", common["realm"], TARGET, version, "0a1b2c3d", 1, request)
+    signed = {"crand": "0a1b2c3d", "cnum": 1, "response": keys.client.sign(buffer)}
+    second = Authorization(
+        gssapi_data=twist(encode_authenticate(message)),
+        opaque=offer.opaque,
+        **common,
+        **(signed if version > 3 else {}),
+    )
+    response = gate.send(register(2, credentials=(credentials_of(second),)))
+    if response.status == 200:
+        info = authentication_info(response)
+        buffer = signature_buffer(
+            "NTLM", info.realm, TARGET, version, info.srand, info.snum, response
+        )
+        assert keys.server.verifies(buffer, info.rspauth)
+    return response
+
+
+@pytest.mark.parametrize("version", [2, 3, 4])
+@pytest.mark.parametrize("user", ["alice", "Alice@contoso.com", "+14255550001"])
+def test_ntlm_lets_in_who_knows_the_pin(authority, user, version):
+    gate = Gate(authority, sip_authentication_version=version)
+    assert speak_ntlm(gate, user=user, version=version).status == 200
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"password": "24681"}, "NTLM: the password is wrong"),
+        ({"user": "bob"}, "NTLM: the user is 'bob'"),
+        ({"twist": lambda octets: octets[:50]}, "50 octets that are no message of type 3"),
+        ({"twist": lambda octets: b""}, "0 octets that are no message of type 3"),
+        ({"twist": lambda octets: octets[:-17]}, "not within the message"),
+    ],
+)
+def test_ntlm_keeps_out_who_does_not(gate, fields, why):
+    assert speak_ntlm(gate, **fields).status == 401
+    assert gate.diagnostics == 1000
+    assert why in gate.why
+
+
+def test_ntlm_does_not_begin_with_a_token(gate):
+    common = {"realm": "SIP Communications Service", "targetname": TARGET, "version": 4}
+    authorization = Authorization(scheme="NTLM", gssapi_data=b"NTLMSSP\0", **common)
+    gate.send(register(credentials=(credentials_of(authorization),)))
+    assert "the first token is not empty" in gate.why
+
+
+def test_a_handshake_of_one_scheme_is_not_ended_by_another(gate):
+    client = gate.client()
+    (offer,) = offers(client.flight(register(), client.tls.advance(b"")))
+    common = {"realm": "SIP Communications Service", "targetname": TARGET, "version": 4}
+    authorization = Authorization(scheme="NTLM", gssapi_data=b"x", opaque=offer.opaque, **common)
+    gate.send(register(2, credentials=(credentials_of(authorization),)))
+    assert f"no handshake is named {offer.opaque}" in gate.why
 
 
 # --- Digest ---
