@@ -1,6 +1,6 @@
 """What a capture shows: every frame and message of a run, each with the phone it belongs to.
 
-    tap of a phone, or an interface -> `Capture` -> blocks of pcapng -> whoever writes them
+    tap of a phone, or an interface -> `Capture` -> each `PacketWriter`: pcapng, a transcript
 
 Two kinds of packets. Frames are Ethernet: where an interface was listened to they are its
 own (`add_interface`, `frame`), elsewhere they are made of the datagrams that phones sent and
@@ -10,9 +10,9 @@ TCP.
 
 A made frame must name the MACs of hosts that have none here: their addresses behind 02-00.
 
-A comment on every packet is its phone's id. A frame of an interface is a phone's that has
-its MAC, carries DHCP for it, or an address that it had last; ARP and LLDP are shown even
-if they are nobody's, other frames are left out.
+Every packet is its phone's. A frame of an interface is a phone's that has its MAC, carries
+DHCP for it, or an address that it had last; ARP and LLDP are shown even if they are nobody's,
+other frames are left out.
 
 No secret is in a message: PINs and the octets from which a ticket's key follows are
 written over with asterisks, as many as they had octets. Frames are as they were.
@@ -21,7 +21,8 @@ written over with asterisks, as many as they had octets. Frames are as they were
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from phonesim.wire.dhcp import BROADCAST, UNSPECIFIED
 from phonesim.wire.frame import (
@@ -42,24 +43,54 @@ from phonesim.wire.pcapng import (
     OUTBOUND,
     UPPER_PDU,
     TransportAddress,
-    encode_interface,
-    encode_packet,
-    encode_packet_options,
-    encode_section_header,
-    encode_upper_pdu,
 )
 
 _MADE_FRAMES = "frames"
 _MESSAGES = "messages"
-_APPLICATION = "phonesim"
 
 _SECRET = re.compile(
     rb"(<(?:[\w.-]+:)?(?:Password|BinarySecret)(?:\s[^>]*)?>)(.*?)(?=</|\Z)", re.DOTALL
 )
 
 
+class PacketWriter(Protocol):
+    """Who writes a capture down.
+
+    An interface is called by its place among those described, from 0; times are ns since 1970,
+    directions the phone's. `phone_id` is "" for what is no phone's.
+    """
+
+    def interface(self, name: str, link_type: int) -> None:
+        """There is another interface."""
+        ...
+
+    def frame(
+        self, interface: int, time_ns: int, octets: bytes, direction: int, phone_id: str
+    ) -> None:
+        """An Ethernet frame was sent or received."""
+        ...
+
+    def message(
+        self,
+        interface: int,
+        time_ns: int,
+        protocol: str,
+        source: TransportAddress,
+        destination: TransportAddress,
+        octets: bytes,
+        direction: int,
+        phone_id: str,
+    ) -> None:
+        """A message of a stream was sent or received; `protocol` is http, sip or dns."""
+        ...
+
+    def statistics(self, interface: int, time_ns: int, received: int, dropped: int) -> None:
+        """So many frames an interface had, and so many of them are missing."""
+        ...
+
+
 class Capture:
-    """The packets of one run; `write` takes whole blocks, `clock` gives ns since 1970.
+    """The packets of one run; `writers` are told each, `clock` gives ns since 1970.
 
     Frames are made of datagrams, if `makes_frames`, or else come from interfaces that are
     added.
@@ -67,20 +98,18 @@ class Capture:
 
     def __init__(
         self,
-        write: Callable[[bytes], None],
+        writers: Sequence[PacketWriter],
         clock: Callable[[], int],
         *,
         makes_frames: bool,
     ) -> None:
-        self.write = write
+        self.writers = tuple(writers)
         self.clock = clock
         self.makes_frames = makes_frames
         self._interfaces = 0
         self._by_mac: dict[bytes, PhoneTap] = {}
         self._by_address: dict[bytes, PhoneTap] = {}
-        self._nobodys = _both_options("")
         self._reads: list[Callable[[], object]] = []
-        write(encode_section_header(_APPLICATION))
         self.messages = self._describe(_MESSAGES, UPPER_PDU)
         self.frames = self._describe(_MADE_FRAMES, ETHERNET) if makes_frames else None
 
@@ -106,13 +135,15 @@ class Capture:
     def frame(self, interface: int, time_ns: int, octets: bytes, direction: int) -> None:
         """Take a frame of an interface, if it is one of this run."""
         tap = self._owner(octets)
-        if tap is not None:
-            options = tap.options[direction]
-        elif _ethertype(octets)[0] in _SHOWN_TO_ALL:
-            options = self._nobodys[direction]
-        else:
-            return
-        self.write(encode_packet(interface, time_ns, octets, options))
+        if tap is not None or _ethertype(octets)[0] in _SHOWN_TO_ALL:
+            phone_id = "" if tap is None else tap.phone_id
+            for writer in self.writers:
+                writer.frame(interface, time_ns, octets, direction, phone_id)
+
+    def statistics(self, interface: int, time_ns: int, received: int, dropped: int) -> None:
+        """So many frames an interface had, and so many of them are missing."""
+        for writer in self.writers:
+            writer.statistics(interface, time_ns, received, dropped)
 
     def read_interfaces(self) -> None:
         """Take the frames that wait at the interfaces."""
@@ -120,7 +151,8 @@ class Capture:
             read()
 
     def _describe(self, name: str, link_type: int) -> int:
-        self.write(encode_interface(name, link_type))
+        for writer in self.writers:
+            writer.interface(name, link_type)
         self._interfaces += 1
         return self._interfaces - 1
 
@@ -150,10 +182,10 @@ class PhoneTap:
     Ports are the standard ones, whatever a world maps them to.
     """
 
-    __slots__ = ("_capture", "_mac", "_vlan_id", "options")
+    __slots__ = ("_capture", "_mac", "_vlan_id", "phone_id")
 
     def __init__(self, capture: Capture, phone_id: str, mac: bytes) -> None:
-        self.options = _both_options(phone_id)
+        self.phone_id = phone_id
         self._capture = capture
         self._mac = mac
         self._vlan_id: int | None = None
@@ -164,13 +196,12 @@ class PhoneTap:
 
     def advertised(self, unit: LldpUnit) -> None:
         """The phone said that by LLDP."""
-        frame = encode_lldp_frame(unit, self._mac)
-        self._write(self._capture.frames, frame, OUTBOUND)
+        self._write(encode_lldp_frame(unit, self._mac), OUTBOUND)
 
     def heard_lldp(self, unit: LldpUnit) -> None:
         """The switch said that by LLDP, and its MAC is its name."""
         mac = unit.chassis_id if unit.chassis_subtype == CHASSIS_MAC else _mac_of(UNSPECIFIED)
-        self._write(self._capture.frames, encode_lldp_frame(unit, mac), INBOUND)
+        self._write(encode_lldp_frame(unit, mac), INBOUND)
 
     def owns(self, address: str) -> None:
         """The phone uses an address from now on."""
@@ -228,7 +259,7 @@ class PhoneTap:
                 payload=payload,
                 vlan_id=self._vlan_id,
             )
-            self._write(self._capture.frames, encode_udp_frame(frame), direction)
+            self._write(encode_udp_frame(frame), direction)
 
     def _arp(
         self,
@@ -250,7 +281,7 @@ class PhoneTap:
             destination_mac=destination_mac,
             vlan_id=self._vlan_id,
         )
-        self._write(self._capture.frames, encode_arp_frame(frame), direction)
+        self._write(encode_arp_frame(frame), direction)
 
     def _message(
         self,
@@ -262,14 +293,27 @@ class PhoneTap:
     ) -> None:
         if protocol == "http":
             octets = without_secrets(octets)
-        pdu = encode_upper_pdu(protocol, source, destination, octets)
-        self._capture.read_interfaces()
-        self._write(self._capture.messages, pdu, direction)
-
-    def _write(self, interface: int | None, octets: bytes, direction: int) -> None:
         capture = self._capture
-        assert interface is not None
-        capture.write(encode_packet(interface, capture.clock(), octets, self.options[direction]))
+        capture.read_interfaces()
+        now = capture.clock()
+        for writer in capture.writers:
+            writer.message(
+                capture.messages,
+                now,
+                protocol,
+                source,
+                destination,
+                octets,
+                direction,
+                self.phone_id,
+            )
+
+    def _write(self, octets: bytes, direction: int) -> None:
+        capture = self._capture
+        assert capture.frames is not None
+        now = capture.clock()
+        for writer in capture.writers:
+            writer.frame(capture.frames, now, octets, direction, self.phone_id)
 
 
 def without_secrets(soap: bytes) -> bytes:
@@ -295,9 +339,3 @@ def _ethertype(frame: bytes) -> tuple[bytes, int]:
 
 def _mac_of(address: str) -> bytes:
     return BROADCAST_MAC if address == BROADCAST else _MADE_MAC + pack_address(address)
-
-
-def _both_options(comment: str) -> tuple[bytes, bytes, bytes]:
-    """The options of a packet, by its direction."""
-    inbound, outbound = (encode_packet_options(comment, each) for each in (INBOUND, OUTBOUND))
-    return b"", inbound, outbound

@@ -22,10 +22,12 @@ from phonesim.device import actions as do
 from phonesim.device import events as on
 from phonesim.device.outcome import ConnectFailure
 from phonesim.device.phone import Output, Phone
+from phonesim.errors import DecodeError
 from phonesim.mocksite import exchange as site_side
 from phonesim.mocksite.site import Site
-from phonesim.virtual_authority import certificate_refusal
+from phonesim.virtual_authority import certificate_refusal, valid_until
 from phonesim.virtual_capture import VirtualCapture
+from phonesim.virtual_handshake import VirtualClientHandshake
 from phonesim.wire.dhcp import BROADCAST
 from phonesim.world import Observer, PhoneDisk, PhoneSpec, RunLimits, new_phone
 
@@ -43,6 +45,7 @@ class _PhoneNode:
         "boot",
         "disk",
         "exchanges",
+        "handshake",
         "is_settled",
         "phone",
         "recent",
@@ -63,6 +66,7 @@ class _PhoneNode:
         self.vlan_id: int | None = None
         self.wake_at: float | None = None
         self.is_settled = False
+        self.handshake: tuple[int, VirtualClientHandshake, float] | None = None
         self.streams: dict[int, _Stream] = {}
         self.exchanges: set[int] = set()
         self.recent: deque[tuple[float, on.Event]] = deque(maxlen=16)
@@ -351,6 +355,10 @@ class _World:
                     self.open_connection(node, output)
                 case do.SendKeepAlive():
                     self.keep_alive(node, output)
+                case do.BeginHandshake() | do.ContinueHandshake():
+                    shaken = self.shake(node, output)
+                    if shaken is not None:
+                        self.at(self.now, self.to_phone, node, node.boot, shaken)
                 case do.CloseConnection():
                     self.sent(node, output)
                     stream = node.streams.get(output.connection_id)
@@ -509,7 +517,6 @@ class _World:
             peer=action.source,
             peer_port=local_port,
             transport=action.transport,
-            peer_certificate=action.certificate,
         )
         opened = on.ConnectionOpened(
             connection_id=action.connection_id,
@@ -518,6 +525,32 @@ class _World:
         )
         self.at(self.now + round_trip, self.to_server, stream.server, accepted)
         self.at(self.now + round_trip, self.to_phone, node, node.boot, opened)
+
+    def shake(
+        self, node: _PhoneNode, action: do.BeginHandshake | do.ContinueHandshake
+    ) -> on.Event | None:
+        """Take a step of the phone's inner TLS handshake, which takes no time."""
+        number, received = action.handshake_id, b""
+        if isinstance(action, do.BeginHandshake):
+            seed = f"{node.spec.seed}/{node.boot}/handshake/{number}"
+            handshake = VirtualClientHandshake(seed, action.server_name, action.certificate)
+            node.handshake = (number, handshake, float(valid_until(action.certificate)))
+        elif node.handshake is None or node.handshake[0] != number:
+            return None
+        else:
+            received = action.received
+        _, handshake, until = node.handshake
+        try:
+            flight = handshake.advance(received)
+        except DecodeError as error:
+            node.handshake = None
+            return on.HandshakeFailed(handshake_id=number, detail=str(error))
+        keys = handshake.keys
+        if keys is not None:
+            node.handshake = None
+        return on.HandshakeAdvanced(
+            handshake_id=number, flight=flight, keys=keys, valid_until=until
+        )
 
     def send_sip(self, node: _PhoneNode, action: do.SendSip) -> None:
         stream = node.streams.get(action.connection_id)

@@ -9,11 +9,15 @@ section 15 (no wildcards).
 
 from __future__ import annotations
 
+import re
+
 from phonesim.device.outcome import ConnectFailure
 from phonesim.errors import DecodeError
 from phonesim.mocksite.exchange import Listener
+from phonesim.virtual_handshake import VirtualServerHandshake
 
 _DAY = 86400
+_CERTIFICATE = re.compile(r"certificate (\d{1,12}) (\d{1,12}) (.+)", re.DOTALL | re.ASCII)
 _SERVER_CERTIFICATE_DAYS = 365
 
 
@@ -35,12 +39,23 @@ class VirtualAuthority:
         """A certificate for the request's subject."""
         return f"certificate {not_before} {not_after} {self.request_subject(csr)}".encode()
 
+    def accept_handshake(self, names: tuple[str, ...]) -> VirtualServerHandshake:
+        """An inner TLS handshake with a server whose certificate is made for `names`."""
+        return VirtualServerHandshake(names)
+
     def subject(self, certificate: bytes, now: int) -> str | None:
         """The subject of a certificate made by `issue`, if valid at `now`."""
-        parts = certificate.decode("utf-8", "replace").split(" ", 3)
-        if len(parts) != 4 or parts[0] != "certificate":
+        parts = _parts(certificate)
+        if parts is None:
             return None
-        return parts[3] if int(parts[1]) <= now <= int(parts[2]) else None
+        not_before, not_after, subject = parts
+        return subject if not_before <= now <= not_after else None
+
+
+def valid_until(certificate: bytes) -> int:
+    """The last Unix second of a certificate made by `VirtualAuthority.issue`; else 0."""
+    parts = _parts(certificate)
+    return 0 if parts is None else parts[1]
 
 
 def certificate_refusal(
@@ -68,3 +83,8 @@ def certificate_refusal(
     if listener.certificate == "wrong-name" or name not in listener.names:
         return ConnectFailure.CERTIFICATE_NAME_MISMATCH, f"not made for {name}"
     return None
+
+
+def _parts(certificate: bytes) -> tuple[int, int, str] | None:
+    match = _CERTIFICATE.fullmatch(certificate.decode("utf-8", "replace"))
+    return None if match is None else (int(match[1]), int(match[2]), match[3])

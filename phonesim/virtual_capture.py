@@ -12,9 +12,9 @@ Specifications: RFC 2131 section 4.1 (where a reply goes), RFC 1035 section 4.2.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Sequence
 
-from phonesim.capture import Capture, PhoneTap
+from phonesim.capture import Capture, PacketWriter, PhoneTap
 from phonesim.device import actions as do
 from phonesim.device import events as on
 from phonesim.wire.dhcp import (
@@ -40,12 +40,12 @@ _Ends = tuple[TransportAddress, TransportAddress]
 
 
 class VirtualCapture:
-    """Takes what phones do and meet; `write` takes blocks, `epoch` is the run's begin (Unix)."""
+    """Tells `writers` what phones do and meet; `epoch` is the run's begin (Unix)."""
 
-    def __init__(self, write: Callable[[bytes], None], epoch: float) -> None:
+    def __init__(self, writers: Sequence[PacketWriter], epoch: float) -> None:
         self._epoch_ns = round(epoch * 1_000_000) * 1000
         self._now = 0.0
-        self._capture = Capture(write, self._time_ns, makes_frames=True)
+        self._capture = Capture(writers, self._time_ns, makes_frames=True)
         self._phones: dict[bytes, _Phone] = {}
 
     def sent(self, spec: PhoneSpec, action: do.Action, now: float) -> None:

@@ -10,6 +10,7 @@ from scapy.layers.l2 import Ether
 from scapy.utils import RawPcapNgReader
 
 from phonesim.capture import Capture
+from phonesim.pcapng_writer import PcapngWriter
 from phonesim.wire.pcapng import UPPER_PDU
 
 PHONE_ID, MAC = "00-04-F2-00-00-01", bytes.fromhex("0004f2000001")
@@ -30,7 +31,9 @@ class Captured:
     def __init__(self, *, makes_frames: bool = True) -> None:
         self.blocks: list[bytes] = []
         self.now = 5
-        self.capture = Capture(self.blocks.append, lambda: self.now, makes_frames=makes_frames)
+        self.capture = Capture(
+            [PcapngWriter(self.blocks.append)], lambda: self.now, makes_frames=makes_frames
+        )
         self.tap = self.capture.tap(PHONE_ID, MAC)
 
     def packets(self) -> list[tuple[bytes, Any]]:

@@ -9,6 +9,7 @@ from scapy.layers.l2 import ARP, Ether
 from phonesim.device import actions as do
 from phonesim.device import events as on
 from phonesim.device.outcome import ConnectFailure
+from phonesim.pcapng_writer import PcapngWriter
 from phonesim.profiles import DEVICE, load
 from phonesim.virtual_capture import VirtualCapture
 from phonesim.wire.dhcp import BOOTREPLY, BROADCAST_FLAG, DhcpMessage, MessageType, decode_dhcp
@@ -48,7 +49,7 @@ class Virtual:
 
     def __init__(self) -> None:
         self.blocks: list[bytes] = []
-        self.capture = VirtualCapture(self.blocks.append, EPOCH)
+        self.capture = VirtualCapture([PcapngWriter(self.blocks.append)], EPOCH)
 
     def sent(self, action: do.Action, now: float = 1.5) -> None:
         self.capture.sent(SPEC, action, now)
@@ -188,7 +189,6 @@ def opened(virtual: Virtual, connection_id: int = 1) -> None:
             transport="tls",
             server_name="a.example",
             trust=None,
-            certificate=None,
             clock=0,
             timeout=5,
         )

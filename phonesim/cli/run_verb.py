@@ -18,6 +18,7 @@ from phonesim.fleet.worlds import check_machine, world_for
 from phonesim.profiles import Override, option_override, parse_override
 
 DEFAULT_OUT = Path("logs")
+MOST_IN_TRANSCRIPT = 10
 
 
 def run(
@@ -90,6 +91,12 @@ def run(
         Path | None,
         typer.Option("--pcap", metavar="FILE", help="Capture the run to a new pcapng file."),
     ] = None,
+    transcript: Annotated[
+        Path | None,
+        typer.Option(
+            "--transcript", metavar="FILE", help="Write a few phones' messages in words to a file."
+        ),
+    ] = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Do not ask before packets reach a real network.")
     ] = False,
@@ -122,6 +129,11 @@ def run(
         *(() if rate is None else [option_override("--rate", "fleet", "shape", None)]),
     ]
     plan = read_plan(fleet, overrides, fault or ())
+    if transcript is not None and len(plan.specs) > MOST_IN_TRANSCRIPT:
+        raise UsageError(
+            f"--transcript: nobody reads what {len(plan.specs)} phones say: run "
+            f"{MOST_IN_TRANSCRIPT} at most (--phones), or capture them all (--pcap)"
+        )
     if needs_consent(plan):
         check_machine(plan)
         _ask(plan, yes)
@@ -129,7 +141,7 @@ def run(
     with StatusLine() as line:
         finished = run_fleet(
             plan,
-            world_for(plan.fleet.attach, pcap),
+            world_for(plan.fleet.attach, pcap, transcript),
             out,
             lambda progress: line.update(progress_text(progress, success)),
         )
@@ -139,6 +151,8 @@ def run(
         show(*summary_tables(finished))
         if pcap is not None:
             show(f"Capture: {pcap}")
+        if transcript is not None:
+            show(f"Transcript: {transcript}")
     return finished.status
 
 

@@ -289,8 +289,20 @@ class RegistrationConfig(Config):
         "ms-userservices-state-notification",
     )
     """Supported tags [documented MS-SIPREGE; which of them the phone sends is unknown]."""
-    digest_password: str | None = None
-    """Password for an ordinary registrar's Digest challenge; None uses the PIN."""
+    authentication: Annotated[
+        tuple[Literal["tls-dsk", "ntlm", "digest"], ...], Field(min_length=1)
+    ] = ("tls-dsk", "digest")
+    """Schemes that the phone answers, best first. TLS-DSK before NTLM [source]; Digest is for
+    ordinary registrars. Kerberos needs a ticket that no phone has."""
+    inner_tls: Literal["tls1.0", "tls1.2"] = "tls1.0"
+    """The newest TLS of the handshake within TLS-DSK [source]; servers of today may want 1.2."""
+    association_lifetime: Annotated[float, Field(gt=0)] = 28800
+    """How long the phone signs with the keys of one handshake, at most [source]."""
+    association_margin: Seconds = 300
+    """Authenticate anew this long before that, or before the certificate expires [source: it
+    SHOULD be at least 5 minutes]."""
+    password: str | None = None
+    """Password for Digest and NTLM; None uses the PIN."""
 
 
 class DisplayConfig(Config):

@@ -159,9 +159,18 @@ class RegistrarConfig(Config):
     fqdn: DomainName
     port: Port = 5061
     transport: Literal["tls", "tcp"] = "tls"
-    auth: Literal["certificate", "digest"] = "certificate"
-    """`certificate`: the client shows the certificate that the web services issued to it.
-    `digest`: an ordinary registrar, RFC 3261 section 22."""
+    authentication: Annotated[
+        tuple[Literal["ntlm", "kerberos", "tls-dsk", "digest"], ...], Field(min_length=1)
+    ] = ("ntlm", "kerberos", "tls-dsk")
+    """What the 401 offers, in order [capture]. With tls-dsk a client shows the certificate that
+    the web services issued to it; digest is an ordinary registrar's, RFC 3261 section 22."""
+    sip_authentication_version: Literal[2, 3, 4] = 4
+    """`version` of the offers but Digest: what is signed, and from when on [documented MS-SIPAE;
+    4 capture]."""
+    sts_uri: str | None = None
+    """What TLS-DSK names for the certificate provisioning; None leaves it out."""
+    refuses_replays: bool = True
+    """Refuse a request whose cnum is not greater than every earlier one [unknown]."""
     realm: str = "SIP Communications Service"
     expires_minimum: Expires = 300
     expires_default: Expires = 600
@@ -178,8 +187,6 @@ class RegistrarConfig(Config):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> RegistrarConfig:
-        if self.auth == "certificate" and self.transport != "tls":
-            raise ValueError("auth: certificate needs transport: tls")
         if not self.expires_minimum <= self.expires_default <= self.expires_maximum:
             raise ValueError("expires_default is not between expires_minimum and expires_maximum")
         return self

@@ -110,8 +110,7 @@ class MakeCertificateRequest(Action, frozen=True, kw_only=True):
 class OpenConnection(Action, frozen=True, kw_only=True):
     """Connect to a Registrar by `transport` "tls" or "tcp".
 
-    `certificate` is the phone's own (DER), shown if the server asks; its key is
-    the one of `MakeCertificateRequest`. `trust` and `clock` as in `SendHttp`.
+    `trust` and `clock` as in `SendHttp`.
     """
 
     connection_id: int
@@ -121,9 +120,32 @@ class OpenConnection(Action, frozen=True, kw_only=True):
     transport: str
     server_name: str
     trust: bytes | None
-    certificate: bytes | None
     clock: float
     timeout: float
+
+
+class BeginHandshake(Action, frozen=True, kw_only=True):
+    """Begin the inner TLS handshake of TLS-DSK; `HandshakeAdvanced` or `HandshakeFailed` follows.
+
+    It takes the place of any earlier one. `certificate` is the phone's own (DER), shown to
+    the other side; its key is the one of `MakeCertificateRequest`. `trust` and `clock` as in
+    `SendHttp`; `server_name` is what the other side's certificate must be made for.
+    `maximum_version` is the newest TLS that is offered, "tls1.0" or "tls1.2".
+    """
+
+    handshake_id: int
+    server_name: str
+    certificate: bytes
+    trust: bytes
+    clock: float
+    maximum_version: str
+
+
+class ContinueHandshake(Action, frozen=True, kw_only=True):
+    """Take the next flight of the other side; `HandshakeAdvanced` or `HandshakeFailed` follows."""
+
+    handshake_id: int
+    received: bytes
 
 
 class SendSip(Action, frozen=True, kw_only=True):
@@ -183,6 +205,8 @@ PhoneAction = (
     | SendHttp
     | MakeCertificateRequest
     | OpenConnection
+    | BeginHandshake
+    | ContinueHandshake
     | SendSip
     | SendKeepAlive
     | CloseConnection

@@ -229,6 +229,14 @@ REGISTRAR_FAILED = RecordKind("registrar_failed", registrar=TOKEN, failure=TOKEN
 REGISTER_SENT = RecordKind(
     "register_sent", registrar=TOKEN, cseq=NUMBER, expires=NUMBER, auth=TOKEN
 )
+SCHEME_CHOSEN = RecordKind("scheme_chosen", offers=TOKEN, scheme=TOKEN, target=TOKEN)
+HANDSHAKE_SENT = RecordKind("handshake_sent", scheme=TOKEN, size=NUMBER, messages=TEXT)
+HANDSHAKE_RECEIVED = RecordKind("handshake_received", scheme=TOKEN, size=NUMBER, messages=TEXT)
+ASSOCIATION_MADE = RecordKind(
+    "association_made", scheme=TOKEN, opaque=TOKEN, target=TOKEN, lifetime=NUMBER
+)
+ASSOCIATION_ENDED = RecordKind("association_ended", opaque=TOKEN, detail=TEXT)
+SIP_UNVERIFIED = RecordKind("sip_unverified", status=NUMBER, detail=TEXT)
 REGISTER_ANSWER = RecordKind(
     "register_answer", status=NUMBER, reason=TEXT, cseq=NUMBER, diagnostics=TEXT
 )

@@ -18,7 +18,8 @@ from phonesim.wire.dhcp import DhcpMessage
 from phonesim.wire.dns import DnsRecord, DnsResponse
 from phonesim.wire.lldp import LldpUnit
 from phonesim.wire.ntp import NtpPacket
-from phonesim.wire.sip import SipMessage
+from phonesim.wire.sip import SipMessage, SipResponse
+from phonesim.wire.sipae import SigningKeys
 from phonesim.wire.soap import HttpResponse
 
 
@@ -391,6 +392,43 @@ class RegistrationWanted(Event, frozen=True, kw_only=True):
     source: str
 
 
+class HandshakeAdvanced(Event, frozen=True, kw_only=True):
+    """The inner TLS handshake has a flight for the other side, or is over.
+
+    `keys` are there when it is over; the phone's own certificate is valid until the Unix time
+    `valid_until`.
+    """
+
+    handshake_id: int
+    flight: bytes
+    keys: SigningKeys | None = None
+    valid_until: float = 0.0
+
+
+class HandshakeFailed(Event, frozen=True, kw_only=True):
+    """The inner TLS handshake cannot go on: this side's fault, or the other's, as `detail` says."""
+
+    handshake_id: int
+    detail: str
+
+
+class RequestChallenged(Event, frozen=True, kw_only=True):
+    """The Registrar wants the request again, with what its 401 or 407 asks for."""
+
+    response: SipResponse
+
+
+class CredentialsReady(Event, frozen=True, kw_only=True):
+    """The request can be sent again: it will be authenticated as the Registrar asked."""
+
+
+class AuthenticationFailed(Event, frozen=True, kw_only=True):
+    """What the Registrar asks for cannot be given."""
+
+    reason: FailureReason
+    detail: str
+
+
 class RegistrationAbandoned(Event, frozen=True, kw_only=True):
     """The address is gone: drop the connection, send nothing."""
 
@@ -469,7 +507,6 @@ class PrimaryWanted(Event, frozen=True, kw_only=True):
     registrar: RegistrarAddress
     source: str
     chain: bytes
-    certificate: bytes
 
 
 class PrimaryUnwanted(Event, frozen=True, kw_only=True):

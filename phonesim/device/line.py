@@ -49,6 +49,7 @@ from phonesim.device.events import (
 from phonesim.device.primary_watch import PrimaryWatch
 from phonesim.device.registration import Registration
 from phonesim.device.subscription import ProvisioningSubscription
+from phonesim.wire.sip import SipResponse
 
 Output = PhoneAction | Event | LogRecord
 Machine = Registration | ProvisioningSubscription | PrimaryWatch
@@ -82,7 +83,16 @@ class Line:
         out: list[Output] = []
         match event:
             case SipMessageReceived() if self._subscription.expects(event.message.call_id):
-                self._run(self._subscription, event, now, out)
+                message = event.message
+                refused = (
+                    self._registration.unverified(message)
+                    if isinstance(message, SipResponse)
+                    else []
+                )
+                if refused:
+                    out += refused
+                else:
+                    self._run(self._subscription, event, now, out)
             case ConnectionOpened() | ConnectionFailed() | ConnectionClosed() if (
                 event.connection_id < 0
             ):
@@ -191,7 +201,6 @@ class Line:
             registrar=primary,
             source=self._wanted.source,
             chain=self._wanted.chain,
-            certificate=self._wanted.certificate,
         )
         self._run(self._primary_watch, wanted, now, out)
 

@@ -142,7 +142,6 @@ class PrimaryWatch:
                 transport=registrar.transport,
                 server_name=registrar.host,
                 trust=wanted.chain if is_tls else None,
-                certificate=wanted.certificate if is_tls else None,
                 clock=self._believed(now),
                 timeout=self._config.connect_timeout,
             )

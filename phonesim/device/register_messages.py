@@ -27,11 +27,16 @@ REFUSED = frozenset(
         FailureReason.REGISTRATION_NOT_FOUND,
         FailureReason.REGISTRATION_REJECTED,
         FailureReason.REGISTRAR_REDIRECTS,
+        FailureReason.REGISTRATION_NO_COMMON_SCHEME,
         FailureReason.USER_DISABLED,
     }
 )
 """What another round of attempts would not mend."""
-ANSWERED = REFUSED | {FailureReason.REGISTRAR_UNAVAILABLE}
+ANSWERED = REFUSED | {
+    FailureReason.REGISTRAR_UNAVAILABLE,
+    FailureReason.REGISTRATION_HANDSHAKE_FAILED,
+    FailureReason.REGISTRAR_UNVERIFIED,
+}
 """The reasons of Registrars that answered."""
 
 _STATUS_REASONS = {

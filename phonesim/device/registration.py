@@ -1,7 +1,7 @@
 """Registration: a TLS connection to a Registrar, REGISTER, and staying registered.
 
 The Registrars are tried in the order, and at the times, of `RegistrarOrder`. A 301 leads to the
-home pool. A Digest challenge is answered, as ordinary registrars make it. The binding is
+home pool. What Registrars challenge is answered by `sip_authentication`. The binding is
 refreshed before it expires; a Registrar that answers a refresh with "added" or "fixed" had lost
 it, and the phone registers anew. CRLFCRLF keeps the connection alive when nothing else was sent
 over it for the time that the Registrar named.
@@ -40,11 +40,15 @@ from phonesim.device.actions import (
 )
 from phonesim.device.device_log import LogRecord
 from phonesim.device.events import (
+    AuthenticationFailed,
     ConnectionClosed,
     ConnectionFailed,
     ConnectionOpened,
+    CredentialsReady,
     Event,
     ExchangeEnded,
+    HandshakeAdvanced,
+    HandshakeFailed,
     LookupAnswered,
     LookupRequested,
     MalformedReceived,
@@ -58,6 +62,7 @@ from phonesim.device.events import (
     RegistrationFailed,
     RegistrationLost,
     RegistrationWanted,
+    RequestChallenged,
     ShutdownRequested,
     SipEndpoint,
     SipMessageReceived,
@@ -86,14 +91,12 @@ from phonesim.device.registration_states import (
     Resolving,
     State,
 )
+from phonesim.device.sip_authentication import SipAuthentication
 from phonesim.errors import DecodeError
-from phonesim.wire.digest import digest_credentials
 from phonesim.wire.endpoint import epid_for, sip_instance
 from phonesim.wire.ipv4 import is_address
 from phonesim.wire.registration_event import deregistration_of
 from phonesim.wire.sip import (
-    Challenge,
-    Credentials,
     SipMessage,
     SipRequest,
     SipResponse,
@@ -123,7 +126,7 @@ _DEREGISTERED_REASONS = {
 
 _DEREGISTER_TIMEOUT = 2.0
 _MINIMUM_REFRESH = 1.0  # a Registrar that grants no time is not asked without a pause
-_MAXIMUM_REQUESTS = 5  # challenged, stale and 423 at most: a Registrar cannot make it go on
+_MAXIMUM_REQUESTS = 10  # a handshake, anew, and 423 at most: no Registrar can make it go on
 
 
 class Registration:
@@ -143,10 +146,10 @@ class Registration:
     ) -> None:
         self._config = config
         self._mac = mac
-        self._pin = pin
         self._rng = rng
         self._believed = believed
         self._writer = RegisterWriter(config, user_agent, rng)
+        self._authentication = SipAuthentication(config, pin, rng, believed)
         self._wanted: RegistrationWanted | None = None
         self._order = RegistrarOrder(config, rng)
         self._failures: list[tuple[FailureReason, str]] = []
@@ -160,8 +163,6 @@ class Registration:
         self._keep_alive_at = 0.0
         self._keep_alive_interval = config.keep_alive_interval
         self._expires = config.expires
-        self._challenge: Challenge | None = None
-        self._nonce_count = 0
         self.state: State = Idle()
 
     # --- the contract ---
@@ -179,6 +180,8 @@ class Registration:
                 return self._closed(event.detail, now)
             case LookupAnswered():
                 return self._looked_up(event, now)
+            case HandshakeAdvanced() | HandshakeFailed():
+                return self._authenticate(event, now)
             case TimerExpired():
                 return self._timer_expired(now)
             case SipMessageWanted() if self._is_open(self._connection_id):
@@ -210,7 +213,8 @@ class Registration:
             case Registering(timeout_at=at):
                 return at, "give the REGISTER up"
             case Bound(refresh_at=at):
-                return min((at, "refresh"), (self._keep_alive_at, "keep-alive"))
+                renewal = self._authentication.next_deadline() or (at, "refresh")
+                return min((at, "refresh"), (self._keep_alive_at, "keep-alive"), renewal)
             case Pausing(reconnect_at=at):
                 return at, "connect again"
             case Deregistering(timeout_at=at):
@@ -229,10 +233,16 @@ class Registration:
             and not isinstance(self.state, Connecting)
         )
 
+    def unverified(self, response: SipResponse) -> list[Output]:
+        """What is to be logged instead of believing an answer to another sub-machine's request."""
+        refused = self._authentication.refusal(response)
+        return [] if refused is None else [log.SIP_UNVERIFIED(response.status, refused)]
+
     # --- finding and connecting ---
 
     def _begin(self, event: RegistrationWanted, now: float) -> list[Output]:
         self._wanted = event
+        self._authentication.handle(event, now)
         self._writer.sip_uri = event.sip_uri
         self._writer.epid = epid_for(self._mac, event.sip_uri)
         self._writer.instance = sip_instance(self._writer.epid)
@@ -295,7 +305,6 @@ class Registration:
                 transport=registrar.transport,
                 server_name=registrar.host,
                 trust=self._wanted.chain if registrar.transport == "tls" else None,
-                certificate=self._wanted.certificate if registrar.transport == "tls" else None,
                 clock=self._believed(now),
                 timeout=self._config.connect_timeout,
             ),
@@ -312,7 +321,7 @@ class Registration:
     def _opened(self, event: ConnectionOpened, now: float) -> list[Output]:
         self._keep_alive_interval = self._config.keep_alive_interval
         self._writer.begin_connection(event.local_address, event.local_port)
-        self._challenge = None
+        self._authentication.reset()
         local = f"{event.local_address}:{event.local_port}"
         connected = log.REGISTRAR_CONNECTED(self._name, local)
         return [connected, *self._register(now, started_at=now, was_registered=False)]
@@ -362,8 +371,6 @@ class Registration:
         started_at: float,
         was_registered: bool,
         attempt: int = 1,
-        has_answered: bool = False,
-        credentials: Credentials | None = None,
     ) -> list[Output]:
         request = self._writer.write(self._registrar.transport, self._expires)
         self.state = Registering(
@@ -372,18 +379,11 @@ class Registration:
             timeout_at=now + self._config.response_timeout,
             was_registered=was_registered,
             attempt=attempt,
-            has_answered=has_answered,
         )
-        return self._send_register(request, now, credentials)
+        return [*self._authentication.expire(now), *self._send_register(request, now)]
 
-    def _send_register(
-        self, request: SipRequest, now: float, credentials: Credentials | None = None
-    ) -> list[Output]:
-        if credentials is None and self._challenge is not None:
-            credentials = self._answer_challenge(self._challenge)
-        if credentials is not None:
-            request = msgspec.structs.replace(request, credentials=(credentials,))
-        scheme = "" if credentials is None else credentials.scheme
+    def _send_register(self, request: SipRequest, now: float) -> list[Output]:
+        scheme = self._authentication.scheme
         return [
             log.REGISTER_SENT(self._name, request.cseq, request.expires or 0, scheme),
             *self._send(request, now),
@@ -392,24 +392,9 @@ class Registration:
     def _send(self, message: SipMessage, now: float) -> list[Output]:
         """The one way out: whatever is sent keeps the connection alive, too."""
         self._keep_alive_at = now + self._keep_alive_interval
+        if isinstance(message, SipRequest):
+            message = self._authentication.authenticate(message)
         return [SendSip(connection_id=self._connection_id, message=message)]
-
-    def _answer_challenge(self, challenge: Challenge) -> Credentials | None:
-        assert self._wanted is not None
-        user, _, domain = self._wanted.sip_uri.removeprefix("sip:").partition("@")
-        nonce_count = self._nonce_count + 1 if challenge == self._challenge else 1
-        credentials = digest_credentials(
-            challenge,
-            method="REGISTER",
-            uri=f"sip:{domain}",
-            username=user,
-            password=self._config.digest_password or self._pin,
-            cnonce=f"{self._rng.getrandbits(64):016x}",
-            nc=nonce_count,
-        )
-        if credentials is not None:
-            self._challenge, self._nonce_count = challenge, nonce_count
-        return credentials
 
     # --- answers ---
 
@@ -421,8 +406,14 @@ class Registration:
             not isinstance(state, Registering | Deregistering)
             or message.call_id != self._writer.call_id
             or message.cseq != state.cseq
+            or (isinstance(state, Registering) and state.challenge is not None)
         ):
             return [log.SIP_IGNORED(f"{message.status} answers no open request")]
+        refused = self._authentication.refusal(message)
+        if refused is not None:
+            if isinstance(state, Registering):
+                self.state = msgspec.structs.replace(state, refused=refused)
+            return [log.SIP_UNVERIFIED(message.status, refused)]
         diagnostics = diagnostics_of(message)
         told = "" if diagnostics is None else diagnostics.text
         if message.status == 200 and isinstance(state, Registering):
@@ -436,9 +427,8 @@ class Registration:
             return out + self._end()
         may_repeat = state.attempt < _MAXIMUM_REQUESTS
         if message.status in {401, 407} and may_repeat:
-            answered = self._challenged(state, message, now)
-            if answered is not None:
-                return out + answered
+            self.state = msgspec.structs.replace(state, challenge=message)
+            return out + self._authenticate(RequestChallenged(response=message), now)
         if message.status == 423 and may_repeat:
             longer = min_expires_of(message)
             if longer is not None and longer > self._expires:
@@ -448,19 +438,15 @@ class Registration:
                     started_at=state.started_at,
                     was_registered=state.was_registered,
                     attempt=state.attempt + 1,
-                    has_answered=state.has_answered,
                 )
         out.append(self._ended(now, state))
         if 300 <= message.status < 400:
             return out + self._redirected(message, now)
-        detail = f"{self._name}: {message.status} {message.reason}"
-        if told:
-            detail += f" ({told})"
         reason = refusal_reason(message.status, diagnostics)
         wait = 0.0
         if reason is FailureReason.REGISTRAR_UNAVAILABLE:
             wait = min(retry_after_of(message) or 0, self._config.maximum_retry_after)
-        return out + self._next(reason, detail, now, wait)
+        return out + self._next(reason, self._describe(message), now, wait)
 
     def _redirected(self, message: SipResponse, now: float) -> list[Output]:
         """Go to the home pool that a 301 names."""
@@ -505,26 +491,36 @@ class Registration:
         self.state = Pausing(reconnect_at=self._order.soon(now))
         return out
 
-    def _challenged(
-        self, state: Registering, response: SipResponse, now: float
-    ) -> list[Output] | None:
-        """Answer the first Digest challenge that can be: once, and again if it was merely stale."""
-        for challenge in response.challenges:
-            credentials = self._answer_challenge(challenge)
-            if credentials is None:
-                continue
-            is_stale = dict(challenge.parameters).get("stale", "").lower() == "true"
-            if state.has_answered and not is_stale:
-                return None
-            return self._register(
-                now,
-                started_at=state.started_at,
-                was_registered=state.was_registered,
-                attempt=state.attempt + 1,
-                has_answered=True,
-                credentials=credentials,
-            )
-        return None
+    def _authenticate(self, event: Event, now: float) -> list[Output]:
+        """Let the authentication go on, and send the REGISTER again when it is ready."""
+        out: list[Output] = []
+        for result in self._authentication.handle(event, now):
+            state = self.state
+            if not isinstance(result, CredentialsReady | AuthenticationFailed):
+                out.append(result)
+            elif not isinstance(state, Registering):
+                continue  # the REGISTER was given up meanwhile
+            elif isinstance(result, CredentialsReady):
+                out += self._register(
+                    now,
+                    started_at=state.started_at,
+                    was_registered=state.was_registered,
+                    attempt=state.attempt + 1,
+                )
+            else:
+                assert state.challenge is not None
+                detail = f"{self._describe(state.challenge)}: {result.detail}"
+                out += [
+                    log.REGISTRAR_FAILED(self._name, result.reason, result.detail),
+                    self._ended(now, state),
+                    *self._next(result.reason, detail, now),
+                ]
+        return out
+
+    def _describe(self, response: SipResponse) -> str:
+        diagnostics = diagnostics_of(response)
+        told = "" if diagnostics is None else f" ({diagnostics.text})"
+        return f"{self._name}: {response.status} {response.reason}{told}"
 
     def _accepted(self, state: Registering, response: SipResponse, now: float) -> list[Output]:
         assert self._wanted is not None
@@ -636,18 +632,22 @@ class Registration:
 
     def _timer_expired(self, now: float) -> list[Output]:
         match self.state:
-            case Bound(refresh_at=at) if now >= at:
+            case Bound(refresh_at=at) if now >= at or self._is_authentication_due(now):
                 return self._register(now, started_at=now, was_registered=True)
             case Bound() if now >= self._keep_alive_at:
                 self._keep_alive_at = now + self._keep_alive_interval
                 return [SendKeepAlive(connection_id=self._connection_id)]
-            case Registering(timeout_at=at) if now >= at:
+            case Registering(timeout_at=at, refused=refused) if now >= at:
                 detail = f"{self._name}: no answer to REGISTER"
+                reason = FailureReason.REGISTRAR_TIMEOUT
+                if refused:
+                    detail += f" that can be believed: {refused}"
+                    reason = FailureReason.REGISTRAR_UNVERIFIED
                 out: list[Output] = [
                     log.REGISTRAR_FAILED(self._name, "timeout", detail),
                     ExchangeEnded(kind="sip_register", sent=1, seconds=None),
                 ]
-                return out + self._next(FailureReason.REGISTRAR_TIMEOUT, detail, now)
+                return out + self._next(reason, detail, now)
             case Pausing(reconnect_at=at) if now >= at:
                 self._order.begin_round(now)
                 return self._try_registrar(now)
@@ -655,6 +655,10 @@ class Registration:
                 return self._end()
             case _:
                 return []
+
+    def _is_authentication_due(self, now: float) -> bool:
+        deadline = self._authentication.next_deadline()
+        return deadline is not None and now >= deadline[0]
 
     def _shut_down(self, now: float) -> list[Output]:
         match self.state:

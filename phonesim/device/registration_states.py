@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from phonesim.wire.sip import SipResponse
+
 
 class Idle(msgspec.Struct, frozen=True, gc=False):
     """Nothing under way."""
@@ -23,7 +25,8 @@ class Registering(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A REGISTER waits for its answer.
 
     `was_registered`: it refreshes a binding. `attempt` counts the requests that it
-    took so far, `has_answered` says that one of them answered a challenge.
+    took so far. `challenge` is the answer that the next request must satisfy, while that is
+    being prepared; `refused` says why the last answer was not taken for the Registrar's.
     """
 
     cseq: int
@@ -31,7 +34,8 @@ class Registering(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     timeout_at: float
     was_registered: bool
     attempt: int
-    has_answered: bool
+    challenge: SipResponse | None = None
+    refused: str = ""
 
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True, gc=False):

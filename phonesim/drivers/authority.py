@@ -28,7 +28,9 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs7,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from OpenSSL import SSL
 
+from phonesim.drivers.inner_tls import SiteHandshake, site_context
 from phonesim.errors import DecodeError
 
 CertificateKind = Literal[
@@ -62,6 +64,7 @@ class SiteAuthority:
         self._issuing = _Authority(f"{organization} Issuing CA", self._root, self._now)
         self._server_key = _make_key()
         self._request = lru_cache(maxsize=64)(_read_request)
+        self._inner_context = lru_cache(maxsize=64)(self._make_inner_context)
         self._identity = lru_cache(maxsize=16384)(self._read_identity)
 
     def chain(self) -> bytes:
@@ -72,13 +75,6 @@ class SiteAuthority:
     def _chain(self) -> bytes:
         return pkcs7.serialize_certificates(
             [self._root.certificate, self._issuing.certificate], Encoding.DER
-        )
-
-    def trust_anchors(self) -> str:
-        """The same two certificates as PEM, for a server that checks its clients."""
-        return "".join(
-            authority.certificate.public_bytes(Encoding.PEM).decode()
-            for authority in (self._root, self._issuing)
         )
 
     def request_subject(self, csr: bytes) -> str:
@@ -95,6 +91,10 @@ class SiteAuthority:
             name, key, not_before, not_after, (), ExtendedKeyUsageOID.CLIENT_AUTH
         )
         return certificate.public_bytes(Encoding.DER)
+
+    def accept_handshake(self, names: tuple[str, ...]) -> SiteHandshake:
+        """An inner TLS handshake with a server whose certificate is made for `names`."""
+        return SiteHandshake(self._inner_context(names))
 
     def subject(self, certificate: bytes, now: int) -> str | None:
         """The common name of a certificate issued here and valid at `now`; None otherwise."""
@@ -138,6 +138,10 @@ class SiteAuthority:
                 Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()
             ),
         )
+
+    def _make_inner_context(self, names: tuple[str, ...]) -> SSL.Context:
+        credentials = self.server_credentials(names)
+        return site_context(credentials.certificate, credentials.key)
 
     @cached_property
     def _stranger(self) -> _Authority:

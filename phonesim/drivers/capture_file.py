@@ -1,4 +1,4 @@
-"""The file that a capture goes to.
+"""The file that a capture or a transcript goes to.
 
 Blocks wait in memory until there are `BUFFER` octets of them or `flush` is called, and go
 to the file whole: what is in it can be read while the run goes on, and after it was killed.
@@ -23,10 +23,14 @@ BUFFER = 65536
 
 
 class CaptureFile:
-    """A new file at `path`, open until the context ends; `UsageError` if there can be none."""
+    """A new file at `path`, open until the context ends; `UsageError` if there can be none.
 
-    def __init__(self, path: Path) -> None:
+    `option` is the one that asked for it.
+    """
+
+    def __init__(self, path: Path, option: str = "--pcap") -> None:
         self._path = path
+        self._name = f"{option} {path}"
         self._blocks: list[bytes] = []
         self._pending = 0
         self._size = 0
@@ -35,7 +39,7 @@ class CaptureFile:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             self._file = os.open(path, flags, 0o600)
         except OSError as error:
-            raise UsageError(f"--pcap {path}: {_refusal(path, error)}") from None
+            raise UsageError(f"{self._name}: {_refusal(path, error)}") from None
 
     def __enter__(self) -> CaptureFile:
         """Nothing more is needed."""
@@ -73,7 +77,7 @@ class CaptureFile:
                 os.ftruncate(self._file, self._size)
             self._problem = error.strerror or str(error)
             if not self._size:
-                raise UsageError(f"--pcap {self._path}: {_refusal(self._path, error)}") from None
+                raise UsageError(f"{self._name}: {_refusal(self._path, error)}") from None
 
     def discard(self) -> None:
         """Leave no file: there was no run."""
@@ -83,7 +87,7 @@ class CaptureFile:
         """What to say of the file beside the results."""
         if self._problem is None:
             return ()
-        return (f"--pcap {self._path}: cannot be written: {self._problem}; it ends before the run",)
+        return (f"{self._name}: cannot be written: {self._problem}; it ends before the run",)
 
     def _append(self, octets: bytes) -> None:
         """Write all of it, or as much as there is room for, then raise OSError."""

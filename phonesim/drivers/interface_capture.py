@@ -21,7 +21,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from phonesim.capture import Capture
 from phonesim.drivers.packet_filter import Instruction, attach_filter
 from phonesim.errors import UsageError
-from phonesim.wire.pcapng import INBOUND, OUTBOUND, encode_statistics
+from phonesim.wire.pcapng import INBOUND, OUTBOUND
 
 LOOPBACK = "lo"
 
@@ -64,7 +64,7 @@ async def capture_interfaces(
                 each = InterfaceCapture(name, capture, None if name == LOOPBACK else ouis)
             except OSError as error:
                 raise UsageError(
-                    f"--pcap: interface {name} cannot be listened to: {error.strerror or error}"
+                    f"capture: interface {name} cannot be listened to: {error.strerror or error}"
                 ) from None
             listening.append(each)
         await asyncio.sleep(_STAMPING_SECONDS)
@@ -109,7 +109,7 @@ class InterfaceCapture:
         statistics = self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)
         self._socket.close()
         received, dropped = struct.unpack("@II", statistics)
-        self._capture.write(encode_statistics(self._interface, time.time_ns(), received, dropped))
+        self._capture.statistics(self._interface, time.time_ns(), received, dropped)
         if not dropped:
             return ()
         return (f"the capture lacks {dropped} of {received} frames on {self._name}",)

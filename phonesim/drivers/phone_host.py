@@ -354,6 +354,12 @@ class PhoneHost:
         if connection is not None:
             connection.send_keep_alive()
 
+    def _begin_handshake(self, action: do.BeginHandshake) -> None:
+        self._open_sockets().handshake.begin(action)
+
+    def _continue_handshake(self, action: do.ContinueHandshake) -> None:
+        self._open_sockets().handshake.go_on(action)
+
     def _send(self, action: do.SendDhcp | do.SendDns | do.SendNtp) -> None:
         if isinstance(action, do.SendDhcp):
             self._link.send_dhcp(self, action)
@@ -438,6 +444,8 @@ _PERFORMERS: dict[type[Event | do.PhoneAction], Callable[[PhoneHost, Any], None]
     do.MakeCertificateRequest: PhoneHost._make_certificate_request,
     do.OpenConnection: PhoneHost._open_connection,
     do.CloseConnection: PhoneHost._close_connection,
+    do.BeginHandshake: PhoneHost._begin_handshake,
+    do.ContinueHandshake: PhoneHost._continue_handshake,
     do.SendSip: PhoneHost._send_sip,
     do.SendKeepAlive: PhoneHost._send_keep_alive,
 }

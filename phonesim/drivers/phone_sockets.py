@@ -11,6 +11,7 @@ from phonesim.capture import PhoneTap
 from phonesim.device.events import Event
 from phonesim.drivers.datagrams import Datagrams
 from phonesim.drivers.http_client import HttpClient
+from phonesim.drivers.inner_tls import PhoneHandshake
 from phonesim.drivers.phone_tasks import PhoneTasks
 from phonesim.drivers.sip_connection import PhoneConnections
 from phonesim.drivers.trust import PhoneTls
@@ -37,7 +38,8 @@ class PhoneSockets:
         tls, spawn = PhoneTls(), self._tasks.spawn
         self.datagrams = Datagrams(port_offset, deliver, unsent, spawn, tap)
         self.http = HttpClient(port_offset, tls, deliver, spawn, tap)
-        self.connections = PhoneConnections(port_offset, tls, key, deliver, spawn, tap)
+        self.connections = PhoneConnections(port_offset, tls, deliver, spawn, tap)
+        self.handshake = PhoneHandshake(key, deliver)
 
     def abort(self) -> None:
         """Let everything go at once, as a phone without power does."""

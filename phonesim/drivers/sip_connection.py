@@ -90,12 +90,6 @@ class SipConnection(asyncio.Protocol):
         self.is_open = True
         self._listener.opened(self)
 
-    def peer_certificate(self) -> bytes | None:
-        """The DER certificate that the other side showed."""
-        assert self._transport is not None
-        tls = self._transport.get_extra_info("ssl_object")
-        return tls.getpeercert(binary_form=True) if tls is not None else None
-
     def data_received(self, data: bytes) -> None:
         """Cut what came into messages."""
         size = len(data)
@@ -177,15 +171,13 @@ class SipConnection(asyncio.Protocol):
 class PhoneConnections:
     """The connections of one phone; `deliver` takes its events.
 
-    `key` gives the DER PKCS#1 key that belongs to the phone's certificate; `spawn`
-    begins a task; `tap` is told every message.
+    `spawn` begins a task; `tap` is told every message.
     """
 
     def __init__(
         self,
         port_offset: int,
         tls: PhoneTls,
-        key: Callable[[], bytes | None],
         deliver: Callable[[Event], None],
         spawn: Spawn,
         tap: PhoneTap | None = None,
@@ -193,7 +185,6 @@ class PhoneConnections:
         self._tap = tap
         self._port_offset = port_offset
         self._tls = tls
-        self._key = key
         self._deliver = deliver
         self._spawn = spawn
         self._connections: dict[int, SipConnection] = {}
@@ -264,9 +255,7 @@ class PhoneConnections:
             context = None
             if action.transport == "tls":
                 check_server_name(action.server_name)
-                context = self._tls.context(
-                    action.trust, action.clock, action.certificate, self._key()
-                )
+                context = self._tls.context(action.trust, action.clock)
             async with asyncio.timeout(action.timeout):
                 await asyncio.get_running_loop().create_connection(
                     lambda: connection,

@@ -21,7 +21,7 @@ from phonesim.drivers.server_host import ServerHost
 from phonesim.drivers.site_datagrams import DhcpPorts, DnsPort, NtpPort
 from phonesim.drivers.site_http import WebPort
 from phonesim.drivers.site_sip import SipPort
-from phonesim.drivers.trust import load_credentials, without_time_check
+from phonesim.drivers.trust import load_credentials
 from phonesim.errors import UsageError
 from phonesim.mocksite.exchange import Listener
 from phonesim.mocksite.site import Site
@@ -63,7 +63,7 @@ class SiteHost:
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._open_dhcp = open_dhcp
         self._authority = authority
-        self._contexts: dict[tuple[tuple[str, ...], str, bool], ssl.SSLContext] = {}
+        self._contexts: dict[tuple[tuple[str, ...], str], ssl.SSLContext] = {}
         hosts: dict[int, ServerHost] = {}
         for listener in site.listeners:
             if id(listener.server) not in hosts:
@@ -154,26 +154,19 @@ class SiteHost:
     def _context(self, listener: Listener) -> ssl.SSLContext | None:
         if listener.protocol not in ("https", "sips"):
             return None
-        asks = listener.protocol == "sips"
-        key = (listener.names, listener.certificate, asks)
+        key = (listener.names, listener.certificate)
         context = self._contexts.get(key)
         if context is None:
             kind = cast(CertificateKind, listener.certificate)
-            context = self._contexts[key] = self._make_context(listener.names, kind, asks)
+            context = self._contexts[key] = self._make_context(listener.names, kind)
         return context
 
-    def _make_context(
-        self, names: tuple[str, ...], kind: CertificateKind, asks: bool
-    ) -> ssl.SSLContext:
+    def _make_context(self, names: tuple[str, ...], kind: CertificateKind) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         credentials = self._authority.server_credentials(names, kind)
         load_credentials(context, credentials.certificate, credentials.key)
         context.num_tickets = 0  # phones do not resume sessions
         context.options |= ssl.OP_NO_TICKET
-        if asks:
-            context.verify_mode = ssl.CERT_OPTIONAL
-            context.load_verify_locations(cadata=self._authority.trust_anchors())
-            without_time_check(context)  # the registrar says when a certificate is too old
         return context
 
     def _failed(self, error: Exception) -> None:

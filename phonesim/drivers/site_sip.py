@@ -1,9 +1,4 @@
-"""The mock site's SIP ports.
-
-A TLS port asks for a client certificate and takes a client without one: whether that
-will do is for the registrar to say. One that the site's authority did not sign does
-not get through the handshake.
-"""
+"""The mock site's SIP ports."""
 
 from __future__ import annotations
 
@@ -88,7 +83,6 @@ class SipPort:
                 peer=address,
                 peer_port=port,
                 transport="tls" if self._listener.protocol == "sips" else "tcp",
-                peer_certificate=connection.peer_certificate(),
             )
         )
 

@@ -5,8 +5,8 @@ judges validity by the clock it believes, which may be years off. OpenSSL checks
 signatures with its own time check switched off; names and dates are checked on the
 certificate right after the handshake, before a byte of the application is sent.
 
-Each phone has one context at a time: a context costs 0.3 ms and 22 KB, its client
-certificate another 0.4 ms, and only the parsed chain can be shared between phones.
+Each phone has one context at a time: a context costs 0.3 ms and 22 KB, and only the
+parsed chain can be shared between phones.
 
 Specifications: RFC 5280 (path and validity), RFC 6125 (names), device reference
 section 10 (TLS 1.0 era, no wildcards). The phones spoke TLS 1.0; the emulated one
@@ -55,18 +55,10 @@ class PhoneTls:
     def __init__(self) -> None:
         self._context: _PhoneContext | None = None
 
-    def context(
-        self,
-        trust: bytes | None,
-        clock: float,
-        certificate: bytes | None = None,
-        key: bytes | None = None,
-    ) -> ssl.SSLContext:
+    def context(self, trust: bytes | None, clock: float) -> ssl.SSLContext:
         """A context that trusts the DER PKCS#7 `trust` alone, at Unix time `clock`.
 
-        `certificate` (DER) and its `key` (DER PKCS#1) are shown to a server that asks.
-        `CertificateRefused` if the chain holds no certificate to trust, `ssl.SSLError`
-        if certificate and key do not belong together.
+        `CertificateRefused` if the chain holds no certificate to trust.
         """
         anchors = _read_chain(trust or b"")
         if not anchors.certificates:
@@ -75,17 +67,22 @@ class PhoneTls:
                 "no chain of trust was downloaded" if trust is None else anchors.problem,
             )
         context = self._context
-        if (
-            context is None
-            or context.anchors is not anchors
-            or (context.certificate is not None and context.certificate != certificate)
-        ):
+        if context is None or context.anchors is not anchors:
             context = self._context = _make_context(anchors)
         context.believed_clock = clock
-        if certificate is not None and key is not None and context.certificate is None:
-            load_credentials(context, _pem(certificate), _pem_key(key))
-            context.certificate = certificate
         return context
+
+
+def trusted_certificates(trust: bytes) -> tuple[x509.Certificate, ...]:
+    """The certificates of a downloaded chain; none if it cannot be read."""
+    return _read_chain(trust).parsed
+
+
+def check_certificate(certificate: bytes, server_name: str, trust: bytes, clock: float) -> None:
+    """`CertificateRefused` unless a DER certificate that leads to `trust` has that name and is
+    valid at Unix time `clock`.
+    """
+    _check(certificate, server_name, _read_chain(trust), clock)
 
 
 def check_server_name(name: str) -> None:
@@ -148,6 +145,7 @@ class _Anchors(msgspec.Struct, frozen=True):
     certificates: bytes
     validity: dict[bytes, _Validity]
     problem: str = ""
+    parsed: tuple[x509.Certificate, ...] = ()
 
 
 class _Validity(msgspec.Struct, frozen=True):
@@ -167,7 +165,6 @@ class _PhoneContext(ssl.SSLContext):
 
     anchors: _Anchors
     believed_clock: float
-    certificate: bytes | None
 
 
 class _PhoneTlsObject(ssl.SSLObject):
@@ -189,14 +186,12 @@ def _make_context(anchors: _Anchors) -> _PhoneContext:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # the phone's era is what it is
         context.minimum_version = ssl.TLSVersion.TLSv1
-    # In TLS 1.3 a server refuses our certificate only after the handshake is over.
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers("DEFAULT:@SECLEVEL=0")
     context.options |= _LEGACY_SERVER_CONNECT
     context.load_verify_locations(cadata=anchors.certificates)
     context.sslobject_class = _PhoneTlsObject
     context.anchors = anchors
-    context.certificate = None
     return context
 
 
@@ -209,7 +204,8 @@ def _read_chain(trust: bytes) -> _Anchors:
         return _Anchors(b"", {}, f"the downloaded chain cannot be read: {error}")
     if not certificates:
         return _Anchors(b"", {}, "the downloaded chain is empty")
-    return _Anchors(b"".join(each.public_bytes(Encoding.DER) for each in certificates), validity)
+    octets = b"".join(each.public_bytes(Encoding.DER) for each in certificates)
+    return _Anchors(octets, validity, parsed=tuple(certificates))
 
 
 @lru_cache(maxsize=256)
@@ -301,12 +297,3 @@ def _explain_os_error(error: OSError) -> tuple[ConnectFailure, str]:
 def _words(error: ssl.SSLError) -> str:
     reason = (getattr(error, "reason", None) or str(error)).replace("_", " ").lower()
     return f"TLS handshake failed: {reason}"
-
-
-def _pem(certificate: bytes) -> bytes:
-    return ssl.DER_cert_to_PEM_cert(certificate).encode()
-
-
-def _pem_key(key: bytes) -> bytes:
-    text = ssl.DER_cert_to_PEM_cert(key).replace("CERTIFICATE", "RSA PRIVATE KEY")
-    return text.encode()

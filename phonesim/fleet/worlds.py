@@ -7,16 +7,17 @@ whoever asks for help should not wait for them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import uvloop
 
-from phonesim.capture import Capture
+from phonesim.capture import Capture, PacketWriter
 from phonesim.config.fleet_profile import Attach
 from phonesim.drivers.capture_file import CaptureFile
 from phonesim.drivers.run_folder import RunFolder
@@ -34,8 +35,10 @@ from phonesim.fleet.runner import (
 from phonesim.fleet.tester_health import LoopWatch
 from phonesim.mocksite.exchange import CertificateAuthority
 from phonesim.mocksite.site import Site, build_site
+from phonesim.pcapng_writer import PcapngWriter
 from phonesim.results import Recorder
 from phonesim.simulation import simulate
+from phonesim.transcript import Transcript
 from phonesim.virtual_authority import VirtualAuthority
 from phonesim.virtual_capture import VirtualCapture
 from phonesim.world import PhoneDisk
@@ -61,8 +64,12 @@ def check_machine(plan: Plan) -> None:
         wire.check_wire(plan.fleet.interface, (spec.mac for spec in plan.specs), site)
 
 
+Write = Callable[[bytes], None]
+"""Takes octets for a file."""
+
+
 class CapturedWorld(Protocol):
-    """A world that captures to `file`, if there is one."""
+    """A world that tells its packets to `writers`, if there are any."""
 
     def __call__(
         self,
@@ -71,14 +78,14 @@ class CapturedWorld(Protocol):
         observer: Recorder,
         stop: StopRequest,
         tick: Tick,
-        file: CaptureFile | None = None,
+        writers: Sequence[PacketWriter] = (),
     ) -> WorldReport:
         """Run; see `World`."""
         ...
 
 
-def world_for(attach: Attach, pcap: Path | None = None) -> World:
-    """Return the world of that name, which captures its run to a new file at `pcap`."""
+def world_for(attach: Attach, pcap: Path | None = None, transcript: Path | None = None) -> World:
+    """Return the world of that name, which writes its packets to new files at these paths."""
     world: CapturedWorld
     match attach:
         case "virtual":
@@ -89,28 +96,51 @@ def world_for(attach: Attach, pcap: Path | None = None) -> World:
             world = run_wire
         case "relay":
             world = run_relay
-    return world if pcap is None else captured(world, pcap)
+    kinds: list[tuple[str, Path | None, Callable[[Write], PacketWriter]]] = [
+        ("--pcap", pcap, PcapngWriter),
+        ("--transcript", transcript, Transcript),
+    ]
+    wanted = [(option, path, kind) for option, path, kind in kinds if path is not None]
+    return captured(world, wanted) if wanted else world
 
 
-def captured(world: CapturedWorld, pcap: Path) -> World:
-    """Return a world that captures its runs to a new file, which is gone if no phone began."""
+def captured(
+    world: CapturedWorld, wanted: Sequence[tuple[str, Path, Callable[[Write], PacketWriter]]]
+) -> World:
+    """Return a world that writes its packets to new files, which are gone if no phone began.
+
+    `wanted` are the options that ask for a file, its path, and who fills it.
+    """
 
     def run(
         plan: Plan, folder: RunFolder, observer: Recorder, stop: StopRequest, tick: Tick
     ) -> WorldReport:
-        with CaptureFile(pcap) as file:
+        with contextlib.ExitStack() as stack:
+            files: list[CaptureFile] = []
+            writers: list[PacketWriter] = []
+
+            def discard() -> None:
+                for file in files:
+                    file.discard()
 
             def ticked(now: float) -> None:
-                file.flush()
+                for file in files:
+                    file.flush()
                 tick(now)
 
             try:
-                report = world(plan, folder, observer, stop, ticked, file)
+                for option, path, kind in wanted:
+                    file = stack.enter_context(CaptureFile(path, option))
+                    files.append(file)
+                    writers.append(kind(file.write))
+                    file.flush()
+                report = world(plan, folder, observer, stop, ticked, writers)
             except UsageError:
                 if not has_begun(observer):
-                    file.discard()
+                    discard()
                 raise
-        return msgspec.structs.replace(report, notes=(*report.notes, *file.notes()))
+        notes = [note for file in files for note in file.notes()]
+        return msgspec.structs.replace(report, notes=(*report.notes, *notes))
 
     return run
 
@@ -121,17 +151,14 @@ def run_virtual(
     observer: Recorder,
     stop: StopRequest,
     tick: Tick,
-    file: CaptureFile | None = None,
+    writers: Sequence[PacketWriter] = (),
 ) -> WorldReport:
     """Run in virtual time: as fast as the processor permits, the same every time."""
     assert plan.site is not None
     epoch = plan.site.epoch.timestamp()
     site = _site(plan, VirtualAuthority(), epoch)
     assert site is not None
-    capture = None
-    if file is not None:
-        capture = VirtualCapture(file.write, epoch)
-        file.flush()
+    capture = VirtualCapture(writers, epoch) if writers else None
 
     def goes_on(now: float) -> bool:
         tick(now)
@@ -157,7 +184,7 @@ def run_loopback(
     observer: Recorder,
     stop: StopRequest,
     tick: Tick,
-    file: CaptureFile | None = None,
+    writers: Sequence[PacketWriter] = (),
 ) -> WorldReport:
     """Run on 127.0.0.0/8 of this machine, with real sockets and TLS."""
     from phonesim.drivers import loopback
@@ -179,7 +206,7 @@ def run_loopback(
             capture,
         )
 
-    capture = _live_capture(file, makes_frames=True)
+    capture = _live_capture(writers, makes_frames=True)
     return _in_real_time(plan, run, stop, tick)
 
 
@@ -189,7 +216,7 @@ def run_wire(
     observer: Recorder,
     stop: StopRequest,
     tick: Tick,
-    file: CaptureFile | None = None,
+    writers: Sequence[PacketWriter] = (),
 ) -> WorldReport:
     """Run on a real interface, each phone with its own MAC and its own leased address."""
     from phonesim.drivers import wire
@@ -218,7 +245,7 @@ def run_wire(
             capture,
         )
 
-    capture = _live_capture(file, makes_frames=False)
+    capture = _live_capture(writers, makes_frames=False)
     report = _in_real_time(plan, run, stop, tick)
     return msgspec.structs.replace(report, notes=(*notes, *report.notes))
 
@@ -229,7 +256,7 @@ def run_relay(
     observer: Recorder,
     stop: StopRequest,
     tick: Tick,
-    file: CaptureFile | None = None,
+    writers: Sequence[PacketWriter] = (),
 ) -> WorldReport:
     """Run behind relay agents of this host, which speak to the servers wherever these are."""
     from phonesim.drivers import relay
@@ -253,7 +280,7 @@ def run_relay(
             stopped,
             notes.append,
             pace,
-            _live_capture(file, makes_frames=True),
+            _live_capture(writers, makes_frames=True),
         )
 
     report = _in_real_time(plan, run, stop, tick)
@@ -272,12 +299,10 @@ def _relay_network(plan: Plan) -> RelayNetwork:
     )
 
 
-def _live_capture(file: CaptureFile | None, *, makes_frames: bool) -> Capture | None:
-    if file is None:
+def _live_capture(writers: Sequence[PacketWriter], *, makes_frames: bool) -> Capture | None:
+    if not writers:
         return None
-    capture = Capture(file.write, time.time_ns, makes_frames=makes_frames)
-    file.flush()
-    return capture
+    return Capture(writers, time.time_ns, makes_frames=makes_frames)
 
 
 def _site(plan: Plan, authority: CertificateAuthority | None, epoch: float) -> Site | None:

@@ -18,6 +18,7 @@ from phonesim.wire.dns import DnsQuery, DnsResponse
 from phonesim.wire.lldp import LldpUnit
 from phonesim.wire.ntp import NtpPacket
 from phonesim.wire.sip import SipMessage, SipRequest, SipResponse
+from phonesim.wire.sipae import SigningKeys
 from phonesim.wire.soap import HttpRequest, HttpResponse
 
 
@@ -67,13 +68,12 @@ class HttpReceived(ServerEvent, frozen=True, kw_only=True):
 
 
 class ConnectionAccepted(ServerEvent, frozen=True, kw_only=True):
-    """A SIP connection is up. `peer_certificate` is the client's, DER, if it showed one."""
+    """A SIP connection is up."""
 
     connection_id: int
     peer: str
     peer_port: int
     transport: str
-    peer_certificate: bytes | None = None
 
 
 class SipReceived(ServerEvent, frozen=True, kw_only=True):
@@ -202,6 +202,24 @@ class Server(Protocol):
         ...
 
 
+class ServerHandshake(Protocol):
+    """The server's side of one inner handshake."""
+
+    @property
+    def keys(self) -> SigningKeys | None:
+        """What both sides sign with; None before the handshake is over."""
+        ...
+
+    @property
+    def certificate(self) -> bytes:
+        """The certificate (DER) whose key the client has shown to hold, when it is over."""
+        ...
+
+    def advance(self, received: bytes) -> bytes:
+        """Take a flight of the client, return the next one; `DecodeError` says what is wrong."""
+        ...
+
+
 class CertificateAuthority(Protocol):
     """The site's certificate authority, injected: real in the drivers, a stand-in in virtual time.
 
@@ -218,6 +236,10 @@ class CertificateAuthority(Protocol):
 
     def issue(self, csr: bytes, not_before: int, not_after: int) -> bytes:
         """Sign a client certificate (DER) for the request's own subject and key."""
+        ...
+
+    def accept_handshake(self, names: tuple[str, ...]) -> ServerHandshake:
+        """An inner TLS handshake with a server whose certificate is made for `names`."""
         ...
 
     def subject(self, certificate: bytes, now: int) -> str | None:

@@ -1,9 +1,7 @@
 """A Registrar: binds users to the connections of their phones.
 
-A REGISTER is checked for form, then for its user, then for who sends it. With
-`certificate` authentication that is whoever the certificate of the TLS connection
-names, which the site's authority must have issued and the web services published;
-with `digest` it is whoever knows the PIN, as at an ordinary SIP registrar.
+A request is checked for form, then for its user, then for who sends it, which is for
+`sip_authenticator` to say.
 
 A user whose primary Registrar is another one is redirected there, unless this is the backup:
 then the phone is told that it is not connected to its primary. A binding that the server ends
@@ -17,8 +15,7 @@ take the server's value, and 423 is in no list of its answers.
 A connection is closed when nothing came over it for longer than the keep-alive
 timeout that the 200 OK named. Its bindings stay.
 
-Specifications: RFC 3261 sections 10.3 and 22, RFC 2617 (Digest), [MS-SIPREGE],
-[MS-OCER]; sign-in reference sections 17 to 21.
+Specifications: RFC 3261 section 10.3, [MS-SIPREGE], [MS-OCER]; sign-in reference sections 17 to 21.
 """
 
 from __future__ import annotations
@@ -50,8 +47,8 @@ from phonesim.mocksite.exchange import (
 )
 from phonesim.mocksite.homes import HomeBook
 from phonesim.mocksite.inband_provisioning_service import InbandProvisioningService
+from phonesim.mocksite.sip_authenticator import SipAuthenticator
 from phonesim.mocksite.users import User, UserDirectory
-from phonesim.wire.digest import digest_verifies
 from phonesim.wire.sip import (
     Challenge,
     Contact,
@@ -62,8 +59,6 @@ from phonesim.wire.sip import (
 
 KEEP_ALIVE_MARGIN = 30.0
 """Seconds beyond the announced timeout before an idle connection is closed [inferred]."""
-NONCE_LIFETIME = 300.0
-"""Seconds for which a Digest nonce is taken."""
 SERVER = "RTC/4.0"
 """Server header of Lync 2010 [inferred]."""
 
@@ -83,25 +78,21 @@ _Headers = tuple[tuple[str, str], ...]
 
 class _Connection(msgspec.Struct, gc=False):
     peer: str
-    certificate: bytes | None
     heard_at: float
 
 
-class _Nonce(msgspec.Struct, gc=False):
-    issued_at: float
-    count: int = 0
-
-
 class _Refusal(msgspec.Struct, frozen=True):
-    """A final response other than 200. `diagnostics` is an id of [MS-OCER] and its text."""
+    """A final response other than 200. `diagnostics` is an id of [MS-OCER] and its text.
+
+    `why` is for the operator; empty where a request is refused in the normal course of things.
+    """
 
     status: int
     reason: str
     why: str
     diagnostics: tuple[int, str] | None = None
-    challenge: Challenge | None = None
+    challenges: tuple[Challenge, ...] = ()
     headers: _Headers = ()
-    is_warning: bool = True
 
 
 class Registrar:
@@ -123,15 +114,13 @@ class Registrar:
         self._homes = homes or HomeBook([config])
         self._provisioning = InbandProvisioningService(self._homes, SERVER, rng)
         self._users = users
-        self._authority = authority
         self._rng = rng
-        self._epoch = epoch
+        self._authenticator = SipAuthenticator(config, users, authority, rng, epoch)
         self._idle_limit = config.keep_alive_timeout + KEEP_ALIVE_MARGIN
         self._connections: dict[int, _Connection] = {}
         self._idle_checks: list[tuple[float, int]] = []
         self._bindings = Bindings(config.maximum_endpoints)
         self._notified: set[str] = set()
-        self._nonces: dict[str, _Nonce] = {}
         keep_alive = f"UAS; tcp=no; hop-hop=yes; end-end=no; timeout={config.keep_alive_timeout}"
         self._keep_alive_header = ("ms-keep-alive", keep_alive)
         self._accepted_headers = lru_cache(maxsize=16)(self._make_accepted_headers)
@@ -159,6 +148,7 @@ class Registrar:
             return self._accept(event, now)
         if isinstance(event, ConnectionLost):
             self._connections.pop(event.connection_id, None)
+            self._authenticator.forget(event.connection_id)
             return []
         if isinstance(event, ServerTimerExpired):
             return self._close_idle(now)
@@ -187,9 +177,7 @@ class Registrar:
                 CloseClientConnection(connection_id=event.connection_id),
                 _note(f"a {event.transport} connection is not taken", event.connection_id),
             ]
-        self._connections[event.connection_id] = _Connection(
-            event.peer, event.peer_certificate, now
-        )
+        self._connections[event.connection_id] = _Connection(event.peer, now)
         heappush(self._idle_checks, (now + self._idle_limit, event.connection_id))
         return []
 
@@ -206,6 +194,7 @@ class Registrar:
                 heappush(checks, (idle_at, connection_id))
                 continue
             del self._connections[connection_id]
+            self._authenticator.forget(connection_id)
             actions.append(CloseClientConnection(connection_id=connection_id))
             actions.append(
                 Report(
@@ -220,18 +209,29 @@ class Registrar:
     ) -> list[ServerAction]:
         if request.method == "ACK":
             return []
-        outcome = self._decide(connection_id, connection, request, now)
-        if isinstance(outcome, _Refusal):
-            report = Report(
-                text=f"{request.method} answered {outcome.status}: {outcome.why}",
-                fields=(("from", request.sender.uri), ("peer", connection.peer)),
-                is_warning=outcome.is_warning,
+        outcome = self._decide(connection_id, request, now)
+        if not isinstance(outcome, _Refusal):
+            return [self._signed(request, action) for action in outcome]
+        refusal = _answer(connection_id, self._refuse(request, outcome))
+        actions: list[ServerAction] = [self._signed(request, refusal)]
+        if outcome.why:
+            actions.append(
+                Report(
+                    text=f"{request.method} answered {outcome.status}: {outcome.why}",
+                    fields=(("from", request.sender.uri), ("peer", connection.peer)),
+                )
             )
-            return [_answer(connection_id, self._refuse(request, outcome)), report]
-        return outcome
+        return actions
+
+    def _signed(self, request: SipRequest, action: ServerAction) -> ServerAction:
+        """The answers to `request` signed, everything else as it is."""
+        if not isinstance(action, SendSipToClient) or not isinstance(action.message, SipResponse):
+            return action
+        signed = self._authenticator.signed(action.connection_id, request, action.message)
+        return _answer(action.connection_id, signed)
 
     def _decide(
-        self, connection_id: int, connection: _Connection, request: SipRequest, now: float
+        self, connection_id: int, request: SipRequest, now: float
     ) -> list[ServerAction] | _Refusal:
         if request.method not in ("REGISTER", "SUBSCRIBE"):
             return _other_method(request.method)
@@ -247,12 +247,9 @@ class Registrar:
                 "no such user",
                 (4005, "Destination URI either not enabled for SIP or does not exist"),
             )
-        if self._config.auth == "certificate":
-            refusal = self._check_certificate(connection, user, now)
-        else:
-            refusal = self._check_digest(request, user, now)
-        if refusal is not None:
-            return refusal
+        rejection = self._authenticator.check(connection_id, request, user, now)
+        if rejection is not None:
+            return _Refusal(*msgspec.structs.astuple(rejection))
         if self._homes.is_disabled(user):
             return _Refusal(403, "Forbidden", "the user is disabled", (4141, "User disabled"))
         if request.method == "SUBSCRIBE":
@@ -343,92 +340,6 @@ class Registrar:
                 headers=(("Require", "gruu-10"),),
             )
         return None
-
-    def _check_certificate(
-        self, connection: _Connection, user: User, now: float
-    ) -> _Refusal | None:
-        if connection.certificate is None:
-            return self._unauthorized("the client showed no certificate")
-        subject = self._authority.subject(connection.certificate, int(self._epoch + now))
-        if subject is None:
-            return self._unauthorized("the client's certificate is not valid here")
-        if subject.lower() != user.address:
-            return _Refusal(
-                403,
-                "Forbidden",
-                f"the certificate is {subject!r}'s",
-                (4004, "Credentials provided are not authorized to act as specified from URI"),
-            )
-        if not self._users.is_published(user, connection.certificate):
-            return self._unauthorized("the client's certificate is not the published one")
-        return None
-
-    def _unauthorized(self, why: str) -> _Refusal:
-        challenge = Challenge(
-            scheme="TLS-DSK",
-            parameters=(
-                ("realm", self._config.realm),
-                ("targetname", self._config.fqdn),
-                ("version", "4"),
-            ),
-        )
-        return _Refusal(
-            401, "Unauthorized", why, (1000, "Final handshake failed"), challenge=challenge
-        )
-
-    def _check_digest(self, request: SipRequest, user: User, now: float) -> _Refusal | None:
-        for credentials in request.credentials:
-            parameters = {name.lower(): value for name, value in credentials.parameters}
-            if (
-                credentials.scheme.lower() != "digest"
-                or parameters.get("realm") != self._config.realm
-            ):
-                continue
-            if not _is_consistent(parameters, request, user) or not digest_verifies(
-                credentials, method=request.method, password=user.pin
-            ):
-                return self._challenge("the Digest response is wrong", now)
-            if not self._take_nonce(parameters, now):
-                return self._challenge("the Digest nonce is stale", now, is_stale=True)
-            return None
-        return self._challenge("no credentials yet", now, is_warning=False)
-
-    def _take_nonce(self, parameters: dict[str, str], now: float) -> bool:
-        """Whether the nonce is current and its count greater than any seen."""
-        nonce = self._nonces.get(parameters.get("nonce", ""))
-        if nonce is None or now >= nonce.issued_at + NONCE_LIFETIME:
-            return False
-        try:
-            count = int(parameters.get("nc", ""), 16)
-        except ValueError:
-            return False
-        if count <= nonce.count:
-            return False
-        nonce.count = count
-        return True
-
-    def _challenge(
-        self, why: str, now: float, *, is_stale: bool = False, is_warning: bool = True
-    ) -> _Refusal:
-        nonces = self._nonces
-        while nonces:
-            oldest = next(iter(nonces))
-            if now < nonces[oldest].issued_at + NONCE_LIFETIME:
-                break
-            del nonces[oldest]
-        nonce = f"{self._rng.getrandbits(128):032x}"
-        nonces[nonce] = _Nonce(now)
-        challenge = Challenge(
-            scheme="Digest",
-            parameters=(
-                ("realm", self._config.realm),
-                ("nonce", nonce),
-                ("algorithm", "MD5"),
-                ("qop", "auth"),
-                *((("stale", "true"),) if is_stale else ()),
-            ),
-        )
-        return _Refusal(401, "Unauthorized", why, challenge=challenge, is_warning=is_warning)
 
     def _register(
         self, connection_id: int, request: SipRequest, user: User, now: float
@@ -571,7 +482,7 @@ class Registrar:
             refusal.status,
             refusal.reason,
             to_tag=self._tag(),
-            challenges=() if refusal.challenge is None else (refusal.challenge,),
+            challenges=refusal.challenges,
             headers=(*headers, ("Server", SERVER)),
         )
 
@@ -593,16 +504,6 @@ def _host(uri: str) -> str:
 def _lacks_gruu(supported: str) -> bool:
     tags = {tag.strip().lower() for tag in supported.split(",")}
     return "msrtc-event-categories" in tags and "gruu-10" not in tags
-
-
-def _is_consistent(parameters: dict[str, str], request: SipRequest, user: User) -> bool:
-    """Whether Digest credentials are the user's, and made for this very request."""
-    name = parameters.get("username", "").lower()
-    return (
-        name in (user.address, user.address.partition("@")[0], user.number.lower())
-        and parameters.get("uri") == request.uri
-        and parameters.get("qop") == "auth"
-    )
 
 
 def _other_method(method: str) -> _Refusal:

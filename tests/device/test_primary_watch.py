@@ -39,9 +39,7 @@ def watch(rng=None, **config):
 
 
 def wanted(registrar=FE01):
-    return PrimaryWanted(
-        registrar=registrar, source="10.0.0.50", chain=b"chain", certificate=b"certificate"
-    )
+    return PrimaryWanted(registrar=registrar, source="10.0.0.50", chain=b"chain")
 
 
 def found(*addresses):
@@ -75,7 +73,6 @@ def test_it_looks_now_and_then_until_the_primary_answers():
                         transport="tls",
                         server_name="fe01.contoso.com",
                         trust=b"chain",
-                        certificate=b"certificate",
                         clock=1e9 + 91,
                         timeout=10,
                     )
@@ -110,7 +107,7 @@ def test_an_address_needs_no_lookup_and_tcp_no_trust():
             (
                 15.0,
                 TIMER,
-                [like(OpenConnection, address="10.0.0.30", trust=None, certificate=None)],
+                [like(OpenConnection, address="10.0.0.30", trust=None)],
             ),
         ],
     )

@@ -6,12 +6,21 @@ from playing import Dice, containing, like, matching, play
 
 from phonesim.config.device_profile import RegistrationConfig
 from phonesim.device import device_log as log
-from phonesim.device.actions import CloseConnection, OpenConnection, SendKeepAlive, SendSip
+from phonesim.device.actions import (
+    BeginHandshake,
+    CloseConnection,
+    ContinueHandshake,
+    OpenConnection,
+    SendKeepAlive,
+    SendSip,
+)
 from phonesim.device.events import (
     ConnectionClosed,
     ConnectionFailed,
     ConnectionOpened,
     ExchangeEnded,
+    HandshakeAdvanced,
+    HandshakeFailed,
     LookupAnswered,
     LookupRequested,
     MalformedReceived,
@@ -44,6 +53,16 @@ from phonesim.wire.sip import (
     header,
     response_to,
 )
+from phonesim.wire.sipae import (
+    AUTHENTICATION_INFO,
+    AuthenticationInfo,
+    Offer,
+    authentication_info_text,
+    challenge_of,
+    signature_buffer,
+    signing_keys,
+)
+from phonesim.wire.tls_records import encode_handshake
 
 MAC = bytes.fromhex("0004F2000001")
 ME, PORT = "10.0.0.50", 50001
@@ -101,7 +120,6 @@ def opens(number, registrar=FIRST, *, address="10.0.0.21", at=0.0):
         transport=registrar.transport,
         server_name=registrar.host,
         trust=CHAIN if is_tls else None,
-        certificate=CERTIFICATE if is_tls else None,
         clock=EPOCH + at,
         timeout=10,
     )
@@ -269,7 +287,7 @@ def test_register_is_what_these_phones_send():
     assert header(request, "Allow-Events") == "registration-notify, vnd-microsoft-provisioning-v2"
 
 
-def test_over_tcp_there_is_neither_trust_nor_certificate():
+def test_over_tcp_there_is_no_trust():
     play(
         registration(),
         [
@@ -616,7 +634,7 @@ def test_a_digest_challenge_is_answered_with_the_user_s_name_and_pin():
 
 
 def test_a_profile_s_digest_password_goes_before_the_pin():
-    line = Line(digest_password="other")
+    line = Line(password="other")
     line.connect()
     line.give(line.challenge())
     assert digest_verifies(line.sent.credentials[0], method="REGISTER", password="other")
@@ -662,25 +680,27 @@ def test_a_nonce_that_is_always_stale_is_given_up():
     line = Line(registrars=(FIRST,))
     line.connect()
     count, outputs = follow(line, lambda n: line.challenge(nonce=f"n{n}", stale="true"))
-    assert count == 5
+    assert count == 10
     assert outputs[-1] == failed(FailureReason.REGISTRATION_UNAUTHORIZED)
 
 
 @pytest.mark.parametrize(
     "challenge",
     [
-        Challenge(scheme="TLS-DSK", parameters=(("realm", "r"), ("targetname", "t"))),
+        Challenge(scheme="Kerberos", parameters=(("realm", "r"), ("targetname", "t"))),
+        Challenge(scheme="TLS-DSK", parameters=(("realm", "r"),)),
         Challenge(scheme="Digest", parameters=(("realm", "r"), ("nonce", "n"), ("algorithm", "X"))),
         Challenge(scheme="Digest", parameters=(("realm", "r"), ("nonce", "n"), ("qop", "x"))),
         Challenge(scheme="Digest"),
     ],
-    ids=["another scheme", "another algorithm", "another qop", "nothing"],
+    ids=["another scheme", "no target", "another algorithm", "another qop", "nothing"],
 )
 def test_a_challenge_that_cannot_be_answered_is_a_refusal(challenge):
     line = Line(registrars=(FIRST,))
     line.connect()
     outputs = line.give(line.answer(401, "Unauthorized", challenges=(challenge,)))
-    assert outputs[-1] == failed(FailureReason.REGISTRATION_UNAUTHORIZED)
+    detail = containing(f"offers {challenge.scheme}, the phone has tls-dsk, digest")
+    assert outputs[-1] == failed(FailureReason.REGISTRATION_NO_COMMON_SCHEME, detail)
 
 
 def test_of_several_challenges_the_first_that_can_be_is_answered():
@@ -744,6 +764,160 @@ def test_a_new_connection_begins_without_credentials():
     assert line.sent.credentials == ()
 
 
+# --- TLS-DSK ---
+
+DSK_OFFER = Offer(scheme="TLS-DSK", realm="r", targetname="fe01.contoso.com", version=4)
+KEYS = signing_keys(bytes(range(128)), "sha1")
+FLIGHT = encode_handshake((1, b"flight"))
+
+
+def offered(line, **fields):
+    challenge = challenge_of(msgspec.structs.replace(DSK_OFFER, **fields))
+    return line.answer(401, "Unauthorized", challenges=(challenge,))
+
+
+def shaken(line, now=0.0, until=EPOCH + 1e6):
+    """Take a line that waits for its first answer to its first signed REGISTER."""
+    (begin,) = line.give(offered(line), now)
+    number = begin.handshake_id
+    line.give(HandshakeAdvanced(handshake_id=number, flight=FLIGHT), now)
+    line.give(offered(line, opaque="A1", gssapi_data=FLIGHT), now)
+    done = HandshakeAdvanced(handshake_id=number, flight=b"", keys=KEYS, valid_until=until)
+    return line.give(done, now)
+
+
+def signed(event, number):
+    """The answer, signed as the Registrar signs its answer of that number."""
+    response = event.message
+    buffer = signature_buffer("TLS-DSK", "r", "fe01.contoso.com", 4, "0A1B2C3D", number, response)
+    info = AuthenticationInfo(
+        scheme="TLS-DSK",
+        realm="r",
+        targetname="fe01.contoso.com",
+        version=4,
+        opaque="A1",
+        srand="0A1B2C3D",
+        snum=number,
+        rspauth=KEYS.server.sign(buffer),
+    )
+    headers = ((AUTHENTICATION_INFO, authentication_info_text(info)), *response.headers)
+    return msgspec.structs.replace(
+        event, message=msgspec.structs.replace(response, headers=headers)
+    )
+
+
+def test_a_handshake_takes_four_registers_of_one_call():
+    line = Line()
+    line.connect()
+    first = line.sent
+    assert line.give(offered(line)) == [like(BeginHandshake, certificate=CERTIFICATE, trust=CHAIN)]
+    (second,) = line.give(HandshakeAdvanced(handshake_id=1, flight=FLIGHT))
+    assert second == registers(1, 2, call_id=first.call_id)
+    assert "gssapi-data" in line.credentials()
+    going_on = offered(line, opaque="A1", gssapi_data=FLIGHT)
+    assert line.give(going_on) == [ContinueHandshake(handshake_id=1, received=FLIGHT)]
+    (third,) = line.give(HandshakeAdvanced(handshake_id=1, flight=FLIGHT))
+    assert third == registers(1, 3, call_id=first.call_id)
+    line.give(offered(line, opaque="A1", gssapi_data=FLIGHT))
+    done = HandshakeAdvanced(handshake_id=1, flight=b"", keys=KEYS, valid_until=EPOCH + 1e6)
+    (fourth,) = line.give(done)
+    assert fourth == registers(1, 4, call_id=first.call_id)
+    assert (line.credentials()["cnum"], "gssapi-data" in line.credentials()) == ("1", False)
+    assert line.give(signed(line.ok(timeout=10_000), 1), 1.0) == [ended(1.0), registered()]
+    (refresh,) = line.give(TIMER, 571.0)
+    assert refresh == registers(1, 5)
+    assert line.credentials()["cnum"] == "2"
+    assert line.give(signed(line.ok(), 2), 571.0)[-1] == registered(is_refresh=True)
+
+
+def test_an_answer_that_is_not_signed_counts_as_none():
+    line = Line(registrars=(FIRST,))
+    line.connect()
+    shaken(line)
+    play(
+        line.machine,
+        [
+            (1.0, line.ok(), [log.SIP_UNVERIFIED(200, "it is not signed")]),
+            (2.0, signed(line.ok(), 1), [ended(2.0), matching(log.REGISTERED), registered()]),
+        ],
+    )
+
+
+def test_a_registrar_of_which_nothing_can_be_believed_is_given_up_and_told():
+    line = Line(registrars=(FIRST,))
+    line.connect()
+    shaken(line)
+    assert line.give(line.answer(403, "Forbidden"), 1.0) == []
+    assert line.give(TIMER, 32.0)[-1] == failed(
+        FailureReason.REGISTRAR_UNVERIFIED, containing("it is not signed")
+    )
+
+
+def test_a_handshake_that_fails_gives_way_to_the_next_registrar():
+    line = Line()
+    line.connect()
+    line.give(offered(line))
+    outputs = line.give(HandshakeFailed(handshake_id=1, detail="untrusted"), 1.0)
+    assert outputs == [ended(1.0), closes(), lookup(SECOND)]
+    line.give(found("10.0.0.22", registrar=SECOND), 1.0)
+    line.give(opened(2), 1.0)
+    assert line.sent.credentials == ()
+    line.give(offered(line), 1.0)
+    assert line.give(HandshakeFailed(handshake_id=2, detail="bad"), 1.0)[-1] == failed(
+        FailureReason.REGISTRATION_HANDSHAKE_FAILED, containing("untrusted", "fe02", "bad")
+    )
+
+
+def test_while_a_handshake_is_prepared_a_second_challenge_is_dropped():
+    line = Line()
+    line.connect()
+    challenge = offered(line)
+    line.give(challenge)
+    play(line.machine, [(0.0, challenge, [matching(log.SIP_IGNORED)])])
+
+
+def test_what_comes_of_a_handshake_after_the_line_is_lost_is_dropped():
+    line = Line()
+    line.connect()
+    line.give(offered(line))
+    line.give(closed())
+    assert line.give(HandshakeAdvanced(handshake_id=1, flight=FLIGHT)) == []
+
+
+def test_keys_are_renewed_over_the_same_connection_before_their_time():
+    line = Line()
+    line.connect()
+    shaken(line, until=EPOCH + 400)
+    line.give(signed(line.ok(timeout=10_000), 1))
+    assert line.deadline() == (100.0, "authenticate anew")
+    (sent,) = line.give(TIMER, 100.0)
+    assert sent == registers(1, 4, credentials=())
+    shaken(line, 100.0)
+    assert line.give(signed(line.ok(timeout=10_000), 1), 100.0)[-1] == registered(is_refresh=True)
+    assert line.deadline() == (670.0, "refresh")
+
+
+def test_a_registrar_that_has_forgotten_the_keys_gets_new_ones():
+    line = Line()
+    line.connect()
+    shaken(line)
+    line.give(signed(line.ok(timeout=10_000), 1))
+    line.give(TIMER, 570.0)
+    shaken(line, 570.0)
+    assert line.give(signed(line.ok(), 1), 570.0)[-1] == registered(is_refresh=True)
+
+
+def test_the_deregistration_is_signed_too():
+    line = Line()
+    line.connect()
+    shaken(line)
+    line.give(signed(line.ok(), 1))
+    line.give(ShutdownRequested(), 10.0)
+    assert (line.sent.expires, line.credentials()["cnum"]) == (0, "2")
+    assert line.give(line.answer(200, "OK"), 10.0) == []
+    assert line.give(signed(line.answer(200, "OK"), 2), 10.0) == [closes(), ENDED]
+
+
 # --- 423 ---
 
 
@@ -782,7 +956,7 @@ def test_a_registrar_that_always_wants_longer_is_given_up():
     line = Line(registrars=(FIRST,))
     line.connect()
     count, outputs = follow(line, lambda n: too_brief(line, str(1000 + n)))
-    assert count == 5
+    assert count == 10
     assert outputs[-1] == failed(FailureReason.REGISTRATION_REJECTED)
 
 

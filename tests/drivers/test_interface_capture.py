@@ -148,7 +148,7 @@ def test_an_interface_that_is_not_there_is_refused(segment: Segment) -> None:
         async with capture_interfaces(["none0"], listener().capture, OUIS, notes.append):
             pass
 
-    with pytest.raises(UsageError, match="--pcap: interface none0 cannot be listened to: No such"):
+    with pytest.raises(UsageError, match="capture: interface none0 cannot be listened to: No such"):
         Inside(segment.phones, listen).join_and_raise()
 
 

@@ -411,7 +411,6 @@ async def test_connections_and_exchanges_reach_the_network(
         transport="tcp",
         server_name="fe01.contoso.com",
         trust=None,
-        certificate=None,
         clock=0,
         timeout=5,
     )

@@ -17,7 +17,6 @@ from phonesim.device.events import (
 )
 from phonesim.device.outcome import ConnectFailure
 from phonesim.drivers.authority import CertificateKind, SiteAuthority
-from phonesim.drivers.key_pool import PhoneKey
 from phonesim.drivers.sip_connection import PhoneConnections, SipConnection
 from phonesim.drivers.trust import PhoneTls, load_credentials
 from phonesim.wire.sip import (
@@ -83,10 +82,9 @@ class Phone:
         self.events: asyncio.Queue[Event] = asyncio.Queue()
         self.address = address
         self.source = source
-        self.key: bytes | None = None
         self.captured = Captured()
         self.connections = PhoneConnections(
-            *(OFFSET, PhoneTls(), lambda: self.key),
+            *(OFFSET, PhoneTls()),
             *(self.events.put_nowait, asyncio.ensure_future),
             self.captured.tap,
         )
@@ -95,7 +93,6 @@ class Phone:
         self,
         transport: str = "tcp",
         trust: bytes | None = None,
-        certificate: bytes | None = None,
         timeout: float = 10,
         name: str = NAME,
     ) -> None:
@@ -108,7 +105,6 @@ class Phone:
                 transport=transport,
                 server_name=name,
                 trust=trust,
-                certificate=certificate,
                 clock=time.time(),
                 timeout=timeout,
             )
@@ -132,8 +128,6 @@ def tls(authority: SiteAuthority, kind: CertificateKind = "valid") -> ssl.SSLCon
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     credentials = authority.server_credentials((NAME,), kind)
     load_credentials(context, credentials.certificate, credentials.key)
-    context.verify_mode = ssl.CERT_OPTIONAL
-    context.load_verify_locations(cadata=authority.trust_anchors())
     return context
 
 
@@ -162,19 +156,13 @@ async def test_messages_go_both_ways_from_the_phones_address(phone: Phone) -> No
     assert phone.events.empty()
 
 
-async def test_the_phones_certificate_is_shown_over_tls(
-    phone: Phone, site_authority: SiteAuthority, phone_key: PhoneKey
+async def test_a_registrar_over_tls_is_connected_to(
+    phone: Phone, site_authority: SiteAuthority
 ) -> None:
-    now = int(time.time())
-    csr = phone_key.certificate_request("user1@contoso.com")
-    certificate = site_authority.issue(csr, now - 60, now + 3600)
-    phone.key = phone_key.der
     registrar = Registrar()
     async with await registrar.listen(phone.address, tls(site_authority)):
-        phone.open("tls", site_authority.chain(), certificate)
+        phone.open("tls", site_authority.chain())
         assert isinstance(await phone.events.get(), ConnectionOpened)
-        other_end = await registrar.opened_by.get()
-        assert other_end.peer_certificate() == certificate
         phone.connections.close(4)
         await registrar.is_closed.wait()
 
@@ -198,34 +186,6 @@ async def test_a_registrar_that_is_not_trusted_is_refused(
         found, detail = await phone.failure()
     assert found == failure
     assert detail.startswith(f"{phone.address}:5061: ")
-
-
-async def test_a_certificate_from_elsewhere_does_not_get_through_the_handshake(
-    phone: Phone, site_authority: SiteAuthority, phone_key: PhoneKey
-) -> None:
-    now = int(time.time())
-    other = SiteAuthority("Fabrikam")
-    certificate = other.issue(phone_key.certificate_request("user1@contoso.com"), now, now + 60)
-    phone.key = phone_key.der
-    async with await Registrar().listen(phone.address, tls(site_authority)):
-        phone.open("tls", site_authority.chain(), certificate)
-        failure, _ = await phone.failure()
-    assert failure == ConnectFailure.CLOSED  # asyncio drops the alert that says why
-
-
-async def test_a_certificate_without_its_key_is_explained(
-    phone: Phone, site_authority: SiteAuthority, phone_key: PhoneKey
-) -> None:
-    stranger = site_authority.server_credentials((NAME,))
-    certificate = ssl.PEM_cert_to_DER_cert(
-        stranger.certificate.decode().partition("-----END CERTIFICATE-----")[0]
-        + "-----END CERTIFICATE-----\n"
-    )
-    phone.key = phone_key.der
-    phone.open("tls", site_authority.chain(), certificate)
-    failure, detail = await phone.failure()
-    assert failure == ConnectFailure.TLS_FAILED
-    assert "mismatch" in detail
 
 
 async def test_a_closed_port_is_refused(phone: Phone) -> None:

@@ -12,7 +12,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from phonesim.device.outcome import ConnectFailure
 from phonesim.drivers.authority import CertificateKind, SiteAuthority
-from phonesim.drivers.key_pool import PhoneKey
 from phonesim.drivers.trust import (
     CertificateRefused,
     PhoneTls,
@@ -164,25 +163,6 @@ def test_a_phone_without_a_chain_trusts_nobody(trust: bytes | None, words: str) 
     assert explain(caught.value)[0] == ConnectFailure.CERTIFICATE_UNTRUSTED
 
 
-async def test_the_phones_certificate_is_shown_to_a_server_that_asks(
-    site_authority: SiteAuthority, phone_key: PhoneKey
-) -> None:
-    now = int(time.time())
-    csr = phone_key.certificate_request("user1@contoso.com")
-    first = site_authority.issue(csr, now - 60, now + 3600)
-    second = site_authority.issue(csr, now - 60, now + 7200)
-    server = server_context(site_authority)
-    server.verify_mode = ssl.CERT_OPTIONAL
-    server.load_verify_locations(cadata=site_authority.trust_anchors())
-    tls, chain = PhoneTls(), site_authority.chain()
-    before = tls.context(chain, now)
-    for certificate in (first, second):
-        context = tls.context(chain, now, certificate, phone_key.der)
-        assert (await shake_hands(context, server))[1] == certificate
-    assert (await shake_hands(tls.context(chain, now), server))[1] is None
-    assert before is not context
-
-
 @pytest.mark.parametrize("name", ["", ".contoso.com", "a" * 64 + ".com", "a..b", "f\ufffd"])
 def test_what_is_no_host_name_is_no_servers(site_authority: SiteAuthority, name: str) -> None:
     with pytest.raises(CertificateRefused, match="is no host name") as caught:
@@ -190,15 +170,11 @@ def test_what_is_no_host_name_is_no_servers(site_authority: SiteAuthority, name:
     assert explain(caught.value)[0] == ConnectFailure.CERTIFICATE_NAME_MISMATCH
 
 
-def test_one_phone_keeps_its_context(site_authority: SiteAuthority, phone_key: PhoneKey) -> None:
+def test_one_phone_keeps_its_context(site_authority: SiteAuthority) -> None:
     now = int(time.time())
-    csr = phone_key.certificate_request("user1@contoso.com")
-    certificate = site_authority.issue(csr, now, now + 3600)
     tls, chain = PhoneTls(), site_authority.chain()
     context = tls.context(chain, now)
     assert tls.context(chain, now + 5) is context
-    assert tls.context(chain, now, certificate, phone_key.der) is context
-    assert tls.context(chain, now, certificate, phone_key.der) is context
     assert tls.context(SiteAuthority("Other").chain(), now) is not context
 
 

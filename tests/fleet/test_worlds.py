@@ -1,9 +1,10 @@
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from phonesim.drivers.capture_file import CaptureFile
+from phonesim.capture import PacketWriter
 from phonesim.drivers.key_pool import KeyPool
 from phonesim.drivers.packet_pace import PacketPace
 from phonesim.drivers.run_folder import RunFolder
@@ -12,10 +13,19 @@ from phonesim.fleet import worlds
 from phonesim.fleet.plan import Plan, read_plan
 from phonesim.fleet.runner import StopRequest, Tick, WorldReport, run_fleet
 from phonesim.fleet.worlds import captured
+from phonesim.pcapng_writer import PcapngWriter
 from phonesim.profiles import parse_override
 from phonesim.results import Recorder
+from phonesim.wire.pcapng import ETHERNET, encode_interface, encode_section_header
 
-BLOCK = b"a whole block"
+NAME = "eth1"
+
+
+def wanted(path: Path) -> list[tuple[str, Path, type[PcapngWriter]]]:
+    return [("--pcap", path, PcapngWriter)]
+
+
+BLOCKS = encode_section_header("phonesim") + encode_interface(NAME, ETHERNET)
 
 
 @pytest.fixture
@@ -25,7 +35,7 @@ def plan() -> Plan:
 
 
 class World:
-    """Writes a block, lets phones boot if it `begins`, and fails if it `fails`."""
+    """Describes an interface, lets phones boot if it `begins`, and fails if it `fails`."""
 
     def __init__(self, *, begins: bool = True, fails: bool = False) -> None:
         self.begins = begins
@@ -38,10 +48,10 @@ class World:
         observer: Recorder,
         stop: StopRequest,
         tick: Tick,
-        file: CaptureFile | None = None,
+        writers: Sequence[PacketWriter] = (),
     ) -> WorldReport:
-        assert file is not None
-        file.write(BLOCK)
+        for writer in writers:
+            writer.interface(NAME, ETHERNET)
         if self.begins:
             observer.boot_started(plan.specs[0].phone_id, 1, 0)
         tick(0.0)
@@ -52,8 +62,8 @@ class World:
 
 def test_a_run_is_captured_to_its_file(plan: Plan, tmp_path: Path) -> None:
     pcap = tmp_path / "run.pcapng"
-    finished = run_fleet(plan, captured(World(), pcap), tmp_path, lambda _: None)
-    assert pcap.read_bytes() == BLOCK
+    finished = run_fleet(plan, captured(World(), wanted(pcap)), tmp_path, lambda _: None)
+    assert pcap.read_bytes() == BLOCKS
     assert finished.summary["notes"] == ["of the world"]
 
 
@@ -62,7 +72,7 @@ def test_the_capture_of_a_run_that_breaks_stays_if_it_had_begun(
     plan: Plan, tmp_path: Path, begins: bool
 ) -> None:
     pcap = tmp_path / "run.pcapng"
-    world = captured(World(begins=begins, fails=True), pcap)
+    world = captured(World(begins=begins, fails=True), wanted(pcap))
     with pytest.raises(UsageError, match="table"):
         run_fleet(plan, world, tmp_path, lambda _: None)
     assert pcap.exists() == begins
@@ -71,8 +81,10 @@ def test_the_capture_of_a_run_that_breaks_stays_if_it_had_begun(
 def test_what_waits_is_written_at_every_tick(plan: Plan, tmp_path: Path) -> None:
     pcap = tmp_path / "run.pcapng"
     seen: list[bytes] = []
-    run_fleet(plan, captured(World(), pcap), tmp_path, lambda _: seen.append(pcap.read_bytes()))
-    assert seen == [BLOCK]
+    run_fleet(
+        plan, captured(World(), wanted(pcap)), tmp_path, lambda _: seen.append(pcap.read_bytes())
+    )
+    assert seen == [BLOCKS]
 
 
 def test_a_run_that_is_asked_twice_to_end_when_it_ends_already_still_reports() -> None:

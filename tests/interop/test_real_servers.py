@@ -98,7 +98,7 @@ def test_phones_register_at_kamailio_with_digest_over_tls(lab: Lab, users: Users
 
     status, summary, told = lab.run_fleet(
         *("--phones", "5", *NO_SWITCH, *users),
-        *("--set", "device.registration.digest_password=s3cret"),
+        *("--set", "device.registration.password=s3cret"),
     )
 
     assert summary["failures"] == {}, told
@@ -119,7 +119,7 @@ def test_kamailio_refuses_a_wrong_password(lab: Lab, users: Users) -> None:
 
     status, summary, told = lab.run_fleet(
         *("--phones", "1", *NO_SWITCH, *users, "--set", "fleet.timeout=40"),
-        *("--set", "device.registration.digest_password=wrong"),
+        *("--set", "device.registration.password=wrong"),
     )
 
     assert (status, summary["signed_in"]) == (3, 0), told

@@ -4,6 +4,7 @@ import pytest
 
 from phonesim.errors import DecodeError
 from phonesim.mocksite.exchange import Report
+from phonesim.virtual_handshake import VirtualServerHandshake
 
 
 class StubAuthority:
@@ -19,6 +20,9 @@ class StubAuthority:
 
     def issue(self, csr, not_before, not_after):
         return b"CERTIFICATE|%s|%d|%d" % (csr, not_before, not_after)
+
+    def accept_handshake(self, names):
+        return VirtualServerHandshake(names)
 
     def subject(self, certificate, now):
         kind, *rest = certificate.split(b"|")

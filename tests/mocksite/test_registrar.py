@@ -2,6 +2,7 @@ import random
 
 import msgspec
 import pytest
+from dsk_client import DskClient
 
 from phonesim.config.fault import SetPinState
 from phonesim.config.site_profile import RegistrarConfig, UserRange
@@ -18,9 +19,8 @@ from phonesim.mocksite.exchange import (
     SipReceived,
 )
 from phonesim.mocksite.homes import HomeBook
-from phonesim.mocksite.registrar import KEEP_ALIVE_MARGIN, NONCE_LIFETIME, Registrar
+from phonesim.mocksite.registrar import KEEP_ALIVE_MARGIN, Registrar
 from phonesim.mocksite.users import UserDirectory
-from phonesim.wire.digest import digest_credentials
 from phonesim.wire.endpoint import gruu, sip_instance
 from phonesim.wire.inband_provisioning import decode_inband_provisioning
 from phonesim.wire.registration_event import deregistration_of
@@ -79,11 +79,12 @@ def register(cseq=1, **fields):
 
 
 class Site:
-    """A Registrar and a phone with one connection to it."""
+    """A Registrar and a phone with one connection to it, over which it signs for Alice."""
 
-    def __init__(self, authority, *, certificate=b"", changes=(), homes=None, **config):
+    def __init__(self, authority, *, changes=(), homes=None, **config):
         self.users = UserDirectory(USERS, changes)
-        self.certificate = certificate or certificate_of(b"alice@contoso.com")
+        self.certificate = certificate_of(b"alice@contoso.com")
+        self.clients = {}
         for sip_uri in (ALICE, BOB):
             self.users.publish(self.users.by_sip_uri(sip_uri), "phone", self.certificate)
         self.registrar = Registrar(
@@ -101,13 +102,23 @@ class Site:
             "peer": "10.0.0.100",
             "peer_port": 49152,
             "transport": "tls",
-            "peer_certificate": self.certificate,
             **fields,
         }
         event = ConnectionAccepted(connection_id=connection_id, **values)
+        self.clients.pop(connection_id, None)
         return self.registrar.handle(event, now)
 
     def send(self, request, now=0.0, connection_id=1):
+        """Send with Alice's signature; return the answer without the Registrar's."""
+        client = self.clients.get(connection_id)
+        if client is None:
+            client = self.clients[connection_id] = DskClient(
+                lambda each: self.send_unsigned(each, now, connection_id), self.certificate
+            )
+            client.shake(register(call_id="handshake"))
+        return client.verified(self.send_unsigned(client.sign(request), now, connection_id))
+
+    def send_unsigned(self, request, now=0.0, connection_id=1):
         event = SipReceived(connection_id=connection_id, message=request)
         sent, *others = self.registrar.handle(event, now)
         self.reports = [each for each in others if isinstance(each, Report)]
@@ -123,11 +134,6 @@ class Site:
 @pytest.fixture
 def site(authority):
     return Site(authority)
-
-
-@pytest.fixture
-def digest_site(authority):
-    return Site(authority, auth="digest", transport="tls")
 
 
 def refusal(response):
@@ -322,35 +328,11 @@ def test_cseq_has_to_grow_within_a_call(site):
     assert site.send(register(1, call_id="call-2")).status == 200
 
 
-@pytest.mark.parametrize(
-    ("certificate", "status", "diagnostics"),
-    [
-        (None, 401, "1000"),
-        (b"FOREIGN|alice@contoso.com|0|9999999999", 401, "1000"),
-        (certificate_of(b"alice@contoso.com", until=EPOCH + 5), 401, "1000"),
-        (certificate_of(b"alice@contoso.com", until=EPOCH + 99), 401, "1000"),
-        (certificate_of(b"bob@contoso.com"), 403, "4004"),
-    ],
-)
-def test_the_certificate_decides_who_it_is(site, certificate, status, diagnostics):
-    site.connect(2, peer_certificate=certificate)
-    response = site.send(register(), 10, connection_id=2)
-    assert refusal(response) == (status, diagnostics)
-    if status == 401:
-        (challenge,) = response.challenges
-        assert challenge.scheme == "TLS-DSK"
-        assert dict(challenge.parameters)["targetname"] == "fe01.contoso.com"
-
-
-@pytest.mark.parametrize("auth", ["certificate", "digest"])
-def test_a_disabled_user_is_refused_once_known(authority, auth):
+def test_a_disabled_user_is_refused_once_known(authority):
     change = SetPinState(kind="pin-state", state="disabled")
-    site = Site(authority, changes=[change], auth=auth)
-    response = site.send(register())
-    if auth == "digest":
-        assert response.status == 401
-        response = site.send(answered(response, 2))
-    assert refusal(response) == (403, "4141")
+    site = Site(authority, changes=[change])
+    assert site.send_unsigned(register()).status == 401
+    assert refusal(site.send(register())) == (403, "4141")
 
 
 def test_the_oldest_endpoint_makes_room(authority, said):
@@ -387,85 +369,6 @@ def test_other_methods_are_refused(site, method, status):
 def test_an_ack_is_not_answered(play, site):
     event = SipReceived(connection_id=1, message=register(method="ACK"))
     play(site.registrar, [(0, event, [])])
-
-
-def answered(response, cseq, *, password="24680", username="alice", nc=1, **fields):
-    challenges = [c for c in response.challenges if c.scheme == "Digest"]
-    credentials = digest_credentials(
-        challenges[0],
-        method="REGISTER",
-        uri=fields.get("digest_uri", "sip:contoso.com"),
-        username=username,
-        password=password,
-        cnonce="0a4f113b",
-        nc=nc,
-    )
-    return register(cseq, credentials=(credentials,))
-
-
-@pytest.mark.parametrize("username", ["alice", "alice@contoso.com", "+14255550001"])
-def test_digest_lets_in_who_knows_the_pin(digest_site, said, username):
-    challenged = digest_site.send(register(1))
-    assert challenged.status == 401
-    assert digest_site.reports == [said("no credentials yet", is_warning=False)]
-    assert digest_site.send(answered(challenged, 2, username=username)).status == 200
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [{"password": "24681"}, {"username": "bob"}, {"digest_uri": "sip:fabrikam.com"}],
-)
-def test_digest_keeps_out_who_does_not(digest_site, said, fields):
-    challenged = digest_site.send(register(1))
-    refused = digest_site.send(answered(challenged, 2, **fields))
-    assert refused.status == 401
-    assert digest_site.reports == [said("Digest response is wrong")]
-    first, second = (dict(r.challenges[0].parameters) for r in (challenged, refused))
-    assert first["nonce"] != second["nonce"]
-    assert "stale" not in second
-
-
-def test_a_nonce_can_be_counted_up_but_not_replayed(digest_site):
-    challenged = digest_site.send(register(1))
-    assert digest_site.send(answered(challenged, 2, nc=1)).status == 200
-    assert digest_site.send(answered(challenged, 3, nc=2)).status == 200
-    replayed = digest_site.send(answered(challenged, 4, nc=2))
-    assert replayed.status == 401
-    assert dict(replayed.challenges[0].parameters)["stale"] == "true"
-    assert digest_site.send(answered(replayed, 5)).status == 200
-
-
-def test_an_old_nonce_is_stale(digest_site):
-    challenged = digest_site.send(register(1))
-    late = digest_site.send(answered(challenged, 2), NONCE_LIFETIME)
-    assert dict(late.challenges[0].parameters)["stale"] == "true"
-    wrong = digest_site.send(answered(challenged, 3, password="0"), NONCE_LIFETIME)
-    assert "stale" not in dict(wrong.challenges[0].parameters)
-
-
-def test_credentials_of_another_realm_are_passed_over(digest_site, said):
-    challenged = digest_site.send(register(1))
-    request = answered(challenged, 2)
-    (credentials,) = request.credentials
-    foreign = msgspec.structs.replace(
-        credentials, parameters=(*credentials.parameters[:1], ("realm", "elsewhere"))
-    )
-    basic = msgspec.structs.replace(credentials, scheme="Basic")
-    refused = digest_site.send(msgspec.structs.replace(request, credentials=(foreign, basic)))
-    assert refused.status == 401
-    assert digest_site.reports == [said("no credentials yet", is_warning=False)]
-    both = msgspec.structs.replace(request, credentials=(foreign, credentials))
-    assert digest_site.send(both).status == 200
-
-
-@pytest.mark.parametrize("parameter", [("nc", "zz"), ("qop", "auth-int")])
-def test_credentials_that_make_no_sense_are_refused(digest_site, parameter):
-    challenged = digest_site.send(register(1))
-    request = answered(challenged, 2)
-    parameters = {**dict(request.credentials[0].parameters), parameter[0]: parameter[1]}
-    altered = msgspec.structs.replace(request.credentials[0], parameters=tuple(parameters.items()))
-    response = digest_site.send(msgspec.structs.replace(request, credentials=(altered,)))
-    assert response.status == 401
 
 
 def test_an_idle_connection_is_closed_and_its_binding_stays(play, said, site):
@@ -547,7 +450,7 @@ def test_what_asks_for_nothing_is_reported(play, said, site):
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
-        ({"transport": "tcp"}, "auth: certificate needs transport: tls"),
+        ({"authentication": ()}, "at least 1 item"),
         ({"expires_default": 100}, "is not between"),
     ],
 )
@@ -700,7 +603,8 @@ def test_no_other_event_can_be_subscribed_to(site):
 
 
 def test_a_subscriber_must_be_who_it_says(authority):
-    site = Site(authority, certificate=certificate_of(b"mallory@contoso.com"))
-    assert refusal(site.send(subscribe())) == (403, "4004")
-    digest = Site(authority, auth="digest")
-    assert digest.send(subscribe()).status == 401
+    site = Site(authority)
+    assert site.send_unsigned(subscribe()).status == 401
+    bob = NameAddress(uri=BOB, tag="b1", epid=EPID)
+    of_bob = msgspec.structs.replace(subscribe(), sender=bob, recipient=NameAddress(uri=BOB))
+    assert refusal(site.send(of_bob)) == (403, "4004")

@@ -1,6 +1,7 @@
 import random
 
 import pytest
+from dsk_client import DskClient
 
 from phonesim.config.fault import FaultProfile
 from phonesim.config.site_profile import (
@@ -75,7 +76,7 @@ def small_profile():
                 fqdn="pbx.contoso.com",
                 port=5060,
                 transport="tcp",
-                auth="digest",
+                authentication=("digest",),
             ),
         ),
         users=(UserRange(sip_uri="sip:alice@contoso.com", number="4711", pin="24680"),),
@@ -432,7 +433,6 @@ def test_a_phone_finds_its_way_through_contoso(authority):
             peer="127.20.16.1",
             peer_port=50000,
             transport="tls",
-            peer_certificate=issued.certificate,
         )
         assert registrar.handle(accepted, 61) == []
         request = SipRequest(
@@ -445,8 +445,14 @@ def test_a_phone_finds_its_way_through_contoso(authority):
             cseq=1,
             contacts=(Contact(uri="sip:127.20.16.1:50000", instance=sip_instance("0123456789")),),
         )
-        (answer,) = registrar.handle(SipReceived(connection_id=1, message=request), 61)
-        assert answer.message.status == 200
+
+        def send(message, registrar=registrar):
+            (answer,) = registrar.handle(SipReceived(connection_id=1, message=message), 61)
+            return answer.message
+
+        client = DskClient(send, issued.certificate, name.replace("lync", "fe") + ".contoso.com")
+        client.shake(request)
+        assert client.verified(send(client.sign(request))).status == 200
 
 
 def test_every_name_of_a_certificate_resolves_to_its_server(authority):

@@ -8,6 +8,7 @@ is asked to shut down it comes to its end.
 
 from __future__ import annotations
 
+import base64
 import enum
 import random
 import re
@@ -48,6 +49,7 @@ from phonesim.wire.sip import (
     response_to,
 )
 from phonesim.wire.sip_server import SipServer
+from phonesim.wire.sipae import signing_keys
 from phonesim.wire.soap import (
     GetAndPublishCert,
     GetAndPublishCertResponse,
@@ -59,12 +61,16 @@ from phonesim.wire.soap import (
     SoapFault,
     encode_soap,
 )
+from phonesim.wire.tls_records import encode_handshake
 
 PROFILE = load(DEVICE, "polycom-cx600")
 DIALECT = Dialect(PROFILE.log.records)
 MAC = bytes.fromhex("0004F2000001")
 DHCP, DNS, NTP, WEB = "10.0.0.1", "10.0.0.3", "10.0.0.5", "10.0.0.20"
 EPOCH = 1767596400.0
+
+FLIGHT = encode_handshake((1, b"a flight"))
+KEYS = signing_keys(bytes(128), "sha1")
 
 SIGN_IN_OPTIONS = {
     43: encode_uc_options(
@@ -141,6 +147,12 @@ def answer(request: do.PhoneAction, now: float) -> on.Event | None:
             if register.method == "SUBSCRIBE":
                 accepted = msgspec.structs.replace(accepted, body=PROVISIONING)
             return on.SipMessageReceived(connection_id=number, message=accepted)
+        case do.BeginHandshake(handshake_id=number):
+            return on.HandshakeAdvanced(handshake_id=number, flight=FLIGHT)
+        case do.ContinueHandshake(handshake_id=number):
+            return on.HandshakeAdvanced(
+                handshake_id=number, flight=b"", keys=KEYS, valid_until=EPOCH + 4000
+            )
         case _:
             return None
 
@@ -254,10 +266,17 @@ HEADERS = [
     *(("ms-keep-alive", f"UAS; timeout={text}") for text in ("0", "1", "9" * 20)),
     ("presence-state", 'register-action="added"'),
     ("ms-diagnostics", '4004;reason="no"'),
+    ("Authentication-Info", "TLS-DSK x"),
+    ("Authentication-Info", 'TLS-DSK realm="r", opaque="A1", srand="zz", rspauth="00"'),
 ]
+TLS_DSK = (("realm", "r"), ("targetname", "fe01.contoso.com"), ("version", "4"))
+GOING_ON = (*TLS_DSK, ("opaque", "A1"), ("gssapi-data", base64.b64encode(FLIGHT).decode()))
 DIGEST = (("realm", "r"), ("nonce", "n"), ("qop", "auth"))
 CHALLENGES = [
     Challenge(scheme="NTLM"),
+    Challenge(scheme="TLS-DSK", parameters=TLS_DSK),
+    Challenge(scheme="TLS-DSK", parameters=GOING_ON),
+    Challenge(scheme="TLS-DSK", parameters=(*GOING_ON, ("gssapi-data", "?"))),
     Challenge(scheme="Digest"),
     Challenge(scheme="Digest", parameters=DIGEST),
     Challenge(scheme="Digest", parameters=(*DIGEST, ("stale", "true")), is_proxy=True),
@@ -436,6 +455,8 @@ def noise(number: int, rng: random.Random) -> on.Event:
             on.AddressProbed(address=rng.choice(ADDRESSES), conflict=rng.choice([None, "02"])),
             on.AddressClaimed(address=rng.choice(ADDRESSES), mac="02"),
             on.CertificateRequestMade(subject=rng.choice(TEXTS), csr=b""),
+            on.HandshakeFailed(handshake_id=number, detail=detail),
+            on.HandshakeAdvanced(handshake_id=number, flight=FLIGHT),
         ]
     )
 

@@ -22,11 +22,13 @@ from phonesim.mocksite.exchange import (
 )
 from phonesim.mocksite.site import build_site
 from phonesim.profiles import FAULT, SITE, load, names
+from phonesim.virtual_handshake import VirtualClientHandshake, VirtualServerHandshake
 from phonesim.wire.dhcp import DhcpMessage, MessageType
 from phonesim.wire.dns import DnsQuery
 from phonesim.wire.lldp import LldpUnit
 from phonesim.wire.ntp import NtpPacket
 from phonesim.wire.sip import Contact, Credentials, NameAddress, SipRequest, SipResponse
+from phonesim.wire.sipae import Authorization, credentials_of
 from phonesim.wire.soap import (
     GetAndPublishCert,
     GetRootCertChains,
@@ -34,6 +36,7 @@ from phonesim.wire.soap import (
     KeyProof,
     RequestSecurityToken,
 )
+from phonesim.wire.tls_records import CERTIFICATE, encode_finished, encode_handshake
 
 
 class Authority:
@@ -47,6 +50,9 @@ class Authority:
 
     def issue(self, csr, not_before, not_after):
         return b"C" + csr
+
+    def accept_handshake(self, names):
+        return VirtualServerHandshake(names)
 
     def subject(self, certificate, now):
         return certificate[1:].decode(errors="replace") if certificate[:1] == b"C" else None
@@ -230,6 +236,25 @@ credentials = st.builds(
         max_size=7,
     ).map(tuple),
 )
+client_flights = st.sampled_from(
+    [
+        VirtualClientHandshake("a", "fe01.contoso.com", b"Cuser00001@contoso.com").advance(b""),
+        encode_handshake((CERTIFICATE, b"Cuser00001@contoso.com")) + encode_finished(b"f"),
+        b"",
+    ]
+) | st.binary(max_size=30)
+authorizations = st.builds(
+    Authorization,
+    scheme=st.sampled_from(["TLS-DSK", "TLS-DSK", "NTLM", "Kerberos"]),
+    realm=st.just("SIP Communications Service"),
+    targetname=st.sampled_from(["fe01.contoso.com", "FE01.contoso.com", "x"]),
+    version=st.sampled_from([2, 3, 4]),
+    opaque=st.none() | st.sampled_from(["", "8E2BD5A4"]),
+    gssapi_data=st.none() | client_flights,
+    crand=st.just("0a1b2c3d"),
+    cnum=st.integers(1, 5),
+    response=st.none() | st.just("ab" * 20),
+).map(credentials_of)
 
 
 def sip_request(method, names, uri, call_id, cseq, expires, contacts, headers, credentials):
@@ -258,7 +283,7 @@ sip_requests = st.builds(
     st.none() | st.integers(0, 10_000),
     st.lists(contacts, max_size=2).map(tuple),
     headers,
-    st.lists(credentials, max_size=2).map(tuple),
+    st.lists(credentials | authorizations, max_size=10).map(tuple),
 )
 sip_responses = sip_requests.map(
     lambda request: SipResponse(
@@ -281,9 +306,6 @@ sip_events = (
         peer=st.just("127.20.16.1"),
         peer_port=st.just(50000),
         transport=st.sampled_from(["tls", "tls", "tcp"]),
-        peer_certificate=st.none()
-        | st.sampled_from([b"Cuser00001@contoso.com", b"", b"x"])
-        | st.binary(max_size=5),
     )
     | st.builds(KeepAliveReceived, connection_id=connection_ids)
     | st.builds(ConnectionLost, connection_id=connection_ids)
