@@ -81,8 +81,8 @@ class Interface:
         """Let what comes from the addresses of `subnet` leave here, through `router`.
 
         The first router of the first subnet that has one is the way to everywhere else.
-        `UsageError` if a run on another interface has phones in that subnet: a packet's source
-        says by which interface it leaves, and it would be the same for both.
+        `UsageError` if phones on another interface are in that subnet: a packet's source says by
+        which interface it leaves, and it would be the same for both.
         """
         if subnet in self._routed:
             return
@@ -120,17 +120,18 @@ class Interface:
     def _check_alone(self, subnet: IPv4Network) -> None:
         for rule in self._netlink.get_rules(family=AF_INET):
             table, source = rule.get("table") or 0, rule.get("src")
-            is_theirs = number_of_table(table) is not None and table != self._table
-            if not is_theirs or source is None:
+            is_ours = rule.get("protocol") == PROTOCOL and number_of_table(table) is not None
+            if not is_ours or table == self._table or source is None:
                 continue
             if not subnet.overlaps(IPv4Network((source, rule["src_len"]))):
                 continue
             for way in self._netlink.get_routes(family=AF_INET, table=table):
                 if way.get("oif") != self.index:
                     raise UsageError(
-                        f"interface {self.name}: another run on this machine has phones of"
-                        f" {subnet} on {if_indextoname(way.get('oif'))}, where packets of these"
-                        " would leave, too: end it, or run each in a network namespace of its own"
+                        f"interface {self.name}: phones of {subnet} are on"
+                        f" {if_indextoname(way.get('oif'))} already, by which packets of these"
+                        " would leave, too: end that run, or run each in a network namespace of"
+                        " its own"
                     )
 
     def _add(self, addresses: Iterable[str]) -> None:
