@@ -64,9 +64,11 @@ from phonesim.device.events import (
     SipMessageWanted,
     TimerExpired,
 )
-from phonesim.device.outcome import PEER_REASONS, ConnectFailure, FailureReason
+from phonesim.device.outcome import FailureReason
 from phonesim.device.register_messages import (
     ANSWERED,
+    CONNECT_REASONS,
+    DEREGISTERED_REASONS,
     REFUSED,
     Acceptance,
     RegisterWriter,
@@ -107,19 +109,6 @@ from phonesim.wire.sip_server import (
 )
 
 Output = PhoneAction | Event | LogRecord
-
-_CONNECT_REASONS = {
-    ConnectFailure.REFUSED: FailureReason.REGISTRAR_REFUSED,
-    ConnectFailure.UNREACHABLE: FailureReason.REGISTRAR_REFUSED,
-    ConnectFailure.CLOSED: FailureReason.REGISTRAR_REFUSED,
-    ConnectFailure.TIMEOUT: FailureReason.REGISTRAR_TIMEOUT,
-    **PEER_REASONS,
-}
-
-_DEREGISTERED_REASONS = {
-    "rejected": FailureReason.USER_DISABLED,
-    "unregistered": FailureReason.REGISTRATION_DISPLACED,
-}
 
 _DEREGISTER_TIMEOUT = 2.0
 _MINIMUM_REFRESH = 1.0  # a Registrar that grants no time is not asked without a pause
@@ -182,7 +171,10 @@ class Registration:
             case TimerExpired():
                 return self._timer_expired(now)
             case SipMessageWanted() if self._is_open(self._connection_id):
-                return self._send(event.message, now)
+                message = event.message
+                if isinstance(message, SipRequest):
+                    message = self._authorize(message)
+                return self._send(message, now)
             case ProvisioningLearned() if event.registrars:
                 self._order.provide(event.registrars)
                 return []
@@ -307,7 +299,7 @@ class Registration:
         if self._addresses:
             return out + self._connect(now)
         detail = f"{self._name}: {event.detail}"
-        return out + self._next(_CONNECT_REASONS[event.failure], detail, now)
+        return out + self._next(CONNECT_REASONS[event.failure], detail, now)
 
     def _opened(self, event: ConnectionOpened, now: float) -> list[Output]:
         self._keep_alive_interval = self._config.keep_alive_interval
@@ -379,29 +371,40 @@ class Registration:
     def _send_register(
         self, request: SipRequest, now: float, credentials: Credentials | None = None
     ) -> list[Output]:
-        if credentials is None and self._challenge is not None:
-            credentials = self._answer_challenge(self._challenge)
-        if credentials is not None:
+        if credentials is None:
+            request = self._authorize(request)
+        else:
             request = msgspec.structs.replace(request, credentials=(credentials,))
-        scheme = "" if credentials is None else credentials.scheme
+        scheme = request.credentials[0].scheme if request.credentials else ""
         return [
             log.REGISTER_SENT(self._name, request.cseq, request.expires or 0, scheme),
             *self._send(request, now),
         ]
+
+    def _authorize(self, request: SipRequest) -> SipRequest:
+        """The request with an answer to the challenge that was answered last, if there was one."""
+        if self._challenge is None:
+            return request
+        credentials = self._answer_challenge(self._challenge, request.method, request.uri)
+        if credentials is None:
+            return request
+        return msgspec.structs.replace(request, credentials=(credentials,))
 
     def _send(self, message: SipMessage, now: float) -> list[Output]:
         """The one way out: whatever is sent keeps the connection alive, too."""
         self._keep_alive_at = now + self._keep_alive_interval
         return [SendSip(connection_id=self._connection_id, message=message)]
 
-    def _answer_challenge(self, challenge: Challenge) -> Credentials | None:
+    def _answer_challenge(
+        self, challenge: Challenge, method: str = "REGISTER", uri: str = ""
+    ) -> Credentials | None:
         assert self._wanted is not None
         user, _, domain = self._wanted.sip_uri.removeprefix("sip:").partition("@")
         nonce_count = self._nonce_count + 1 if challenge == self._challenge else 1
         credentials = digest_credentials(
             challenge,
-            method="REGISTER",
-            uri=f"sip:{domain}",
+            method=method,
+            uri=uri or f"sip:{domain}",
             username=user,
             password=self._config.digest_password or self._pin,
             cnonce=f"{self._rng.getrandbits(64):016x}",
@@ -498,7 +501,7 @@ class Registration:
             else:
                 return out + self._return_to(registrar, "the Registrar prefers it", now)
         out += [*self._lost(detail), *self._close()]
-        reason = _DEREGISTERED_REASONS.get(event)
+        reason = DEREGISTERED_REASONS.get(event)
         if reason is not None:
             return out + self._fail(reason, detail)
         self._order.pause_until(now)

@@ -1434,3 +1434,15 @@ def test_what_another_machine_sends_leaves_over_the_connection_and_counts_as_a_k
     assert line.deadline() == (130.0, "keep-alive")
     line.give(closed(), 60.0)
     assert line.give(SipMessageWanted(message=message), 60.0) == []
+
+
+def test_what_another_machine_asks_carries_credentials_of_its_own():
+    line = Line()
+    line.connect()
+    line.give(line.challenge())
+    line.give(line.ok())
+    request = msgspec.structs.replace(line.sent, method="SUBSCRIBE", uri=SIP_URI, credentials=())
+    line.give(SipMessageWanted(message=request), 1.0)
+    assert line.credentials()["nc"] == "00000002"
+    assert line.credentials()["uri"] == SIP_URI
+    assert digest_verifies(line.sent.credentials[0], method="SUBSCRIBE", password=PIN)

@@ -106,7 +106,6 @@ STORIES: Sequence[tuple[str, float, str | None, int, int, Sequence[str]]] = [
         (
             'diagnostics "17000 Server overloaded"',
             "Sign-in failed at register, registrar-unavailable",
-            "again in 13",
         ),
     ),
     (
@@ -259,3 +258,10 @@ def test_what_the_site_provides_is_what_the_cache_keeps(run_fleet: RunFleet) -> 
     assert b'"source":"inband:fe01.contoso.com"' in disk.content["cache.json"]
     second = disk.log.split("Power applied")[2]
     assert "by tls source inband:fe01.contoso.com" in second
+
+
+def test_a_registrar_that_asks_for_patience_has_it(run_fleet: RunFleet) -> None:
+    run = run_fleet(5, "registrar-503", duration=400)
+    waits = [seen.retry_in for _, _, seen in run.observed if isinstance(seen, BootFailed)]
+    assert len(waits) >= 2 * 5
+    assert all(wait is not None and wait >= 120 for wait in waits)
