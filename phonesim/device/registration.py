@@ -1,10 +1,11 @@
 """Registration: a TLS connection to a Registrar, REGISTER, and staying registered.
 
-The Registrars are tried in the order, and at the times, of `RegistrarOrder`. A 301 leads to the
-home pool. A Digest challenge is answered, as ordinary registrars make it. The binding is
-refreshed before it expires; a Registrar that answers a refresh with "added" or "fixed" had lost
-it, and the phone registers anew. CRLFCRLF keeps the connection alive when nothing else was sent
-over it for the time that the Registrar named.
+The Registrars are tried in the order, and at the times, of `RegistrarOrder`; where DNS does not
+answer, at the addresses where the phone last registered. A 301 leads to the home pool. A Digest
+challenge is answered, as ordinary registrars make it. The binding is refreshed before it expires;
+a Registrar that answers a refresh with "added" or "fixed" had lost it, and the phone registers
+anew. CRLFCRLF keeps the connection alive when nothing else was sent over it for the time that the
+Registrar named.
 
 A registration ends for now when the connection is lost, when a refresh fails in a way that time
 may mend (480, 5xx, no answer: Retry-After counts), or when the server deregisters the phone
@@ -144,6 +145,8 @@ class Registration:
         self._holds_at: RegistrarAddress | None = None
         self._state_told: tuple[str, ...] = ()
         self._addresses: list[str] = []
+        self._resolved: tuple[str, ...] = ()
+        self._known: dict[str, tuple[str, ...]] = {}
         self._connection_id = 0
         self._has_connection = False
         self._keep_alive_at = 0.0
@@ -232,6 +235,7 @@ class Registration:
         self._holds_at = None
         self._failures = []
         self._retry_after = 0.0
+        self._known = {each.host: each.addresses for each in event.registrars if each.addresses}
         self._order.begin(event.registrars)
         return self._try_registrar(now)
 
@@ -245,6 +249,10 @@ class Registration:
         """The primary Registrar, once the site has named it."""
         return self._order.primary
 
+    def addresses(self, host: str) -> tuple[str, ...]:
+        """The addresses that a Registrar's name had when the phone last registered there."""
+        return self._known.get(host, ())
+
     @property
     def _registrar(self) -> RegistrarAddress:
         return self._order.current
@@ -256,6 +264,7 @@ class Registration:
     def _try_registrar(self, now: float) -> list[Output]:
         host = self._registrar.host
         if is_address(host):  # as a 301 may name its target
+            self._resolved = (host,)
             self._addresses = [host]
             return self._connect(now)
         self.state = Resolving()
@@ -264,12 +273,19 @@ class Registration:
     def _looked_up(self, event: LookupAnswered, now: float) -> list[Output]:
         if not isinstance(self.state, Resolving) or event.qname != self._registrar.host:
             return []
-        self._addresses = [str(record.data) for record in event.records]
-        if not self._addresses:
+        self._resolved = tuple(str(record.data) for record in event.records)
+        out: list[Output] = []
+        if not self._resolved:
             detail = f"{event.qname}: {event.rcode}, no address"
-            out: list[Output] = [log.REGISTRAR_FAILED(self._name, "unresolved", detail)]
-            return out + self._next(FailureReason.REGISTRAR_NAME_UNRESOLVED, detail, now)
-        return self._connect(now)
+            # Where DNS says that there is none, it is believed.
+            if event.rcode not in ("NXDOMAIN", "NOERROR"):
+                self._resolved = self.addresses(event.qname)
+            if not self._resolved:
+                out.append(log.REGISTRAR_FAILED(self._name, "unresolved", detail))
+                return out + self._next(FailureReason.REGISTRAR_NAME_UNRESOLVED, detail, now)
+            out.append(log.REGISTRAR_REMEMBERED(self._name, "+".join(self._resolved), detail))
+        self._addresses = list(self._resolved)
+        return out + self._connect(now)
 
     def _connect(self, now: float) -> list[Output]:
         assert self._wanted is not None
@@ -545,6 +561,7 @@ class Registration:
         self._failures = []
         self._retry_after = 0.0
         self._order.accepted()
+        self._known[self._registrar.host] = self._resolved
         is_refresh = state.was_registered and self._holds_at is not None
         self._holds_at = self._registrar
         sip_uri = self._wanted.sip_uri
