@@ -67,7 +67,8 @@ def test_a_fleet_in_the_subnet_of_another_interface_s_fleet_is_refused(
     assert refused.returncode == 2, told
     assert told.splitlines()[-1] == (
         "phonesim: interface phones1: phones of 10.77.0.0/16 are on phones0 already, by which"
-        " packets of these would leave, too: end that run, or run each in a network namespace of its own"
+        " packets of these would leave, too: end that run, or run each in a network namespace"
+        " of its own"
     )
     assert len(lab.addresses()) == 3
     status, _, told = lab.interrupt_fleet(first)
