@@ -225,6 +225,9 @@ REGISTRAR_CONNECTING = RecordKind(
     "registrar_connecting", registrar=TOKEN, address=TOKEN, transport=TOKEN, source=TOKEN
 )
 REGISTRAR_CONNECTED = RecordKind("registrar_connected", registrar=TOKEN, local=TOKEN)
+REGISTRAR_REMEMBERED = RecordKind(
+    "registrar_remembered", registrar=TOKEN, addresses=TOKEN, detail=TEXT
+)
 REGISTRAR_FAILED = RecordKind("registrar_failed", registrar=TOKEN, failure=TOKEN, detail=TEXT)
 REGISTER_SENT = RecordKind(
     "register_sent", registrar=TOKEN, cseq=NUMBER, expires=NUMBER, auth=TOKEN

@@ -286,13 +286,18 @@ class WebServicesAddress(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return f"{self.scheme}://{self.host}:{self.port}{self.path}"
 
 
-class RegistrarAddress(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A Registrar to try; `transport` is "tls" or "tcp"."""
+class RegistrarAddress(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """A Registrar to try; `transport` is "tls" or "tcp".
+
+    `addresses` are those that its name had when the phone last registered there, if the cache
+    knows them.
+    """
 
     host: str
     port: int
     transport: str
     source: str
+    addresses: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

@@ -16,6 +16,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+import msgspec
+
 from phonesim.config.device_profile import RegistrationConfig
 from phonesim.device import device_log as log
 from phonesim.device.actions import PhoneAction
@@ -182,8 +184,13 @@ class Line:
         registrars = told.registrars if told is not None else ()
         if not registrars:
             # The Registrar in use is tried first the next time.
-            others = (each for each in self._wanted.registrars if each != self._registrar)
+            here = self._registrar.name
+            others = (each for each in self._wanted.registrars if each.name != here)
             registrars = (self._registrar, *others)
+        registrars = tuple(
+            msgspec.structs.replace(each, addresses=self._registration.addresses(each.host))
+            for each in registrars
+        )
         web_services = None if told is None else told.web_services
         out.append(
             LineUsable(registrar=self._registrar, registrars=registrars, web_services=web_services)

@@ -13,7 +13,7 @@ import msgspec
 
 from phonesim.config.device_profile import RegistrationConfig
 from phonesim.device.events import RegistrarAddress
-from phonesim.device.outcome import FailureReason
+from phonesim.device.outcome import PEER_REASONS, ConnectFailure, FailureReason
 from phonesim.errors import DecodeError
 from phonesim.wire.inband_provisioning import EVENT as PROVISIONING_EVENT
 from phonesim.wire.registration_event import EVENT as REGISTRATION_EVENT
@@ -38,6 +38,20 @@ ANSWERED = REFUSED | {
     FailureReason.REGISTRAR_UNVERIFIED,
 }
 """The reasons of Registrars that answered."""
+
+CONNECT_REASONS = {
+    ConnectFailure.REFUSED: FailureReason.REGISTRAR_REFUSED,
+    ConnectFailure.UNREACHABLE: FailureReason.REGISTRAR_REFUSED,
+    ConnectFailure.CLOSED: FailureReason.REGISTRAR_REFUSED,
+    ConnectFailure.TIMEOUT: FailureReason.REGISTRAR_TIMEOUT,
+    **PEER_REASONS,
+}
+"""What a connection that could not be had means here."""
+DEREGISTERED_REASONS = {
+    "rejected": FailureReason.USER_DISABLED,
+    "unregistered": FailureReason.REGISTRATION_DISPLACED,
+}
+"""The kinds of deregistration after which the phone stays out."""
 
 _STATUS_REASONS = {
     401: FailureReason.REGISTRATION_UNAUTHORIZED,

@@ -1,10 +1,11 @@
 """Registration: a TLS connection to a Registrar, REGISTER, and staying registered.
 
-The Registrars are tried in the order, and at the times, of `RegistrarOrder`. A 301 leads to the
-home pool. What Registrars challenge is answered by `sip_authentication`. The binding is
-refreshed before it expires; a Registrar that answers a refresh with "added" or "fixed" had lost
-it, and the phone registers anew. CRLFCRLF keeps the connection alive when nothing else was sent
-over it for the time that the Registrar named.
+The Registrars are tried in the order, and at the times, of `RegistrarOrder`; where DNS does not
+answer, at the addresses where the phone last registered. A 301 leads to the home pool. What
+Registrars challenge is answered by `sip_authentication`. The binding is refreshed before it
+expires; a Registrar that answers a refresh with "added" or "fixed" had lost it, and the phone
+registers anew. CRLFCRLF keeps the connection alive when nothing else was sent over it for the
+time that the Registrar named.
 
 A registration ends for now when the connection is lost, when a refresh fails in a way that time
 may mend (480, 5xx, no answer: Retry-After counts), or when the server deregisters the phone
@@ -69,9 +70,11 @@ from phonesim.device.events import (
     SipMessageWanted,
     TimerExpired,
 )
-from phonesim.device.outcome import PEER_REASONS, ConnectFailure, FailureReason
+from phonesim.device.outcome import FailureReason
 from phonesim.device.register_messages import (
     ANSWERED,
+    CONNECT_REASONS,
+    DEREGISTERED_REASONS,
     REFUSED,
     Acceptance,
     RegisterWriter,
@@ -111,19 +114,6 @@ from phonesim.wire.sip_server import (
 
 Output = PhoneAction | Event | LogRecord
 
-_CONNECT_REASONS = {
-    ConnectFailure.REFUSED: FailureReason.REGISTRAR_REFUSED,
-    ConnectFailure.UNREACHABLE: FailureReason.REGISTRAR_REFUSED,
-    ConnectFailure.CLOSED: FailureReason.REGISTRAR_REFUSED,
-    ConnectFailure.TIMEOUT: FailureReason.REGISTRAR_TIMEOUT,
-    **PEER_REASONS,
-}
-
-_DEREGISTERED_REASONS = {
-    "rejected": FailureReason.USER_DISABLED,
-    "unregistered": FailureReason.REGISTRATION_DISPLACED,
-}
-
 _DEREGISTER_TIMEOUT = 2.0
 _MINIMUM_REFRESH = 1.0  # a Registrar that grants no time is not asked without a pause
 _MAXIMUM_REQUESTS = 10  # a handshake, anew, and 423 at most: no Registrar can make it go on
@@ -158,6 +148,8 @@ class Registration:
         self._holds_at: RegistrarAddress | None = None
         self._state_told: tuple[str, ...] = ()
         self._addresses: list[str] = []
+        self._resolved: tuple[str, ...] = ()
+        self._known: dict[str, tuple[str, ...]] = {}
         self._connection_id = 0
         self._has_connection = False
         self._keep_alive_at = 0.0
@@ -250,6 +242,7 @@ class Registration:
         self._holds_at = None
         self._failures = []
         self._retry_after = 0.0
+        self._known = {each.host: each.addresses for each in event.registrars if each.addresses}
         self._order.begin(event.registrars)
         return self._try_registrar(now)
 
@@ -263,6 +256,10 @@ class Registration:
         """The primary Registrar, once the site has named it."""
         return self._order.primary
 
+    def addresses(self, host: str) -> tuple[str, ...]:
+        """The addresses that a Registrar's name had when the phone last registered there."""
+        return self._known.get(host, ())
+
     @property
     def _registrar(self) -> RegistrarAddress:
         return self._order.current
@@ -274,6 +271,7 @@ class Registration:
     def _try_registrar(self, now: float) -> list[Output]:
         host = self._registrar.host
         if is_address(host):  # as a 301 may name its target
+            self._resolved = (host,)
             self._addresses = [host]
             return self._connect(now)
         self.state = Resolving()
@@ -282,12 +280,19 @@ class Registration:
     def _looked_up(self, event: LookupAnswered, now: float) -> list[Output]:
         if not isinstance(self.state, Resolving) or event.qname != self._registrar.host:
             return []
-        self._addresses = [str(record.data) for record in event.records]
-        if not self._addresses:
+        self._resolved = tuple(str(record.data) for record in event.records)
+        out: list[Output] = []
+        if not self._resolved:
             detail = f"{event.qname}: {event.rcode}, no address"
-            out: list[Output] = [log.REGISTRAR_FAILED(self._name, "unresolved", detail)]
-            return out + self._next(FailureReason.REGISTRAR_NAME_UNRESOLVED, detail, now)
-        return self._connect(now)
+            # Where DNS says that there is none, it is believed.
+            if event.rcode not in ("NXDOMAIN", "NOERROR"):
+                self._resolved = self.addresses(event.qname)
+            if not self._resolved:
+                out.append(log.REGISTRAR_FAILED(self._name, "unresolved", detail))
+                return out + self._next(FailureReason.REGISTRAR_NAME_UNRESOLVED, detail, now)
+            out.append(log.REGISTRAR_REMEMBERED(self._name, "+".join(self._resolved), detail))
+        self._addresses = list(self._resolved)
+        return out + self._connect(now)
 
     def _connect(self, now: float) -> list[Output]:
         assert self._wanted is not None
@@ -316,7 +321,7 @@ class Registration:
         if self._addresses:
             return out + self._connect(now)
         detail = f"{self._name}: {event.detail}"
-        return out + self._next(_CONNECT_REASONS[event.failure], detail, now)
+        return out + self._next(CONNECT_REASONS[event.failure], detail, now)
 
     def _opened(self, event: ConnectionOpened, now: float) -> list[Output]:
         self._keep_alive_interval = self._config.keep_alive_interval
@@ -484,7 +489,7 @@ class Registration:
             else:
                 return out + self._return_to(registrar, "the Registrar prefers it", now)
         out += [*self._lost(detail), *self._close()]
-        reason = _DEREGISTERED_REASONS.get(event)
+        reason = DEREGISTERED_REASONS.get(event)
         if reason is not None:
             return out + self._fail(reason, detail)
         self._order.pause_until(now)
@@ -538,6 +543,7 @@ class Registration:
         self._failures = []
         self._retry_after = 0.0
         self._order.accepted()
+        self._known[self._registrar.host] = self._resolved
         is_refresh = state.was_registered and self._holds_at is not None
         self._holds_at = self._registrar
         sip_uri = self._wanted.sip_uri

@@ -17,6 +17,7 @@ import errno
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Network
+from socket import AF_INET, if_indextoname
 from typing import Any
 
 from pyroute2 import IPRoute
@@ -24,7 +25,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from phonesim.drivers.address_requests import AddressesRefused, AddressRequests
 from phonesim.drivers.gathered_changes import GatheredChanges
-from phonesim.drivers.run_mark import PROTOCOL, take_mark
+from phonesim.drivers.run_mark import PROTOCOL, number_of_table, take_mark
 from phonesim.errors import UsageError
 
 _NO_SUCH = (errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENODEV)
@@ -80,6 +81,8 @@ class Interface:
         """Let what comes from the addresses of `subnet` leave here, through `router`.
 
         The first router of the first subnet that has one is the way to everywhere else.
+        `UsageError` if phones on another interface are in that subnet: a packet's source says by
+        which interface it leaves, and it would be the same for both.
         """
         if subnet in self._routed:
             return
@@ -91,6 +94,7 @@ class Interface:
         if subnet not in self._ruled:
             self._ruled.add(subnet)
             self._do("rule", "add", **self._rule(subnet))
+            self._call(lambda: self._check_alone(subnet))
 
     def clear(self) -> None:
         """Remove all that was added."""
@@ -112,6 +116,23 @@ class Interface:
             self.mark.release()
 
     # In the thread, as is whatever touches `_addresses`.
+
+    def _check_alone(self, subnet: IPv4Network) -> None:
+        for rule in self._netlink.get_rules(family=AF_INET):
+            table, source = rule.get("table") or 0, rule.get("src")
+            is_ours = rule.get("protocol") == PROTOCOL and number_of_table(table) is not None
+            if not is_ours or table == self._table or source is None:
+                continue
+            if not subnet.overlaps(IPv4Network((source, rule["src_len"]))):
+                continue
+            for way in self._netlink.get_routes(family=AF_INET, table=table):
+                if way.get("oif") != self.index:
+                    raise UsageError(
+                        f"interface {self.name}: phones of {subnet} are on"
+                        f" {if_indextoname(way.get('oif'))} already, by which packets of these"
+                        " would leave, too: end that run, or run each in a network namespace of"
+                        " its own"
+                    )
 
     def _add(self, addresses: Iterable[str]) -> None:
         new = [address for address in addresses if address not in self._addresses]

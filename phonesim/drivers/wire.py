@@ -156,6 +156,7 @@ async def run_wire(
                 await stack.enter_async_context(capture_interfaces(names, capture, ouis, note))
             link = _open_link(network, has_sockets, own_macs, squatters, observer, clock)
             stack.callback(link.close)
+            failures.append(link.failure)
             lldp = LldpPort(network.name, network.index, link.unsent)
             stack.callback(lldp.close)
 
@@ -169,6 +170,7 @@ async def run_wire(
                 closing.callback(tap.clear)
                 tagged = _open_link(tap, has_sockets, own_macs, frozenset(), observer, clock)
                 closing.callback(tagged.close)
+                tagged.failure.add_done_callback(vlans.watch)
                 return tagged
 
             vlans = VoiceVlans(network, link, lldp, open_vlan)
@@ -206,8 +208,9 @@ class WireLink:
 
     With `has_sockets` every phone's address is in the kernel, which sends with the
     interface's MAC without `own_macs`; otherwise an address goes there when DNS over TCP
-    is wanted. `squatters` are addresses to be taken for used, whatever ARP says. OSError if
-    the interface cannot be opened.
+    is wanted. `squatters` are addresses to be taken for used, whatever ARP says. `failure` is
+    done, with a `UsageError`, if phones cannot be there. OSError if the interface cannot be
+    opened.
     """
 
     port_offset = 0
@@ -246,9 +249,12 @@ class WireLink:
         self._framed = FrameHosts(self._arp, self._send, self._next_hop)
         self._on_interface = interface.phone_addresses(self.unsent)
         self._sink = _open_sink(interface.name)
+        self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def close(self) -> None:
         """Close every socket. What is still on the interface goes with it."""
+        if not self.failure.cancel() and not self.failure.cancelled():
+            self.failure.exception()  # the run has ended for another reason
         for timer in self._leaving.values():
             timer.cancel()
         self._on_interface.close()
@@ -440,6 +446,9 @@ class WireLink:
             self._interface.route(_subnet(action), action.routers[0] if action.routers else None)
         except OSError as error:
             self.unsent(error)
+        except UsageError as error:
+            if not self.failure.done():
+                self.failure.set_exception(error)
 
     def _forget(self, phone: PhoneHost, address: str) -> None:
         if self._users.get(address) is not phone:

@@ -4,6 +4,7 @@ import base64
 import json
 import random
 
+import msgspec
 import pytest
 from rig import (
     ADDRESS,
@@ -55,6 +56,7 @@ from phonesim.device.events import (
     RegistrationRegained,
     ShutdownRequested,
     SignedIn,
+    SipMessageReceived,
     StageEnded,
     StageEntered,
     TimerExpired,
@@ -62,6 +64,13 @@ from phonesim.device.events import (
 from phonesim.device.outcome import ConnectFailure, FailureReason, Stage
 from phonesim.device.phone import Phone
 from phonesim.wire.dhcp import DhcpMessage, MessageType
+from phonesim.wire.inband_provisioning import (
+    InbandProvisioning,
+    ServiceUrl,
+    encode_inband_provisioning,
+)
+from phonesim.wire.sip import response_to
+from phonesim.wire.sip_server import SipServer
 from phonesim.wire.soap import SoapFault, proof_key
 
 
@@ -785,3 +794,110 @@ def test_an_srv_answer_to_a_phone_that_was_shut_down_is_dropped():
     bench.give(ShutdownRequested())
     bench.resolve(INTERNAL, (0, 5061, FE01))
     assert bench.records(log.DNS_IGNORED, bench.step)
+
+
+# --- a registration that changes or ends ---
+
+
+def accept_as(bench, **presence):
+    (contact,) = bench.last(SendSip).message.contacts
+    state = ";".join(f'{name.replace("_", "-")}="{value}"' for name, value in presence.items())
+    return bench.sip(
+        200,
+        contacts=(msgspec.structs.replace(contact, expires=600),),
+        headers=(("presence-state", state),),
+    )
+
+
+def test_the_display_says_that_the_registration_is_lost_survivable_and_well():
+    bench = signed_in()
+    display = PROFILE.display
+    number = bench.last(OpenConnection).connection_id
+    bench.give(ConnectionClosed(connection_id=number, detail="gone"))
+    bench.wait_for(SendDns)
+    bench.connect()
+    accept_as(bench, is_connected_to_primary="no")
+    bench.wait_for(SendSip)
+    accept_as(bench, register_action="refreshed", is_connected_to_primary="yes")
+    shown = [seen.text for seen in of(bench.all, DisplayShowed)]
+    assert shown[-3:] == [display.reconnecting, display.survivable, ""]
+
+
+def test_a_signed_in_phone_that_is_refused_signs_in_again():
+    bench = signed_in()
+    bench.wait_for(SendSip)
+    outputs = bench.sip(403, "Forbidden")
+    (failed,) = of(outputs, BootFailed)
+    assert (failed.stage, failed.reason) == (Stage.REGISTER, FailureReason.REGISTRATION_FORBIDDEN)
+    assert failed.retry_in is not None
+    bench.wait_for(SendDns)
+    assert len(bench.informs()) == 2
+
+
+def test_a_signed_in_phone_whose_user_is_disabled_waits_for_a_person():
+    bench = signed_in()
+    bench.wait_for(SendSip)
+    headers = (("ms-diagnostics", '4141;reason="User disabled"'),)
+    outputs = bench.sip(403, "Forbidden", headers=headers)
+    (failed,) = of(outputs, BootFailed)
+    assert (failed.reason, failed.retry_in) == (FailureReason.USER_DISABLED, None)
+
+
+def test_a_sign_in_that_is_asked_for_patience_has_it():
+    bench = Bench()
+    to_registering(bench)
+    outputs = bench.sip(503, "Busy", headers=(("Retry-After", "200"),))
+    if not of(outputs, BootFailed):
+        bench.connect(FE02)
+        outputs = bench.sip(503, "Busy")
+    (failed,) = of(outputs, BootFailed)
+    assert 200 <= failed.retry_in <= 240
+
+
+def test_in_band_provisioning_is_awaited_and_committed():
+    bench = Bench()
+    to_registering(bench)
+    (contact,) = bench.last(SendSip).message.contacts
+    bench.sip(
+        200,
+        contacts=(msgspec.structs.replace(contact, expires=600),),
+        headers=(("Allow-Events", "vnd-microsoft-provisioning-v2"),),
+    )
+    assert not of(bench.all, SignedIn)
+    assert bench.last(StageEntered).stage is Stage.COMMIT
+    sent = bench.last(SendSip)
+    told = InbandProvisioning(
+        registrars=(SipServer(host="home.contoso.com", port=5061, transport="tls"),),
+        web_services=ServiceUrl(scheme="https", host="web.contoso.com", port=443, path="/x"),
+    )
+    response = msgspec.structs.replace(
+        response_to(sent.message, 200, "OK"), body=encode_inband_provisioning(told)
+    )
+    bench.give(SipMessageReceived(connection_id=sent.connection_id, message=response))
+    assert of(bench.all, SignedIn)
+    in_use = json.loads(bench.files["cache.json"])["in_use"]
+    assert [each["host"] for each in in_use["registrars"]] == ["home.contoso.com"]
+    assert in_use["web_services"]["host"] == "web.contoso.com"
+
+
+def test_a_boot_whose_registration_ends_while_provisioning_is_awaited_has_failed():
+    bench = Bench()
+    to_registering(bench)
+    (contact,) = bench.last(SendSip).message.contacts
+    bench.sip(
+        200,
+        contacts=(msgspec.structs.replace(contact, expires=600),),
+        headers=(("Allow-Events", "vnd-microsoft-provisioning-v2"),),
+    )
+    sent = bench.last(SendSip)
+    notify = msgspec.structs.replace(
+        sent.message,
+        method="NOTIFY",
+        call_id="x",
+        headers=(("Event", "registration-notify"),),
+        body=b"deregistered;event=rejected",
+    )
+    outputs = bench.give(SipMessageReceived(connection_id=sent.connection_id, message=notify))
+    (failed,) = of(outputs, BootFailed)
+    assert (failed.stage, failed.reason) == (Stage.COMMIT, FailureReason.USER_DISABLED)
+    assert not of(bench.all, SignedIn)

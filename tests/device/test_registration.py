@@ -1017,15 +1017,15 @@ def test_after_a_loss_only_the_first_registrar_is_tried_until_it_has_been_missed
         [
             (0.0, closed(), [lost()]),
             (7.5, TIMER, [lookup()]),
-            (7.5, found(rcode="TIMEOUT"), []),
+            (7.5, found(rcode="NXDOMAIN"), []),
             # 15 s later, but by then fail-over is due: at 1.5 times 20 s.
             (8.0, None, [(22.5, "connect again")]),
             (22.5, TIMER, [lookup()]),
-            (22.5, found(rcode="TIMEOUT"), []),
+            (22.5, found(rcode="NXDOMAIN"), []),
             (22.5, None, [(30.0, "connect again")]),
             (30.0, TIMER, [lookup()]),
-            (30.0, found(rcode="TIMEOUT"), [lookup(SECOND)]),
-            (30.0, found(registrar=SECOND, rcode="TIMEOUT"), []),
+            (30.0, found(rcode="NXDOMAIN"), [lookup(SECOND)]),
+            (30.0, found(registrar=SECOND, rcode="NXDOMAIN"), []),
             (30.0, None, [(90.0, "connect again")]),
         ],
     )
@@ -1608,3 +1608,49 @@ def test_what_another_machine_sends_leaves_over_the_connection_and_counts_as_a_k
     assert line.deadline() == (130.0, "keep-alive")
     line.give(closed(), 60.0)
     assert line.give(SipMessageWanted(message=message), 60.0) == []
+
+
+def test_what_another_machine_asks_carries_credentials_of_its_own():
+    line = Line()
+    line.connect()
+    line.give(line.challenge())
+    line.give(line.ok())
+    request = msgspec.structs.replace(line.sent, method="SUBSCRIBE", uri=SIP_URI, credentials=())
+    line.give(SipMessageWanted(message=request), 1.0)
+    assert line.credentials()["nc"] == "00000002"
+    assert line.credentials()["uri"] == SIP_URI
+    assert digest_verifies(line.sent.credentials[0], method="SUBSCRIBE", password=PIN)
+
+
+# --- addresses that are remembered ---
+
+
+@pytest.mark.parametrize("rcode", ["TIMEOUT", "SERVFAIL"])
+def test_a_name_that_dns_does_not_resolve_is_tried_where_it_was(rcode):
+    line = Line()
+    line.bind()
+    assert line.machine.addresses(FIRST.host) == ("10.0.0.21",)
+    line.give(closed(), 10.0)
+    line.give(TIMER, 17.5)
+    play(
+        line.machine,
+        [
+            (
+                17.5,
+                found(rcode=rcode),
+                [
+                    matching(log.REGISTRAR_REMEMBERED, registrar=NAME, addresses="10.0.0.21"),
+                    opens(2, at=17.5),
+                ],
+            )
+        ],
+    )
+
+
+def test_the_cache_s_addresses_are_remembered_too_but_dns_goes_before_them():
+    cached = msgspec.structs.replace(FIRST, addresses=("10.0.0.7", "10.0.0.8"))
+    line = Line(registrars=(cached,))
+    assert line.give(found(rcode="TIMEOUT")) == [opens(1, address="10.0.0.7")]
+    assert line.give(refused(1)) == [opens(2, address="10.0.0.8")]
+    line = Line(registrars=(cached,))
+    assert line.give(found("10.0.0.21")) == [opens(1)]

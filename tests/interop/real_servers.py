@@ -68,8 +68,12 @@ def start_dnsmasq(
     serves_dns: bool,
     has_option_43: bool = True,
     search_list: Sequence[str] = (),
+    elsewhere: tuple[str, str, str] | None = None,
 ) -> None:
-    """dnsmasq: DHCP, and DNS too if `serves_dns`; `search_list` is option 119."""
+    """dnsmasq: DHCP, and DNS too if `serves_dns`; `search_list` is option 119.
+
+    It serves another network too: `elsewhere` is an interface, and its first and last address.
+    """
     lines = [
         f"listen-address={DHCP}",
         "bind-interfaces",
@@ -94,6 +98,9 @@ def start_dnsmasq(
         lines.append(f"dhcp-option=tag:uc,43,{OPTION_43.hex(':')}")
     if search_list:
         lines.append(f"dhcp-option=option:domain-search,{','.join(search_list)}")
+    if elsewhere is not None:
+        interface, first, last = elsewhere
+        lines += [f"interface={interface}", f"dhcp-range={first},{last},255.255.0.0,1h"]
     if serves_dns:
         lines.append("log-queries")
     _serve_dnsmasq(lab, lines)

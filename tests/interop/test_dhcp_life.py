@@ -308,13 +308,13 @@ def test_the_broadcast_flag_is_the_profiles(lab: Lab, watch: Watch, is_set: bool
 
 @pytest.mark.interop("kea-dhcp4")
 @pytest.mark.parametrize(
-    ("secs", "seen"), [("elapsed", [0, 1, 2]), ("byte-swapped", [0, 256, 512])]
+    ("secs", "expected"), [("elapsed", [0, 1, 2]), ("byte-swapped", [0, 256, 512])]
 )
 def test_secs_rises_until_a_server_answers(
-    lab: Lab, watch: Watch, phones: Phones, secs: str, seen: list[int]
+    lab: Lab, watch: Watch, phones: Phones, secs: str, expected: list[int]
 ) -> None:
     phones.start(secs=secs, retransmit_delays="[1, 1, 1, 1, 1, 1, 1, 1, 1, 1]")
-    assert [frame["secs"] for frame in watch.wait_for("DISCOVER", count=3)[:3]] == seen
+    assert [frame["secs"] for frame in watch.wait_for("DISCOVER", count=3)[:3]] == expected
     start_leases(lab)
     watch.wait_for("ACK")
     phones.stop()

@@ -151,7 +151,9 @@ def test_a_phone_moves_when_lldpds_policy_changes(lab: VlanLab) -> None:
     try:
         lab.wait_until(lambda: "DHCPACK" in lab.output("native"), lab.phones_side)
         lab.start_policy(f"tagged vlan {VOICE_VLAN} priority voice dscp 46")
-        lab.wait_until(lambda: "DHCPACK" in lab.output("dnsmasq"), lab.phones_side)
+        lab.wait_until(
+            lambda: "DHCP lease 10.77." in "".join(lab.device_logs().values()), lab.phones_side
+        )
     finally:
         lab.interrupt_fleet(fleet)
     (log,) = lab.device_logs().values()

@@ -512,3 +512,26 @@ def test_faults_that_spoil_option_120(authority, name, expected):
     decoded = decode_sip_servers(inform(contoso(authority, name))[Option.SIP_SERVERS])
     assert decoded.warnings
     assert decoded.names == expected
+
+
+def test_a_registrar_that_users_are_to_move_to_must_exist(build):
+    rule = {"kind": "deregister", "event": "deactivated", "at": 1, "registrar": "lync09"}
+    with pytest.raises(ProfileError, match="'lync09' is none of the site's; there are: lync01"):
+        build(rule)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"kind": "outage", "protocol": "sip"},
+        {"kind": "deregister", "event": "rejected", "at": 0},
+    ],
+)
+def test_timed_faults_act_on_the_registrars_that_they_name(build, rule):
+    site = build({**rule, "target": "lync01"})
+    due = {
+        listener.name: listener.server.next_deadline()
+        for listener in site.listeners
+        if listener.protocol in ("sip", "sips")
+    }
+    assert due == {"lync01": (0, "a fault is due"), "pbx01": None}

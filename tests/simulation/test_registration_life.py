@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import statistics
 from collections.abc import Sequence
 
+import msgspec
 import pytest
-from virtual_runs import DEVICE_PROFILE, RunFleet, VirtualRun
+from virtual_runs import DEVICE_PROFILE, SITE_PROFILE, RunFleet, VirtualRun, make_specs
 
 from phonesim.config.device_profile import DeviceProfile
+from phonesim.config.fleet_profile import Links
 from phonesim.device.events import (
     BootFailed,
     RegistrarChanged,
@@ -16,6 +19,10 @@ from phonesim.device.events import (
     RegistrationRegained,
     SignedIn,
 )
+from phonesim.mocksite.site import build_site
+from phonesim.simulation import simulate
+from phonesim.virtual_authority import VirtualAuthority
+from phonesim.world import RunLimits
 
 FE01, FE02 = "fe01.contoso.com:5061", "fe02.contoso.com:5061"
 
@@ -106,7 +113,6 @@ STORIES: Sequence[tuple[str, float, str | None, int, int, Sequence[str]]] = [
         (
             'diagnostics "17000 Server overloaded"',
             "Sign-in failed at register, registrar-unavailable",
-            "again in 1",  # 120 s that Retry-After says, and up to a fifth more
         ),
     ),
     (
@@ -259,3 +265,25 @@ def test_what_the_site_provides_is_what_the_cache_keeps(run_fleet: RunFleet) -> 
     assert b'"source":"inband:fe01.contoso.com"' in disk.content["cache.json"]
     second = disk.log.split("Power applied")[2]
     assert "by tls source inband:fe01.contoso.com" in second
+
+
+def test_a_registrar_that_asks_for_patience_has_it(run_fleet: RunFleet) -> None:
+    run = run_fleet(5, "registrar-503", duration=400)
+    waits = [seen.retry_in for _, _, seen in run.observed if isinstance(seen, BootFailed)]
+    assert len(waits) >= 2 * 5
+    assert all(wait is not None and wait >= 120 for wait in waits)
+
+
+def test_one_endpoint_too_many_pushes_out_the_oldest_and_no_more() -> None:
+    first, *others = make_specs(9)
+    same = [msgspec.structs.replace(each, number=first.number, pin=first.pin) for each in others]
+    run = VirtualRun()
+    authority = VirtualAuthority()
+    site = build_site(SITE_PROFILE, [], authority, random.Random(1), 1.7e9)
+    simulate([first, *same], site, run.disk, run, RunLimits(duration=700), Links(), 1)
+    assert run.crashes == {}
+    assert len(run.signed_in) == 9
+    failed = [(phone, seen) for _, phone, seen in run.observed if isinstance(seen, BootFailed)]
+    assert [(phone, str(seen.reason), seen.retry_in) for phone, seen in failed] == [
+        (first.phone_id, "registration-displaced", None)
+    ]
