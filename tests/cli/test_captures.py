@@ -74,8 +74,8 @@ def test_tshark_reads_a_boot_of_every_phone(
     statuses = [status for (status,) in fields(pcap, "http.response.code", where="http.response")]
     assert statuses == ["200"] * 3 * PHONES
     methods = {method for (method,) in fields(pcap, "sip.Method", where="sip.Method")}
-    assert methods == {"REGISTER"}
-    assert len(fields(pcap, "sip", where="sip.Status-Code == 200")) == 2 * PHONES
+    assert methods == {"REGISTER", "SUBSCRIBE"}
+    assert len(fields(pcap, "sip", where="sip.Status-Code == 200")) == 4 * PHONES
 
 
 @pytest.mark.interop("tshark")

@@ -63,6 +63,23 @@ OUTCOMES: dict[tuple[str, ...], str | None] = {
     ("registrars-down",): "register:registrar-refused",
     ("registrar-forbids",): "register:registration-forbidden",
     ("user-disabled",): "ticket:user-disabled",
+    ("registrar-404",): "register:registration-not-found",
+    ("registrar-480",): "register:registrar-unavailable",
+    ("registrar-503",): "register:registrar-unavailable",
+    ("registrar-504",): "register:registrar-unavailable",
+    ("registrar-redirect-loop",): "register:registrar-redirects",
+    ("registrar-redirects",): None,
+    ("provisioning-malformed",): None,
+    ("provisioning-refused",): None,
+    ("provisioning-silent",): None,
+    ("user-services-lost",): None,
+    # What these do comes after the sign-in: test_registration_life tells it.
+    ("endpoint-displaced",): None,
+    ("refresh-added",): None,
+    ("registrar-outage",): None,
+    ("registrar-outage-prefers-home",): None,
+    ("user-disabled-later",): None,
+    ("users-moved",): None,
     ("web-slow",): None,
 }
 
