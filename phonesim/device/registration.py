@@ -182,7 +182,8 @@ class Registration:
                 self._order.provide(event.registrars)
                 return []
             case PrimaryAnswered() if isinstance(self.state, Bound):
-                return self._return_to(event.registrar, "it answers again", now)
+                out = self._return_to(event.registrar, "it answers again")
+                return out + self._try_registrar(now)
             case RegistrationWanted():
                 return self._begin(event, now)
             case MalformedReceived() if self._is_open(self._connection_id):
@@ -355,11 +356,10 @@ class Registration:
         wait, self._retry_after = self._retry_after or None, 0.0
         return [RegistrationFailed(reason=reason, detail=detail, retry_after=wait)]
 
-    def _return_to(self, registrar: RegistrarAddress, detail: str, now: float) -> list[Output]:
+    def _return_to(self, registrar: RegistrarAddress, detail: str) -> list[Output]:
         """Leave for another Registrar: this one is the next if that refuses."""
         self._order.return_to(registrar)
-        preferred = log.PRIMARY_PREFERRED(registrar.name, detail)
-        return [preferred, *self._close(), *self._try_registrar(now)]
+        return [log.PRIMARY_PREFERRED(registrar.name, detail), *self._close()]
 
     def _close(self) -> list[Output]:
         if not self._has_connection:
@@ -487,7 +487,11 @@ class Registration:
             except DecodeError as error:
                 out.append(log.SIP_IGNORED(f"p-preferred-registrar: {error}"))
             else:
-                return out + self._return_to(registrar, "the Registrar prefers it", now)
+                out += self._return_to(registrar, "the Registrar prefers it")
+                # It tells all its phones at once.
+                at = self._order.soon(now)
+                self.state = Pausing(reconnect_at=at, begins_round=False)
+                return out
         out += [*self._lost(detail), *self._close()]
         reason = DEREGISTERED_REASONS.get(event)
         if reason is not None:
@@ -654,8 +658,9 @@ class Registration:
                     ExchangeEnded(kind="sip_register", sent=1, seconds=None),
                 ]
                 return out + self._next(reason, detail, now)
-            case Pausing(reconnect_at=at) if now >= at:
-                self._order.begin_round(now)
+            case Pausing(reconnect_at=at, begins_round=begins_round) if now >= at:
+                if begins_round:
+                    self._order.begin_round(now)
                 return self._try_registrar(now)
             case Deregistering(timeout_at=at) if now >= at:
                 return self._end()

@@ -45,9 +45,13 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Pausing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """There is no binding; another round of attempts follows."""
+    """There is no binding; another round of attempts follows.
+
+    Without `begins_round` the present one goes on: the Registrar to go to is known.
+    """
 
     reconnect_at: float
+    begins_round: bool = True
 
 
 class Deregistering(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -1,7 +1,8 @@
 """Where the site's users are at home: the primary Registrar of each, and its backup.
 
 All Registrars of a site read the same book. What an administrator changes while the site runs,
-moving or disabling users, is entered here.
+moving or disabling users, is entered here. An ordinary registrar (`auth: digest`) belongs to no
+pool: everybody is at home there, unless the site has no others.
 
 Specifications: sign-in reference sections 17.2, 19 and 21.
 """
@@ -29,7 +30,8 @@ class HomeBook:
         web_services: Sequence[WebServicesConfig] = (),
         users: Sequence[UserRange] = (),
     ) -> None:
-        self._names = tuple(registrar.name for registrar in registrars)
+        pools = [registrar for registrar in registrars if registrar.auth != "digest"]
+        self._names = tuple(registrar.name for registrar in pools or registrars)
         self._servers = {
             registrar.name: SipServer(
                 host=registrar.fqdn, port=registrar.port, transport=registrar.transport
@@ -42,7 +44,7 @@ class HomeBook:
                 if name is not None and name not in self._servers:
                     raise ProfileError(
                         f"users {users_range.sip_uri}: there is no registrar {name!r}; "
-                        f"there are: {', '.join(self._names) or 'none'}"
+                        f"there are: {', '.join(self._servers) or 'none'}"
                     )
         self._web_services = (
             ServiceUrl(
@@ -57,11 +59,6 @@ class HomeBook:
         self._moved: dict[str, str] = {}
         self._left: dict[str, str] = {}
         self._disabled: set[str] = set()
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of the Registrars."""
-        return self._names
 
     def server(self, name: str) -> SipServer:
         """Where a Registrar is."""
@@ -80,8 +77,17 @@ class HomeBook:
         if user.backup_registrar is not None and user.backup_registrar != primary:
             return user.backup_registrar
         names = self._names
-        following = names[(names.index(primary) + 1) % len(names)]
+        after = names.index(primary) + 1 if primary in names else 0
+        following = names[after % len(names)]
         return None if following in (primary, self._left.get(user.sip_uri)) else following
+
+    def receives(self, name: str, user: User) -> bool:
+        """Whether a Registrar takes the user's registrations."""
+        return name not in self._names or name in (self.primary(user), self.backup(user))
+
+    def is_primary(self, name: str, user: User) -> bool:
+        """Whether the user is at home there, not merely at a backup."""
+        return name not in self._names or name == self.primary(user)
 
     def cluster_type(self, user: User) -> str:
         """What kind of pool the user's primary Registrar is."""

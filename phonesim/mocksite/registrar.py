@@ -254,8 +254,7 @@ class Registrar:
             return _Refusal(403, "Forbidden", "the user is disabled", (4141, "User disabled"))
         if request.method == "SUBSCRIBE":
             return self._subscribe(connection_id, request, user)
-        names = (self._homes.primary(user), self._homes.backup(user))
-        if self._config.name not in names:
+        if not self._homes.receives(self._config.name, user):
             return self._redirect(connection_id, request, user)
         return self._register(connection_id, request, user, now)
 
@@ -377,7 +376,7 @@ class Registrar:
         headers = self._accepted_headers(
             "refreshed" if is_same_call else "added",
             self._homes.cluster_type(user),
-            "yes" if self._homes.primary(user) == config.name else "no",
+            "yes" if self._homes.is_primary(config.name, user) else "no",
         )
         answers = [accept(expires, headers)]
         if oldest is not None:

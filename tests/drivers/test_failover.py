@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from phonesim.device.events import Observation, RegistrarChanged, SignedIn
+from phonesim.device.events import Observation, RegistrarChanged, RegistrationRegained, SignedIn
 from phonesim.drivers.authority import SiteAuthority
 from phonesim.drivers.key_pool import SHARED_KEYS, KeyPool, PhoneKey
 from phonesim.drivers.loopback import run_loopback
@@ -26,6 +26,10 @@ from phonesim.results import Recorder, RunFacts, summarize
 from phonesim.world import PhoneSpec, RunLimits
 
 PHONES = 500
+FE01, FE02 = "fe01.contoso.com:5061", "fe02.contoso.com:5061"
+
+
+_CHANGES = (SignedIn, RegistrarChanged, RegistrationRegained)
 
 
 class Watcher(Recorder):
@@ -34,18 +38,22 @@ class Watcher(Recorder):
     def __init__(self, specs: Sequence[PhoneSpec]) -> None:
         super().__init__(specs, lambda *_: None)
         self.signed_in = 0
-        self.moves: list[RegistrarChanged] = []
         self._awaited: list[tuple[Callable[[], bool], asyncio.Event]] = []
 
     def observe(self, phone_id: str, observation: Observation, now: float) -> None:
         super().observe(phone_id, observation, now)
         if isinstance(observation, SignedIn):
             self.signed_in += 1
-        elif isinstance(observation, RegistrarChanged):
-            self.moves.append(observation)
-        for holds, event in self._awaited:
-            if holds():
-                event.set()
+        if type(observation) in _CHANGES:
+            for holds, event in self._awaited:
+                if holds():
+                    event.set()
+
+    def registered_at(self, registrar: str) -> int:
+        """How many phones are registered there."""
+        return sum(
+            phone.is_signed_in and phone.registrar == registrar for phone in self.phones.values()
+        )
 
     async def until(self, holds: Callable[[], bool]) -> None:
         event = asyncio.Event()
@@ -111,12 +119,13 @@ async def test_a_fleet_fails_over_to_the_backup_and_returns(
     assert first.close is not None
     assert first.open_again is not None
 
+    # On a machine that does much else, a phone may have signed in at the second one.
+    at_first = watcher.registered_at(FE01)
     first.close()
-    await watcher.until(lambda: watcher.registrations_failed_over == PHONES)
-    assert all(phone.registrar == "fe02.contoso.com:5061" for phone in watcher.phones.values())
+    await watcher.until(lambda: watcher.registered_at(FE02) == PHONES)
 
     first.open_again()
-    await watcher.until(lambda: watcher.registrations_returned == PHONES)
+    await watcher.until(lambda: watcher.registered_at(FE01) == PHONES)
     stop.set()
     await running
     await host.stop()
@@ -134,8 +143,8 @@ async def test_a_fleet_fails_over_to_the_backup_and_returns(
         valid=True,
     )
     summary = summarize(watcher, facts)
-    counts = [summary[f"registrations_{what}"] for what in ("lost", "regained")]
-    assert counts == [PHONES, PHONES]
-    assert summary["registrations_failed_over"] == PHONES
-    assert summary["registrations_returned"] == PHONES
     assert summary["signed_in"] == PHONES
+    assert summary["registrations_lost"] >= at_first > 0
+    assert summary["registrations_regained"] >= at_first
+    assert summary["registrations_failed_over"] >= at_first
+    assert summary["registrations_returned"] >= PHONES

@@ -54,7 +54,7 @@ def test_every_frame_of_a_boot_is_captured_with_its_phone(
         lacking = {key for key, least in at_least.items() if frames[phone][key] < least}
         assert lacking == set(), frames[phone]
         assert messages[phone]["http"] == 6
-        assert messages[phone]["sip"] == 4
+        assert messages[phone]["sip"] == 8
     # Nothing is missing in the middle of a connection, and every one has both its ends.
     lost = "tcp.analysis.lost_segment or tcp.analysis.ack_lost_segment"
     assert fields(pcap, "frame.number", where=lost) == []

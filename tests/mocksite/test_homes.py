@@ -75,3 +75,19 @@ def test_a_home_that_the_site_has_not_is_refused():
     users = UserRange(sip_uri="sip:a@x.com", number="1", pin="1", backup_registrar="lync09")
     with pytest.raises(ProfileError, match="no registrar 'lync09'; there are: lync01, lync02"):
         HomeBook(THREE, (), [users])
+
+
+def test_a_user_registers_at_home_and_at_the_backup_only():
+    homes = HomeBook(THREE)
+    names = [registrar.name for registrar in THREE]
+    assert [homes.receives(name, user()) for name in names] == [True, True, False]
+    assert [homes.is_primary(name, user()) for name in names] == [True, False, False]
+
+
+def test_an_ordinary_registrar_belongs_to_no_pool():
+    homes = HomeBook([registrar(1, auth="digest"), *THREE[1:]])
+    assert (homes.primary(user()), homes.backup(user())) == ("lync02", "lync03")
+    assert homes.is_primary("lync01", user())
+    assert homes.receives("lync01", user())
+    alone = HomeBook([registrar(1, auth="digest")])
+    assert (alone.primary(user()), alone.backup(user())) == ("lync01", None)
