@@ -1,7 +1,7 @@
 """Where the site's users are at home: the primary Registrar of each, and its backup.
 
 All Registrars of a site read the same book. What an administrator changes while the site runs,
-moving or disabling users, is entered here. An ordinary registrar (`auth: digest`) belongs to no
+moving or disabling users, is entered here. An ordinary registrar (`authentication: [digest]`) belongs to no
 pool: everybody is at home there, unless the site has no others.
 
 Specifications: sign-in reference sections 17.2, 19 and 21.
@@ -30,7 +30,7 @@ class HomeBook:
         web_services: Sequence[WebServicesConfig] = (),
         users: Sequence[UserRange] = (),
     ) -> None:
-        pools = [registrar for registrar in registrars if registrar.auth != "digest"]
+        pools = [registrar for registrar in registrars if registrar.authentication != ("digest",)]
         self._names = tuple(registrar.name for registrar in pools or registrars)
         self._servers = {
             registrar.name: SipServer(

@@ -85,9 +85,9 @@ def test_a_user_registers_at_home_and_at_the_backup_only():
 
 
 def test_an_ordinary_registrar_belongs_to_no_pool():
-    homes = HomeBook([registrar(1, auth="digest"), *THREE[1:]])
+    homes = HomeBook([registrar(1, authentication=("digest",)), *THREE[1:]])
     assert (homes.primary(user()), homes.backup(user())) == ("lync02", "lync03")
     assert homes.is_primary("lync01", user())
     assert homes.receives("lync01", user())
-    alone = HomeBook([registrar(1, auth="digest")])
+    alone = HomeBook([registrar(1, authentication=("digest",))])
     assert (alone.primary(user()), alone.backup(user())) == ("lync01", None)
