@@ -112,7 +112,7 @@ def microseconds(count: int, each: Callable[[int], object]) -> float:
 def main(count: int) -> None:
     """Measure each step for each kind of key."""
     print(
-        f"{'keys':10} {'sign':>8} {'encode':>8} {'decode':>8} {'verify':>8}   us of CPU, {count} times"
+        f"us of CPU, {count} times\n{'':10} {'sign':>8} {'encode':>8} {'decode':>8} {'verify':>8}"
     )
     for name, keys in (
         ("TLS-DSK", signing_keys(bytes(128), "sha1")),
