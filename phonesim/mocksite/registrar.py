@@ -231,7 +231,7 @@ class Registrar:
                 )
         else:
             response, report = outcome
-        response = self._authenticator.signed(connection_id, request, response)
+        response = self._authenticator.sign(connection_id, response)
         answer = SendSipToClient(connection_id=connection_id, message=response)
         return [answer] if report is None else [answer, report]
 
