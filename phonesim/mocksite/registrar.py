@@ -173,6 +173,10 @@ class Registrar:
         """Return when the connection that may have been idle for longest is to be looked at."""
         return (self._idle_checks[0][0], "idle connection") if self._idle_checks else None
 
+    def sign(self, connection_id: int, response: SipResponse) -> SipResponse:
+        """The response as the Registrar sends it over that connection."""
+        return self._authenticator.sign(connection_id, response)
+
     def contacts(self, sip_uri: str, now: float) -> tuple[Contact, ...]:
         """The current bindings of a user, with the seconds that each still has."""
         return tuple(
@@ -231,7 +235,7 @@ class Registrar:
                 )
         else:
             response, report = outcome
-        response = self._authenticator.sign(connection_id, response)
+        response = self.sign(connection_id, response)
         answer = SendSipToClient(connection_id=connection_id, message=response)
         return [answer] if report is None else [answer, report]
 

@@ -205,6 +205,7 @@ def _other_listeners(
             )
     for config in profile.registrars:
         registrar = Registrar(config, users, authority, own_rng(), epoch)
+        acting = _acting(config.name, "sip", rules)
         is_tls = config.transport == "tls"
         listeners.append(
             Listener(
@@ -212,7 +213,7 @@ def _other_listeners(
                 protocol="sips" if is_tls else "sip",
                 address=str(config.address),
                 port=config.port,
-                server=_with_faults(registrar, config.name, "sip", rules),
+                server=FaultInjector(registrar, acting, registrar.sign) if acting else registrar,
                 names=(config.fqdn, *config.certificate_names),
                 certificate=_certificate(config.name, rules) if is_tls else "valid",
                 refuses=_refuses(config.name, "sip", rules),
@@ -222,10 +223,14 @@ def _other_listeners(
 
 
 def _with_faults(server: Server, name: str, kind: str, rules: Sequence[FaultRule]) -> Server:
-    acting = [
+    acting = _acting(name, kind, rules)
+    return FaultInjector(server, acting) if acting else server
+
+
+def _acting(name: str, kind: str, rules: Sequence[FaultRule]) -> list[FaultRule]:
+    return [
         rule for rule in rules if is_injected(rule) and kind in _kinds(rule) and _names(rule, name)
     ]
-    return FaultInjector(server, acting) if acting else server
 
 
 def _names(rule: FaultRule, name: str) -> bool:
