@@ -3,7 +3,7 @@ import random
 import pytest
 from dsk_client import DskClient
 
-from phonesim.config.fault import FaultProfile
+from phonesim.config.fault import FaultProfile, SipStatus
 from phonesim.config.site_profile import (
     DhcpServerConfig,
     DnsServerConfig,
