@@ -207,7 +207,8 @@ class UserRange(Config):
     pin_state: PinState = "ok"
     is_enabled: bool = True
     registrar: str | None = None
-    """Name of the primary Registrar; None is the site's first one that is not `authentication: [digest]`."""
+    """Name of the primary Registrar; None is the site's first one that does not
+    take Digest alone."""
     backup_registrar: str | None = None
     """Name of the backup Registrar; None is the one that the site names after the primary, the
     first one after the last. Any other Registrar redirects the user to the primary."""

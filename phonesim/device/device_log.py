@@ -239,7 +239,7 @@ ASSOCIATION_MADE = RecordKind(
     "association_made", scheme=TOKEN, opaque=TOKEN, target=TOKEN, lifetime=NUMBER
 )
 ASSOCIATION_ENDED = RecordKind("association_ended", opaque=TOKEN, detail=TEXT)
-SIP_UNVERIFIED = RecordKind("sip_unverified", status=NUMBER, detail=TEXT)
+SIP_UNVERIFIED = RecordKind("sip_unverified", message=TOKEN, detail=TEXT)
 REGISTER_ANSWER = RecordKind(
     "register_answer", status=NUMBER, reason=TEXT, cseq=NUMBER, diagnostics=TEXT
 )

@@ -51,7 +51,6 @@ from phonesim.device.events import (
 from phonesim.device.primary_watch import PrimaryWatch
 from phonesim.device.registration import Registration
 from phonesim.device.subscription import ProvisioningSubscription
-from phonesim.wire.sip import SipResponse
 
 Output = PhoneAction | Event | LogRecord
 Machine = Registration | ProvisioningSubscription | PrimaryWatch
@@ -85,12 +84,7 @@ class Line:
         out: list[Output] = []
         match event:
             case SipMessageReceived() if self._subscription.expects(event.message.call_id):
-                message = event.message
-                refused = (
-                    self._registration.unverified(message)
-                    if isinstance(message, SipResponse)
-                    else []
-                )
+                refused = self._registration.unverified(event.message)
                 if refused:
                     out += refused
                 else:

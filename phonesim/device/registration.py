@@ -226,10 +226,13 @@ class Registration:
             and not isinstance(self.state, Connecting)
         )
 
-    def unverified(self, response: SipResponse) -> list[Output]:
-        """What is to be logged instead of believing an answer to another sub-machine's request."""
-        refused = self._authentication.refusal(response)
-        return [] if refused is None else [log.SIP_UNVERIFIED(response.status, refused)]
+    def unverified(self, message: SipMessage) -> list[Output]:
+        """What is to be logged instead of believing a message; nothing if it is the Registrar's."""
+        refused = self._authentication.refusal(message)
+        if refused is None:
+            return []
+        name = message.method if isinstance(message, SipRequest) else str(message.status)
+        return [log.SIP_UNVERIFIED(name, refused)]
 
     # --- finding and connecting ---
 
@@ -397,8 +400,7 @@ class Registration:
     def _send(self, message: SipMessage, now: float) -> list[Output]:
         """The one way out: whatever is sent keeps the connection alive, too."""
         self._keep_alive_at = now + self._keep_alive_interval
-        if isinstance(message, SipRequest):
-            message = self._authentication.authenticate(message)
+        message = self._authentication.authenticate(message)
         return [SendSip(connection_id=self._connection_id, message=message)]
 
     # --- answers ---
@@ -406,7 +408,7 @@ class Registration:
     def _received(self, event: SipMessageReceived, now: float) -> list[Output]:
         message, state = event.message, self.state
         if not isinstance(message, SipResponse):
-            return self._requested(message, now)
+            return self.unverified(message) or self._requested(message, now)
         if (
             not isinstance(state, Registering | Deregistering)
             or message.call_id != self._writer.call_id
@@ -418,7 +420,7 @@ class Registration:
         if refused is not None:
             if isinstance(state, Registering):
                 self.state = msgspec.structs.replace(state, refused=refused)
-            return [log.SIP_UNVERIFIED(message.status, refused)]
+            return [log.SIP_UNVERIFIED(str(message.status), refused)]
         diagnostics = diagnostics_of(message)
         told = "" if diagnostics is None else diagnostics.text
         if message.status == 200 and isinstance(state, Registering):

@@ -5,7 +5,8 @@
         TLS-DSK: the flights of a TLS handshake go to and fro in requests and 401s until
         both sides have keys                                                  [MS-SIPAE]
         NTLM: an empty token brings a challenge, its answer goes with the first signature
-    association: every request is signed, every final answer but 401 and 407 must be
+    association: all that is sent is signed, and all that comes must be, but for provisional
+        answers, 401 and 407
 
 The schemes are those of the profile, in its order. An answer that is not signed as it must
 be counts as none. A 401 to a signed request ends the association, and the way begins again:
@@ -26,6 +27,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 
@@ -46,8 +48,16 @@ from phonesim.device.outcome import FailureReason
 from phonesim.errors import DecodeError
 from phonesim.wire.digest import digest_credentials
 from phonesim.wire.ntlm import answer_challenge, decode_challenge, encode_authenticate
-from phonesim.wire.sip import Challenge, Credentials, SipRequest, SipResponse
+from phonesim.wire.sip import (
+    Challenge,
+    Credentials,
+    SipMessage,
+    SipRequest,
+    SipResponse,
+    authentication_text,
+)
 from phonesim.wire.sipae import (
+    AUTHORIZATION,
     NTLM,
     Authorization,
     Offer,
@@ -62,6 +72,7 @@ from phonesim.wire.tls_records import describe_flight
 Output = PhoneAction | Event | LogRecord
 
 _MINIMUM_LIFETIME = 60.0  # a certificate that is about to expire does not make it go in circles
+_HANDSHAKE_METHOD = "REGISTER"
 _UNSIGNED_ANSWERS = frozenset({401, 407})
 
 
@@ -89,20 +100,23 @@ class Shaking(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Associated(msgspec.Struct, kw_only=True, gc=False):
-    """Requests are signed. `is_confirmed`: the Registrar accepted one of them.
+    """Messages are signed; `sent` is the last cnum, `received` the last snum.
 
-    `flight` ends the handshake, and goes with the first request.
+    `is_confirmed`: the Registrar has signed an answer. `flight` ends the handshake, and goes
+    with the first request.
     """
 
     offer: Offer
     opaque: str
     keys: SigningKeys
     ends_at: float
-    requests: int = 0
-    answers: int = 0
+    sent: int = 0
+    received: int = 0
     is_confirmed: bool = False
     flight: bytes | None = None
 
+
+Message = TypeVar("Message", bound=SipMessage)
 
 State = Unauthenticated | AnsweringDigest | Shaking | Associated
 
@@ -171,15 +185,26 @@ class SipAuthentication:
 
     # --- requests and their answers ---
 
-    def authenticate(self, request: SipRequest) -> SipRequest:
-        """The request as it is to be sent."""
+    def authenticate(self, message: Message) -> Message:
+        """The message as it is to be sent: a request, or an answer to one of the Registrar's."""
+        if isinstance(message, SipRequest):
+            credentials = self._credentials(message)
+            if credentials is None:
+                return message
+            return msgspec.structs.replace(message, credentials=(credentials,))
+        if not isinstance(self.state, Associated):
+            return message
+        signature = authentication_text(self._signature(self.state, message))
+        header = (AUTHORIZATION, signature)
+        return msgspec.structs.replace(message, headers=(*message.headers, header))
+
+    def _credentials(self, request: SipRequest) -> Credentials | None:
         state = self.state
         match state:
             case Associated():
-                state.requests += 1
-                credentials = self._signature(state, request)
-            case Shaking(flight=bytes()):
-                credentials = credentials_of(
+                return self._signature(state, request)
+            case Shaking(flight=bytes()) if request.method == _HANDSHAKE_METHOD:
+                return credentials_of(
                     Authorization(
                         scheme=state.offer.scheme,
                         realm=state.offer.realm,
@@ -191,15 +216,13 @@ class SipAuthentication:
                     )
                 )
             case AnsweringDigest():
-                answer = self._digest(state.challenge, request, state.nonce_count + 1)
-                assert answer is not None  # it was answered before
-                credentials = answer
                 self.state = msgspec.structs.replace(state, nonce_count=state.nonce_count + 1)
+                return self._digest(state.challenge, request, state.nonce_count + 1)
             case _:
-                return request
-        return msgspec.structs.replace(request, credentials=(credentials,))
+                return None
 
-    def _signature(self, state: Associated, request: SipRequest) -> Credentials:
+    def _signature(self, state: Associated, message: SipMessage) -> Credentials:
+        state.sent += 1
         offer = state.offer
         crand = f"{self._rng.getrandbits(32):08x}"
         buffer = signature_buffer(
@@ -208,10 +231,10 @@ class SipAuthentication:
             offer.targetname,
             offer.version,
             crand,
-            state.requests,
-            request,
+            state.sent,
+            message,
         )
-        is_first = not state.is_confirmed and state.requests == 1
+        is_first = not state.is_confirmed and state.sent == 1
         # In version 3 the server learns of the end of the handshake from an unsigned request.
         is_signed = offer.version > 3 or not is_first
         return credentials_of(
@@ -223,23 +246,25 @@ class SipAuthentication:
                 opaque=state.opaque,
                 gssapi_data=state.flight if is_first else None,
                 crand=crand if is_signed else None,
-                cnum=state.requests if is_signed else None,
+                cnum=state.sent if is_signed else None,
                 response=state.keys.client.sign(buffer) if is_signed else None,
                 is_proxy=offer.is_proxy,
             )
         )
 
-    def refusal(self, response: SipResponse) -> str | None:
-        """Why an answer cannot be taken for the Registrar's; None if it can."""
+    def refusal(self, message: SipMessage) -> str | None:
+        """Why a message cannot be taken for the Registrar's; None if it can."""
         state = self.state
-        if response.status < 200 or response.status in _UNSIGNED_ANSWERS:
+        if isinstance(message, SipResponse) and (
+            message.status < 200 or message.status in _UNSIGNED_ANSWERS
+        ):
             return None
         if not isinstance(state, Associated):
-            if isinstance(state, AnsweringDigest):
+            if isinstance(state, AnsweringDigest) and isinstance(message, SipResponse):
                 self.state = msgspec.structs.replace(state, is_confirmed=True)
             return None
         try:
-            info = authentication_info(response)
+            info = authentication_info(message)
         except DecodeError as error:
             return str(error)
         offer = state.offer
@@ -252,7 +277,7 @@ class SipAuthentication:
             state.opaque,
         ):
             return f"it is signed for another association, {info.opaque}"
-        if info.snum <= state.answers:
+        if info.snum <= state.received:
             return f"snum {info.snum} is not new"
         buffer = signature_buffer(
             offer.scheme,
@@ -261,11 +286,11 @@ class SipAuthentication:
             offer.version,
             info.srand,
             info.snum,
-            response,
+            message,
         )
         if not state.keys.server.verifies(buffer, info.rspauth):
             return "its signature is wrong"
-        state.answers = info.snum
+        state.received = info.snum
         state.is_confirmed = True
         return None
 

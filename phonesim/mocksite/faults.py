@@ -9,7 +9,7 @@ it says (a closed port, another certificate, one more DHCP server) are `site`'s.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import translate
 from heapq import heappop, heappush
 
@@ -53,16 +53,29 @@ ReplyRule = StripDhcpOptions | SetDhcpOption | DnsTarget | SetPresenceState | Se
 InjectedRule = RequestRule | ReplyRule | Delay
 
 
+SignAnswer = Callable[[int, SipResponse], SipResponse]
+"""Signs a response as the server does over the connection of that number."""
+
+
 def is_injected(rule: FaultRule) -> bool:
     """Whether `FaultInjector` carries the rule out."""
     return isinstance(rule, InjectedRule)
 
 
 class FaultInjector:
-    """A server that `rules` act on; rules of other kinds than `InjectedRule` are left out."""
+    """A server that `rules` act on; rules of other kinds than `InjectedRule` are left out.
 
-    def __init__(self, server: Server, rules: Sequence[FaultRule]) -> None:
+    `sign` makes a SIP response one that the server itself could have sent.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        rules: Sequence[FaultRule],
+        sign: SignAnswer | None = None,
+    ) -> None:
         self._server = server
+        self._sign = sign
         self._on_requests = [_OnRequest(rule) for rule in rules if isinstance(rule, RequestRule)]
         self._delays = [_OnRequest(rule) for rule in rules if isinstance(rule, Delay)]
         self._on_replies = [_OnReply(rule) for rule in rules if isinstance(rule, ReplyRule)]
@@ -80,7 +93,7 @@ class FaultInjector:
         answers: list[ServerAction] | None = None
         for fault in self._on_requests:
             if fault.acts(protocol, text, now):
-                answers = [*fault.answer(event), fault.report(text)]
+                answers = [*map(self._signed, fault.answer(event)), fault.report(text)]
                 break
         delay = sum(fault.seconds for fault in self._delays if fault.acts(protocol, text, now))
         if answers is None:
@@ -105,6 +118,18 @@ class FaultInjector:
         if self._held and (deadline is None or self._held[0][0] < deadline[0]):
             return self._held[0][0], "answer held back by a fault"
         return deadline
+
+    def _signed(self, answer: ServerAction) -> ServerAction:
+        if (
+            self._sign is None
+            or not isinstance(answer, SendSipToClient)
+            or not isinstance(answer.message, SipResponse)
+        ):
+            return answer
+        return SendSipToClient(
+            connection_id=answer.connection_id,
+            message=self._sign(answer.connection_id, answer.message),
+        )
 
     def _release(self, now: float) -> list[ServerAction]:
         due: list[ServerAction] = []

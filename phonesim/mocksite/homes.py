@@ -1,8 +1,8 @@
 """Where the site's users are at home: the primary Registrar of each, and its backup.
 
 All Registrars of a site read the same book. What an administrator changes while the site runs,
-moving or disabling users, is entered here. An ordinary registrar (`authentication: [digest]`) belongs to no
-pool: everybody is at home there, unless the site has no others.
+moving or disabling users, is entered here. An ordinary registrar, which takes Digest alone,
+belongs to no pool: everybody is at home there, unless the site has no others.
 
 Specifications: sign-in reference sections 17.2, 19 and 21.
 """

@@ -52,6 +52,7 @@ from phonesim.mocksite.users import User, UserDirectory
 from phonesim.wire.sip import (
     Challenge,
     Contact,
+    SipMessage,
     SipRequest,
     SipResponse,
     response_to,
@@ -135,8 +136,7 @@ class Registrar:
             connection.heard_at = now
             if isinstance(event.message, SipResponse):
                 if event.message.call_id in self._notified:
-                    self._notified.remove(event.message.call_id)
-                    return []
+                    return self._notice_answered(event.connection_id, event.message)
                 return [_note("a SIP response to no request", event.connection_id)]
             return self._request(event.connection_id, connection, event.message, now)
         if isinstance(event, KeepAliveReceived):
@@ -167,6 +167,10 @@ class Registrar:
         """Return when the connection that may have been idle for longest is to be looked at."""
         return (self._idle_checks[0][0], "idle connection") if self._idle_checks else None
 
+    def sign(self, connection_id: int, response: SipResponse) -> SipResponse:
+        """The response as the Registrar sends it over that connection."""
+        return self._authenticator.sign(connection_id, response)
+
     def contacts(self, sip_uri: str, now: float) -> tuple[Contact, ...]:
         """The current bindings of a user, with the seconds that each still has."""
         return self._bindings.contacts(sip_uri, now)
@@ -179,6 +183,13 @@ class Registrar:
             ]
         self._connections[event.connection_id] = _Connection(event.peer, now)
         heappush(self._idle_checks, (now + self._idle_limit, event.connection_id))
+        return []
+
+    def _notice_answered(self, connection_id: int, response: SipResponse) -> list[ServerAction]:
+        refused = self._authenticator.check_answer(connection_id, response)
+        if refused is not None:
+            return [_note(f"an answer to NOTIFY is not the phone's: {refused}", connection_id)]
+        self._notified.remove(response.call_id)
         return []
 
     def _close_idle(self, now: float) -> list[ServerAction]:
@@ -211,9 +222,8 @@ class Registrar:
             return []
         outcome = self._decide(connection_id, request, now)
         if not isinstance(outcome, _Refusal):
-            return [self._signed(request, action) for action in outcome]
-        refusal = _answer(connection_id, self._refuse(request, outcome))
-        actions: list[ServerAction] = [self._signed(request, refusal)]
+            return outcome
+        actions = [self._answer(connection_id, self._refuse(request, outcome))]
         if outcome.why:
             actions.append(
                 Report(
@@ -223,12 +233,9 @@ class Registrar:
             )
         return actions
 
-    def _signed(self, request: SipRequest, action: ServerAction) -> ServerAction:
-        """The answers to `request` signed, everything else as it is."""
-        if not isinstance(action, SendSipToClient) or not isinstance(action.message, SipResponse):
-            return action
-        signed = self._authenticator.signed(action.connection_id, request, action.message)
-        return _answer(action.connection_id, signed)
+    def _answer(self, connection_id: int, message: SipMessage) -> ServerAction:
+        signed = self._authenticator.sign(connection_id, message)
+        return SendSipToClient(connection_id=connection_id, message=signed)
 
     def _decide(
         self, connection_id: int, request: SipRequest, now: float
@@ -266,7 +273,7 @@ class Registrar:
             return _Refusal(
                 489, "Bad Event", "another event", headers=(("Allow-Events", _ALLOW_EVENTS),)
             )
-        return [_answer(connection_id, each) for each in answered if each is not None]
+        return [self._answer(connection_id, each) for each in answered if each is not None]
 
     def _redirect(self, connection_id: int, request: SipRequest, user: User) -> list[ServerAction]:
         """Send a user home: the primary Registrar, and the backup behind it [field]."""
@@ -287,7 +294,7 @@ class Registrar:
             fields=(("user", user.sip_uri), ("to", contacts[0].uri)),
             is_warning=False,
         )
-        return [_answer(connection_id, response), report]
+        return [self._answer(connection_id, response), report]
 
     def _check_form(self, request: SipRequest, aor: str) -> _Refusal | None:
         if request.sender.uri.lower() != aor:
@@ -447,7 +454,7 @@ class Registrar:
             self._rng,
         )
         self._notified.add(notify.call_id)
-        return [_answer(binding.connection_id, notify)]
+        return [self._answer(binding.connection_id, notify)]
 
     def _accepted(
         self,
@@ -467,7 +474,7 @@ class Registrar:
             expires=expires,
             headers=headers,
         )
-        return _answer(connection_id, response)
+        return self._answer(connection_id, response)
 
     def _refuse(self, request: SipRequest, refusal: _Refusal) -> SipResponse:
         headers = refusal.headers
@@ -487,10 +494,6 @@ class Registrar:
 
     def _tag(self) -> str:
         return f"{self._rng.getrandbits(128):032X}"
-
-
-def _answer(connection_id: int, message: SipRequest | SipResponse) -> ServerAction:
-    return SendSipToClient(connection_id=connection_id, message=message)
 
 
 @lru_cache(maxsize=256)

@@ -10,7 +10,8 @@ and the web services published. With NTLM and Digest it is whoever knows the PIN
 offered as the real thing does, and no ticket is ever taken.
 
 An association belongs to its connection and ends with it, when its certificate expires, and
-after eight hours. Answers to requests that name it are signed, but for 401.
+after eight hours. All that is sent over the connection is signed, but for provisional answers
+and 401.
 
 What cannot be read or verified is answered 401 with the offers and ms-diagnostics 1000: which
 answer a real server gives to a wrong signature or a replay is [unknown].
@@ -24,6 +25,7 @@ from __future__ import annotations
 import datetime
 import random
 from functools import lru_cache
+from typing import TypeVar
 
 import msgspec
 
@@ -33,7 +35,7 @@ from phonesim.mocksite.exchange import CertificateAuthority, ServerHandshake
 from phonesim.mocksite.ntlm_acceptor import NtlmAcceptor
 from phonesim.mocksite.users import User, UserDirectory
 from phonesim.wire.digest import digest_verifies
-from phonesim.wire.sip import Challenge, SipRequest, SipResponse
+from phonesim.wire.sip import Challenge, SipMessage, SipRequest, SipResponse
 from phonesim.wire.sipae import (
     AUTHENTICATION_INFO,
     KERBEROS,
@@ -43,6 +45,7 @@ from phonesim.wire.sipae import (
     Authorization,
     Offer,
     SigningKeys,
+    answer_authorization,
     authentication_info_text,
     challenge_of,
     read_authorization,
@@ -91,7 +94,7 @@ class _HalfOpen(msgspec.Struct, frozen=True):
 
 
 class _Association(msgspec.Struct, kw_only=True):
-    """An established SA. `requests` and `answers` are the last cnum and snum."""
+    """An established SA. `received` is the last cnum, `sent` the last snum."""
 
     scheme: str
     opaque: str
@@ -99,8 +102,11 @@ class _Association(msgspec.Struct, kw_only=True):
     certificate: bytes
     keys: SigningKeys
     ends_at: float
-    requests: int = 0
-    answers: int = 0
+    received: int = 0
+    sent: int = 0
+
+
+Message = TypeVar("Message", bound=SipMessage)
 
 
 class SipAuthenticator:
@@ -161,19 +167,26 @@ class SipAuthenticator:
                 return step
         return self._check_signature(connection_id, found, request, user, now)
 
-    def signed(self, connection_id: int, request: SipRequest, response: SipResponse) -> SipResponse:
-        """The response as it is to be sent."""
+    def check_answer(self, connection_id: int, response: SipResponse) -> str | None:
+        """Why a client's answer is not taken for its own; None if it is."""
         association = self._associations.get(connection_id)
-        if association is None or response.status < 200 or response.status in (401, 407):
-            return response
-        if not any(
-            name == "opaque" and value == association.opaque
-            for credentials in request.credentials
-            for name, value in credentials.parameters
-        ):
-            return response
+        if association is None or response.status < 200:
+            return None
+        try:
+            given = answer_authorization(response)
+        except DecodeError as error:
+            return str(error)
+        if given is None or given.opaque != association.opaque:
+            return "the answer is not signed"
+        return self._check_signed(association, given, response)
+
+    def sign(self, connection_id: int, message: Message) -> Message:
+        """The message as it is to be sent."""
+        association = self._associations.get(connection_id)
+        if association is None or _goes_unsigned(message):
+            return message
         offer = self._offers[association.scheme]
-        association.answers += 1
+        association.sent += 1
         srand = f"{self._rng.getrandbits(32):08X}"
         buffer = signature_buffer(
             offer.scheme,
@@ -181,8 +194,8 @@ class SipAuthenticator:
             offer.targetname,
             offer.version,
             srand,
-            association.answers,
-            response,
+            association.sent,
+            message,
         )
         info = AuthenticationInfo(
             scheme=offer.scheme,
@@ -191,11 +204,11 @@ class SipAuthenticator:
             version=offer.version,
             opaque=association.opaque,
             srand=srand,
-            snum=association.answers,
+            snum=association.sent,
             rspauth=association.keys.server.sign(buffer),
         )
         header = (AUTHENTICATION_INFO, authentication_info_text(info))
-        return msgspec.structs.replace(response, headers=(header, *response.headers))
+        return msgspec.structs.replace(message, headers=(header, *message.headers))
 
     def forget(self, connection_id: int) -> None:
         """The connection is gone, and what was agreed over it."""
@@ -323,13 +336,20 @@ class SipAuthenticator:
         ):
             del self._associations[connection_id]
             return self._unauthorized("the association is over", now)
-        offer = self._offers[association.scheme]
+        is_first = not association.received and self._offers[association.scheme].version < 4
+        if given.response is None and is_first:
+            return None
+        problem = self._check_signed(association, given, request)
+        return None if problem is None else self._refused(problem, now)
+
+    def _check_signed(
+        self, association: _Association, given: Authorization, message: SipMessage
+    ) -> str | None:
+        """Why a message is not signed as the next one of the association; None if it is."""
         if given.response is None or given.crand is None or given.cnum is None:
-            if offer.version < 4 and not association.requests:
-                return None
-            return self._refused("the request is not signed", now)
-        if self._config.refuses_replays and given.cnum <= association.requests:
-            return self._refused(f"cnum {given.cnum} is not new: a replay", now)
+            return "the message is not signed"
+        if self._config.refuses_replays and given.cnum <= association.received:
+            return f"cnum {given.cnum} is not new: a replay"
         buffer = signature_buffer(
             given.scheme,
             given.realm,
@@ -337,11 +357,11 @@ class SipAuthenticator:
             given.version,
             given.crand,
             given.cnum,
-            request,
+            message,
         )
         if not association.keys.client.verifies(buffer, given.response):
-            return self._refused("the signature is wrong", now)
-        association.requests = max(association.requests, given.cnum)
+            return "the signature is wrong"
+        association.received = max(association.received, given.cnum)
         return None
 
     def _refused(self, why: str, now: float) -> Rejection:
@@ -428,6 +448,12 @@ class SipAuthenticator:
 
 
 _SCHEMES = {"tls-dsk": TLS_DSK, "ntlm": NTLM, "kerberos": KERBEROS}
+
+
+def _goes_unsigned(message: SipMessage) -> bool:
+    return isinstance(message, SipResponse) and (
+        message.status < 200 or message.status in (401, 407)
+    )
 
 
 @lru_cache(maxsize=4)

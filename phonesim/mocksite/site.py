@@ -43,7 +43,7 @@ from phonesim.errors import ProfileError
 from phonesim.mocksite.dhcp_server import DhcpServer
 from phonesim.mocksite.dns_server import DnsServer
 from phonesim.mocksite.exchange import CertificateAuthority, Listener, Server
-from phonesim.mocksite.faults import FaultInjector, is_injected
+from phonesim.mocksite.faults import FaultInjector, SignAnswer, is_injected
 from phonesim.mocksite.homes import HomeBook
 from phonesim.mocksite.ntp_server import NtpServer
 from phonesim.mocksite.registrar import Registrar
@@ -219,7 +219,7 @@ def _other_listeners(
                 protocol="sips" if is_tls else "sip",
                 address=str(config.address),
                 port=config.port,
-                server=_with_faults(registrar, config.name, "sip", rules),
+                server=_with_faults(registrar, config.name, "sip", rules, registrar.sign),
                 names=(config.fqdn, *config.certificate_names),
                 certificate=_certificate(config.name, rules) if is_tls else "valid",
                 refuses=_refuses(config.name, "sip", rules),
@@ -228,10 +228,16 @@ def _other_listeners(
     return listeners
 
 
-def _with_faults(server: Server, name: str, kind: str, rules: Sequence[FaultRule]) -> Server:
+def _with_faults(
+    server: Server,
+    name: str,
+    kind: str,
+    rules: Sequence[FaultRule],
+    sign: SignAnswer | None = None,
+) -> Server:
     acting = [rule for rule in rules if kind in _kinds(rule) and _names(rule, name)]
     if any(map(is_injected, acting)):
-        server = FaultInjector(server, acting)
+        server = FaultInjector(server, acting, sign)
     if any(map(is_timed, acting)):
         server = TimedFaults(server, acting)
     return server

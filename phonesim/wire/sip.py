@@ -215,8 +215,7 @@ def encode_sip(message: SipMessage) -> bytes:
     lines.append(f"CSeq: {message.cseq} {cseq_method}")
     lines += [f"Contact: {_contact_text(contact)}" for contact in message.contacts]
     lines += [
-        f"{proxy if each.is_proxy else own}: {_authentication_text(each)}"
-        for each in authentication
+        f"{proxy if each.is_proxy else own}: {authentication_text(each)}" for each in authentication
     ]
     if message.expires is not None:
         lines.append(f"Expires: {message.expires}")
@@ -607,8 +606,8 @@ def _contact_text(contact: Contact) -> str:
     return text
 
 
-def _authentication_text(authentication: Challenge | Credentials) -> str:
-    """Everything is quoted but what RFC 3261 section 25.1 and [MS-SIPAE] write bare."""
+def authentication_text(authentication: Challenge | Credentials) -> str:
+    """A header's value: quoted but for what RFC 3261 section 25.1 and [MS-SIPAE] write bare."""
     if not authentication.parameters:
         return authentication.scheme
     bare_qop = isinstance(authentication, Credentials) and authentication.scheme == "Digest"

@@ -29,13 +29,21 @@ from typing import Literal, Protocol
 import msgspec
 
 from phonesim.errors import DecodeError
-from phonesim.wire.sip import Challenge, Credentials, SipMessage, SipRequest, header
+from phonesim.wire.sip import (
+    Challenge,
+    Credentials,
+    SipMessage,
+    SipRequest,
+    SipResponse,
+    header,
+)
 from phonesim.wire.sip_header import quoted, read_address, read_authentication, read_list
 
 TLS_DSK = "TLS-DSK"
 NTLM = "NTLM"
 KERBEROS = "Kerberos"
 
+AUTHORIZATION = "Authorization"
 AUTHENTICATION_INFO = "Authentication-Info"
 PROXY_AUTHENTICATION_INFO = "Proxy-Authentication-Info"
 
@@ -92,7 +100,7 @@ class Authorization(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class AuthenticationInfo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The signature of a response; `snum` counts those of the SA from 1."""
+    """The signature of what a server sends; `snum` counts those of the SA from 1."""
 
     scheme: str
     realm: str
@@ -229,7 +237,7 @@ def credentials_of(authorization: Authorization) -> Credentials:
 
 
 def authentication_info(message: SipMessage) -> AuthenticationInfo | None:
-    """The signature of a response; None if it has none, DecodeError if it is malformed."""
+    """The signature of what a server sent; None if it has none, DecodeError if it is malformed."""
     text = header(message, AUTHENTICATION_INFO) or header(message, PROXY_AUTHENTICATION_INFO)
     if text is None:
         return None
@@ -250,6 +258,15 @@ def authentication_info(message: SipMessage) -> AuthenticationInfo | None:
         snum=_number(_needed(values, "snum", scheme), f"{scheme}: snum"),
         rspauth=rspauth,
     )
+
+
+def answer_authorization(response: SipResponse) -> Authorization | None:
+    """The signature of a client's answer; None if it has none, DecodeError if malformed."""
+    text = header(response, AUTHORIZATION)
+    if text is None:
+        return None
+    scheme, parameters = read_authentication(text, AUTHORIZATION)
+    return read_authorization(Credentials(scheme=scheme, parameters=parameters))
 
 
 def authentication_info_text(info: AuthenticationInfo) -> str:

@@ -88,6 +88,6 @@ def test_keys_are_renewed_without_losing_a_registration(phonesim: Callable, tmp_
     )
     assert (came.document["signed_in"], came.document["registrations_lost"]) == (1, 0)
     (log,) = logs(tmp_path)
-    assert log.count("ended: its time has come") == 2
+    assert log.count('ended: "its time has come"') == 2
     assert log.count("Security association") == 5
     assert log.count("connecting to") == 1

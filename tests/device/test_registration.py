@@ -837,7 +837,7 @@ def test_an_answer_that_is_not_signed_counts_as_none():
     play(
         line.machine,
         [
-            (1.0, line.ok(), [log.SIP_UNVERIFIED(200, "it is not signed")]),
+            (1.0, line.ok(), [log.SIP_UNVERIFIED("200", "it is not signed")]),
             (2.0, signed(line.ok(), 1), [ended(2.0), matching(log.REGISTERED), registered()]),
         ],
     )

@@ -29,11 +29,19 @@ from phonesim.wire.ntlm import (
     decode_authenticate,
     encode_challenge,
 )
-from phonesim.wire.sip import Challenge, NameAddress, SipRequest, response_to
+from phonesim.wire.sip import (
+    Challenge,
+    NameAddress,
+    SipRequest,
+    decode_sip,
+    encode_sip,
+    response_to,
+)
 from phonesim.wire.sipae import (
     AUTHENTICATION_INFO,
     AuthenticationInfo,
     Offer,
+    answer_authorization,
     authentication_info_text,
     challenge_of,
     read_authorization,
@@ -410,6 +418,42 @@ def test_provisional_answers_and_challenges_need_no_signature(status):
 def test_before_there_are_keys_nothing_needs_one():
     machine = authentication()
     assert machine.refusal(response_to(REQUEST, 403, "Forbidden")) is None
+
+
+def test_requests_of_the_registrar_are_checked_and_answers_to_them_are_signed():
+    machine = associated()
+    machine.authenticate(REQUEST)
+    notify = msgspec.structs.replace(REQUEST, method="NOTIFY", cseq=9)
+    assert machine.refusal(notify) == "it is not signed"
+    buffer = signature_buffer("TLS-DSK", REALM, TARGET, 4, "1D9666D9", 1, notify)
+    info = AuthenticationInfo(
+        scheme="TLS-DSK",
+        realm=REALM,
+        targetname=TARGET,
+        version=4,
+        opaque="A1",
+        srand="1D9666D9",
+        snum=1,
+        rspauth=KEYS.server.sign(buffer),
+    )
+    headers = ((AUTHENTICATION_INFO, authentication_info_text(info)),)
+    assert machine.refusal(msgspec.structs.replace(notify, headers=headers)) is None
+    signed = decode_sip(encode_sip(machine.authenticate(response_to(notify, 200, "OK"))))
+    given = answer_authorization(signed)
+    buffer = signature_buffer("TLS-DSK", REALM, TARGET, 4, given.crand, 2, signed)
+    assert (given.opaque, given.cnum) == ("A1", 2)
+    assert KEYS.client.verifies(buffer, given.response)
+
+
+def test_before_there_are_keys_nothing_but_a_register_carries_a_handshake():
+    machine = authentication()
+    machine.handle(challenged(*OFFERS), 0)
+    machine.handle(advanced(), 0)
+    subscribe = msgspec.structs.replace(REQUEST, method="SUBSCRIBE")
+    assert machine.authenticate(subscribe) == subscribe
+    answer = response_to(REQUEST, 200, "OK")
+    assert machine.authenticate(answer) == answer
+    assert sent(machine).gssapi_data == CLIENT_HELLO_FLIGHT
 
 
 # --- how an association ends ---

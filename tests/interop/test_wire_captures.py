@@ -36,8 +36,9 @@ def test_every_frame_of_a_boot_is_captured_with_its_phone(
 ) -> None:
     start_dnsmasq(lab, serves_dns=True)
     start_mock_site(lab)
-    pcap = lab.folder / "run.pcapng"
+    pcap, transcript = lab.folder / "run.pcapng", lab.folder / "run.txt"
     arguments = ("--phones", str(PHONES), "--own-mac", own_mac, "--pcap", str(pcap))
+    arguments += ("--transcript", str(transcript))
     status, summary, told = lab.run_fleet(*arguments, *NO_SWITCH, *users)
     assert (status, summary["signed_in"]) == (0, PHONES), told
     assert not [note for note in summary["notes"] if "capture" in note or "--pcap" in note]
@@ -54,7 +55,11 @@ def test_every_frame_of_a_boot_is_captured_with_its_phone(
         lacking = {key for key, least in at_least.items() if frames[phone][key] < least}
         assert lacking == set(), frames[phone]
         assert messages[phone]["http"] == 6
-        assert messages[phone]["sip"] == 8
+        assert messages[phone]["sip"] == 14  # four REGISTERs, SUBSCRIBE, and both at the end
+    text = transcript.read_text()
+    for title in ("DHCP DISCOVER", "DHCP INFORM", "HTTP 200 OK, GetAndPublishCertResponse"):
+        assert text.count(f"      {title}") >= PHONES
+    assert text.count("SIP REGISTER (TLS-DSK ClientHello)") == PHONES
     # Nothing is missing in the middle of a connection, and every one has both its ends.
     lost = "tcp.analysis.lost_segment or tcp.analysis.ack_lost_segment"
     assert fields(pcap, "frame.number", where=lost) == []

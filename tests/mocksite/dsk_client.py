@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import msgspec
 
 from phonesim.virtual_handshake import VirtualClientHandshake
@@ -63,17 +65,19 @@ class DskClient:
                 response = self.flight(request, octets)
         return response
 
-    def sign(self, request, cnum=None, **changes) -> SipRequest:
-        """The request with the next signature; `changes` spoil the Authorization."""
+    def sign(self, message, cnum=None, **changes) -> SipRequest:
+        """The request with the next signature, or one for an answer; `changes` spoil it."""
         if cnum is None:
             self.requests += 1
             cnum = self.requests
-        buffer = signature_buffer(TLS_DSK, REALM, self.target, self.version, CRAND, cnum, request)
+        buffer = signature_buffer(TLS_DSK, REALM, self.target, self.version, CRAND, cnum, message)
         signed = self.authorization(
             crand=CRAND, cnum=cnum, response=self.tls.keys.client.sign(buffer)
         )
         credentials = credentials_of(msgspec.structs.replace(signed, **changes))
-        return msgspec.structs.replace(request, credentials=(credentials,))
+        if isinstance(message, SipResponse):
+            return SimpleNamespace(credentials=(credentials,))
+        return msgspec.structs.replace(message, credentials=(credentials,))
 
     def verified(self, response: SipResponse) -> SipResponse:
         """The response without its signature, which must be right and the next one."""

@@ -16,7 +16,14 @@ from phonesim.mocksite.users import UserDirectory
 from phonesim.virtual_handshake import VirtualClientHandshake
 from phonesim.wire.digest import digest_credentials
 from phonesim.wire.ntlm import answer_challenge, decode_challenge, encode_authenticate
-from phonesim.wire.sip import Credentials, NameAddress, SipRequest, header, response_to
+from phonesim.wire.sip import (
+    Credentials,
+    NameAddress,
+    SipRequest,
+    authentication_text,
+    header,
+    response_to,
+)
 from phonesim.wire.sipae import (
     Authorization,
     Offer,
@@ -89,7 +96,7 @@ class Gate:
                 challenges=rejection.challenges,
                 headers=rejection.headers,
             )
-        return self.authenticator.signed(connection_id, request, response)
+        return self.authenticator.sign(connection_id, response)
 
     def client(self, certificate=CERTIFICATE, connection_id=1, now=0.0, **fields):
         return DskClient(
@@ -174,7 +181,7 @@ def test_version_4_wants_it_signed(gate):
     client = gate.let_in()
     unsigned = client.sign(register(3), crand=None, cnum=None, response=None)
     assert gate.send(unsigned).status == 401
-    assert (gate.why, gate.diagnostics) == ("the request is not signed", 1000)
+    assert (gate.why, gate.diagnostics) == ("the message is not signed", 1000)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +215,7 @@ def test_what_is_signed_by_one_user_is_not_another_s(gate):
         ({"crand": "ffffffff"}, "the signature is wrong"),
         ({"opaque": "FFFFFFFF"}, "no association is named FFFFFFFF"),
         ({"opaque": None}, "no association is named None"),
-        ({"response": None, "crand": None, "cnum": None}, "the request is not signed"),
+        ({"response": None, "crand": None, "cnum": None}, "the message is not signed"),
         ({"response": "zz"}, "response is not 16 to 64 hexadecimal octets"),
         ({"version": 9}, "version '9' is not 2, 3 or 4"),
     ],
@@ -359,6 +366,38 @@ def test_a_flood_of_authorization_headers_is_a_bad_request(gate):
     (credentials,) = client.sign(register(3)).credentials
     response = gate.send(register(3, credentials=(credentials,) * 9))
     assert (response.status, gate.why) == (400, "too many Authorization headers")
+
+
+def test_requests_of_the_registrar_and_answers_of_the_phone_are_signed_too(gate):
+    client = gate.let_in()
+    notify = register(7, method="NOTIFY")
+    signed = gate.authenticator.sign(1, notify)
+    assert client.verified(signed) == notify
+    assert gate.authenticator.sign(2, notify) == notify
+    answer = response_to(notify, 200, "OK", to_tag="x")
+    (credentials,) = client.sign(answer).credentials
+    header = ("Authorization", authentication_text(credentials))
+    taken = msgspec.structs.replace(answer, headers=(header,))
+    assert gate.authenticator.check_answer(1, taken) is None
+    assert gate.authenticator.check_answer(1, taken) == "cnum 1 is not new: a replay"
+    assert gate.authenticator.check_answer(1, answer) == "the answer is not signed"
+    spoilt = msgspec.structs.replace(taken, status=500)
+    gate.authenticator.forget(1)
+    assert gate.authenticator.check_answer(1, spoilt) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("TLS-DSK", "realm is missing"),
+        ('TLS-DSK realm="x", realm="y"', "twice"),
+        ("Digest", "the answer is not signed"),
+    ],
+)
+def test_an_answer_that_is_signed_by_half_is_not_taken(gate, text, why):
+    gate.let_in()
+    answer = response_to(register(), 200, "OK", headers=(("Authorization", text),))
+    assert why in gate.authenticator.check_answer(1, answer)
 
 
 # --- NTLM ---

@@ -3,7 +3,7 @@ import random
 import pytest
 from dsk_client import DskClient
 
-from phonesim.config.fault import FaultProfile
+from phonesim.config.fault import FaultProfile, SipStatus
 from phonesim.config.site_profile import (
     DhcpServerConfig,
     DnsServerConfig,
@@ -453,6 +453,35 @@ def test_a_phone_finds_its_way_through_contoso(authority):
         client = DskClient(send, issued.certificate, name.replace("lync", "fe") + ".contoso.com")
         client.shake(request)
         assert client.verified(send(client.sign(request))).status == 200
+
+
+def test_a_fault_answers_as_the_registrar_would(authority, build):
+    rule = SipStatus(kind="sip-status", target="lync01", status=503, reason="Busy", every_nth=4)
+    site = build(rule)
+    registrar = server_of(site, "lync01", "sips")
+    alice = "sip:alice@contoso.com"
+    certificate = authority.issue(b"alice@contoso.com", int(EPOCH) - 10, int(EPOCH) + 10_000)
+    site.users.publish(site.users.by_sip_uri(alice), "phone", certificate)
+    accepted = ConnectionAccepted(connection_id=1, peer="10.0.0.9", peer_port=5, transport="tls")
+    registrar.handle(accepted, 0)
+
+    def send(message):
+        answer, *_ = registrar.handle(SipReceived(connection_id=1, message=message), 0)
+        return answer.message
+
+    request = SipRequest(
+        method="REGISTER",
+        uri="sip:contoso.com",
+        vias=("SIP/2.0/TLS 10.0.0.9:5",),
+        sender=NameAddress(uri=alice, tag="t", epid="0123456789"),
+        recipient=NameAddress(uri=alice),
+        call_id="c",
+        cseq=1,
+    )
+    client = DskClient(send, certificate, "fe1.contoso.com")
+    client.shake(request)
+    assert client.verified(send(client.sign(request))).status == 200
+    assert client.verified(send(client.sign(request))).status == 503
 
 
 def test_every_name_of_a_certificate_resolves_to_its_server(authority):

@@ -100,7 +100,7 @@ class Line:
                 to_tag="b",
                 challenges=rejection.challenges,
             )
-        response = self.registrar.signed(1, received, response)
+        response = self.registrar.sign(1, response)
         self.said.append(response)
         self.answer(self.twist(response, self.said))
 
