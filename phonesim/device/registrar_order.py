@@ -29,6 +29,7 @@ class RegistrarOrder:
     __slots__ = (
         "_config",
         "_failover_at",
+        "_fails_over",
         "_queue",
         "_redirected",
         "_redirects",
@@ -48,6 +49,7 @@ class RegistrarOrder:
         self._redirects = 0
         self._rounds = 0
         self._failover_at: float | None = None
+        self._fails_over = True
         self.current: RegistrarAddress
         self.primary: RegistrarAddress | None = None
 
@@ -61,8 +63,8 @@ class RegistrarOrder:
 
     def begin_round(self, now: float) -> None:
         """Go back to the first Registrar."""
-        may_fail_over = self._failover_at is None or now >= self._failover_at
-        self.current, *self._queue = self._targets if may_fail_over else self._targets[:1]
+        self._fails_over = self._failover_at is None or now >= self._failover_at
+        self.current, *self._queue = self._targets if self._fails_over else self._targets[:1]
         self._redirected = ()
         self._redirects = 0
 
@@ -129,8 +131,8 @@ class RegistrarOrder:
         if retry_after > delay:
             return now + self._spread(retry_after)
         at = now + self._spread(delay)
-        if len(self._targets) > 1 and now < self._failover_at:
-            return min(at, self._failover_at)
+        if len(self._targets) > 1 and (now < self._failover_at or not self._fails_over):
+            return min(at, max(now, self._failover_at))
         return at
 
     def _spread(self, delay: float) -> float:

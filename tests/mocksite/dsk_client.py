@@ -7,9 +7,10 @@ from types import SimpleNamespace
 import msgspec
 
 from phonesim.virtual_handshake import VirtualClientHandshake
-from phonesim.wire.sip import SipRequest, SipResponse
+from phonesim.wire.sip import SipRequest, SipResponse, authentication_text
 from phonesim.wire.sipae import (
     AUTHENTICATION_INFO,
+    AUTHORIZATION,
     TLS_DSK,
     Authorization,
     authentication_info,
@@ -78,6 +79,12 @@ class DskClient:
         if isinstance(message, SipResponse):
             return SimpleNamespace(credentials=(credentials,))
         return msgspec.structs.replace(message, credentials=(credentials,))
+
+    def sign_answer(self, response: SipResponse) -> SipResponse:
+        """An answer to a request of the server's with the next signature."""
+        (credentials,) = self.sign(response).credentials
+        headers = (*response.headers, (AUTHORIZATION, authentication_text(credentials)))
+        return msgspec.structs.replace(response, headers=headers)
 
     def verified(self, response: SipResponse) -> SipResponse:
         """The response without its signature, which must be right and the next one."""

@@ -494,7 +494,11 @@ def test_a_user_of_another_pool_is_redirected_to_the_primary_and_its_backup(auth
 
 def order(site, kind, now=10.0, **fields):
     actions = site.registrar.handle(DeregistrationOrdered(kind=kind, **fields), now)
-    return [each.message for each in actions if isinstance(each, SendSipToClient)]
+    return [
+        site.clients[each.connection_id].verified(each.message)
+        for each in actions
+        if isinstance(each, SendSipToClient)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -521,8 +525,11 @@ def test_an_endpoint_is_told_that_it_is_deregistered(authority, kind, diagnostic
     assert header(notify, "p-preferred-registrar") == preferred
     assert decode_sip(encode_sip(notify)) == notify
     assert site.contacts(10) == []
-    answer = SipReceived(connection_id=1, message=response_to(notify, 200, "OK"))
-    assert site.registrar.handle(answer, 11) == []
+    answer = response_to(notify, 200, "OK")
+    (report,) = site.registrar.handle(SipReceived(connection_id=1, message=answer), 11)
+    assert "not signed" in report.text
+    answer = site.clients[1].sign_answer(answer)
+    assert site.registrar.handle(SipReceived(connection_id=1, message=answer), 11) == []
 
 
 def test_who_was_disabled_stays_out_and_who_was_moved_is_sent_on(authority):
