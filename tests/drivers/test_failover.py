@@ -67,8 +67,8 @@ def many(count: int) -> list[PhoneSpec]:
     registration = profile.registration.model_copy(
         update={
             "reconnect_delays": (1.0, 2.0),
-            "failover_delay": 2.0,
-            "return_interval": 3.0,
+            "failover_delay": 1.0,
+            "return_interval": 1.5,
         }
     )
     profile = profile.model_copy(update={"registration": registration})
