@@ -108,8 +108,10 @@ class StopRequest:
             self._listener()
 
     def on_ask(self, listener: Callable[[], None] | None) -> None:
-        """Call `listener` whenever someone asks."""
+        """Call `listener` whenever someone asks, and at once if someone has."""
         self._listener = listener
+        if listener is not None and self.asked:
+            listener()
 
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:
