@@ -87,6 +87,17 @@ def test_what_waits_is_written_at_every_tick(plan: Plan, tmp_path: Path) -> None
     assert seen == [BLOCKS]
 
 
+def test_who_asks_before_anybody_listens_is_heard() -> None:
+    stop = StopRequest()
+    heard: list[int] = []
+    stop.on_ask(lambda: heard.append(stop.asked))
+    assert heard == []
+    stop.on_ask(None)
+    stop.ask()
+    stop.on_ask(lambda: heard.append(stop.asked))
+    assert heard == [1]
+
+
 def test_a_run_that_is_asked_twice_to_end_when_it_ends_already_still_reports() -> None:
     stop = StopRequest()
 
