@@ -423,7 +423,12 @@ class _World:
         if request.scheme == "https":
             round_trip *= 3
             refused = certificate_refusal(
-                listener, request.host, action.trust, action.clock, self.site.epoch
+                listener,
+                request.host,
+                action.trust,
+                action.clock,
+                self.site.epoch,
+                node.spec.profile.tls.maximum_version,
             )
             if refused is not None:
                 self.http_failed(node, action, *refused, round_trip)
@@ -472,7 +477,12 @@ class _World:
         elif protocol == "sips":
             round_trip *= 3
             refused = certificate_refusal(
-                found[0], action.server_name, action.trust, action.clock, self.site.epoch
+                found[0],
+                action.server_name,
+                action.trust,
+                action.clock,
+                self.site.epoch,
+                node.spec.profile.tls.maximum_version,
             )
         if found is None or refused is not None:
             assert refused is not None

@@ -12,6 +12,7 @@ from phonesim.wire.provisioning import VLAN_FORMS, VlanForm
 
 Seconds = Annotated[float, Field(ge=0)]
 Delays = Annotated[tuple[Seconds, ...], Field(min_length=1)]
+TlsVersion = Literal["1.0", "1.1", "1.2"]
 DomainTemplate = Annotated[str, Field(pattern=r"^[^{}]*\{domain\}[^{}]*$")]
 OptionCode = Annotated[int, Field(ge=1, le=254)]
 
@@ -169,6 +170,17 @@ class ClockConfig(Config):
     """Wait for each NTP attempt [unknown]."""
 
 
+class TlsConfig(Config):
+    """How the phone speaks TLS, beside its rules for certificates (`drivers.trust`)."""
+
+    maximum_version: TlsVersion = "1.2"
+    """The newest version that it offers. The phones speak 1.0 alone [field thamaraw, ucvnext], and
+    a server that wants more fails their sign-in: set "1.0" to see it. The default is not theirs,
+    so that today's servers can be loaded."""
+    session_resumption: bool = False
+    """Go on with an earlier session of the same server instead of a whole handshake [unknown]."""
+
+
 class SrvName(Config):
     """One SRV name to ask for; `{domain}` is replaced."""
 
@@ -322,6 +334,7 @@ class DeviceProfile(Config):
     arp: ArpConfig = ArpConfig()
     resolver: ResolverConfig = ResolverConfig()
     clock: ClockConfig = ClockConfig()
+    tls: TlsConfig = TlsConfig()
     discovery: DiscoveryConfig = DiscoveryConfig()
     sign_in: SignInConfig = SignInConfig()
     registration: RegistrationConfig = RegistrationConfig()

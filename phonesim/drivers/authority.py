@@ -32,7 +32,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from phonesim.errors import DecodeError
 
 CertificateKind = Literal[
-    "valid", "expired", "not-yet-valid", "wildcard", "wrong-name", "untrusted"
+    "valid", "expired", "not-yet-valid", "wildcard", "wrong-name", "untrusted", "no-intermediate"
 ]
 
 _DAY = 86400
@@ -74,6 +74,10 @@ class SiteAuthority:
             [self._root.certificate, self._issuing.certificate], Encoding.DER
         )
 
+    def root(self) -> bytes:
+        """The root certificate alone, as a DER PKCS#7 bag."""
+        return pkcs7.serialize_certificates([self._root.certificate], Encoding.DER)
+
     def trust_anchors(self) -> str:
         """The same two certificates as PEM, for a server that checks its clients."""
         return "".join(
@@ -111,7 +115,7 @@ class SiteAuthority:
         now = int(self._clock())
         authority, not_before, not_after = self._issuing, now - _DAY, now + _VALIDITY
         match kind:
-            case "valid":
+            case "valid" | "no-intermediate":
                 pass
             case "expired":
                 not_before, not_after = now - _VALIDITY, now - _DAY
@@ -131,9 +135,11 @@ class SiteAuthority:
             names,
             ExtendedKeyUsageOID.SERVER_AUTH,
         )
+        shown = [certificate, authority.certificate]
+        if kind == "no-intermediate":
+            shown = [certificate]
         return ServerCredentials(
-            certificate=certificate.public_bytes(Encoding.PEM)
-            + authority.certificate.public_bytes(Encoding.PEM),
+            certificate=b"".join(each.public_bytes(Encoding.PEM) for each in shown),
             key=self._server_key.private_bytes(
                 Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()
             ),

@@ -374,6 +374,7 @@ class PhoneHost:
                 link.unsent,
                 self._crash,
                 self.tap,
+                self.spec.profile.tls,
             )
         return self._sockets
 

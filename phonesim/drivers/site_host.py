@@ -21,7 +21,7 @@ from phonesim.drivers.server_host import ServerHost
 from phonesim.drivers.site_datagrams import DhcpPorts, DnsPort, NtpPort
 from phonesim.drivers.site_http import WebPort
 from phonesim.drivers.site_sip import SipPort
-from phonesim.drivers.trust import load_credentials, without_time_check
+from phonesim.drivers.trust import server_context, without_time_check
 from phonesim.errors import UsageError
 from phonesim.mocksite.exchange import Listener
 from phonesim.mocksite.site import Site
@@ -63,7 +63,7 @@ class SiteHost:
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._open_dhcp = open_dhcp
         self._authority = authority
-        self._contexts: dict[tuple[tuple[str, ...], str, bool], ssl.SSLContext] = {}
+        self._contexts: dict[tuple[tuple[str, ...], str, str, bool], ssl.SSLContext] = {}
         hosts: dict[int, ServerHost] = {}
         for listener in site.listeners:
             if id(listener.server) not in hosts:
@@ -149,22 +149,18 @@ class SiteHost:
         if listener.protocol not in ("https", "sips"):
             return None
         asks = listener.protocol == "sips"
-        key = (listener.names, listener.certificate, asks)
+        key = (listener.names, listener.certificate, listener.minimum_tls, asks)
         context = self._contexts.get(key)
         if context is None:
-            kind = cast(CertificateKind, listener.certificate)
-            context = self._contexts[key] = self._make_context(listener.names, kind, asks)
+            context = self._contexts[key] = self._make_context(listener, asks)
         return context
 
-    def _make_context(
-        self, names: tuple[str, ...], kind: CertificateKind, asks: bool
-    ) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        credentials = self._authority.server_credentials(names, kind)
-        load_credentials(context, credentials.certificate, credentials.key)
-        context.num_tickets = 0  # phones do not resume sessions
-        context.options |= ssl.OP_NO_TICKET
-        if asks:
+    def _make_context(self, listener: Listener, asks: bool) -> ssl.SSLContext:
+        kind = cast(CertificateKind, listener.certificate)
+        credentials = self._authority.server_credentials(listener.names, kind)
+        context = server_context(credentials.certificate, credentials.key, listener.minimum_tls)
+        # OpenSSL completes the chain that it shows from what it trusts.
+        if asks and kind != "no-intermediate":
             context.verify_mode = ssl.CERT_OPTIONAL
             context.load_verify_locations(cadata=self._authority.trust_anchors())
             without_time_check(context)  # the registrar says when a certificate is too old

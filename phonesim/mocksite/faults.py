@@ -9,7 +9,7 @@ it says (a closed port, another certificate, one more DHCP server) are `site`'s.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import translate
 from heapq import heappop, heappush
 
@@ -24,6 +24,7 @@ from phonesim.config.fault import (
     SetDhcpOption,
     Silence,
     SipStatus,
+    SpoilChain,
     StripDhcpOptions,
 )
 from phonesim.mocksite.exchange import (
@@ -44,10 +45,10 @@ from phonesim.mocksite.exchange import (
 )
 from phonesim.wire.dns import DnsRecord, DnsResponse, SrvData
 from phonesim.wire.sip import SipRequest, response_to
-from phonesim.wire.soap import HttpResponse
+from phonesim.wire.soap import GetRootCertChainsResponse, HttpResponse
 
 RequestRule = Silence | DnsRcode | HttpStatus | SipStatus
-ReplyRule = StripDhcpOptions | SetDhcpOption | DnsTarget
+ReplyRule = StripDhcpOptions | SetDhcpOption | DnsTarget | SpoilChain
 InjectedRule = RequestRule | ReplyRule | Delay
 
 
@@ -57,13 +58,23 @@ def is_injected(rule: FaultRule) -> bool:
 
 
 class FaultInjector:
-    """A server that `rules` act on; rules of other kinds than `InjectedRule` are left out."""
+    """A server that `rules` act on; rules of other kinds than `InjectedRule` are left out.
 
-    def __init__(self, server: Server, rules: Sequence[FaultRule]) -> None:
+    `chains` are those that `SpoilChain` names.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        rules: Sequence[FaultRule],
+        chains: Mapping[str, bytes] | None = None,
+    ) -> None:
         self._server = server
         self._on_requests = [_OnRequest(rule) for rule in rules if isinstance(rule, RequestRule)]
         self._delays = [_OnRequest(rule) for rule in rules if isinstance(rule, Delay)]
-        self._on_replies = [_OnReply(rule) for rule in rules if isinstance(rule, ReplyRule)]
+        self._on_replies = [
+            _OnReply(rule, chains or {}) for rule in rules if isinstance(rule, ReplyRule)
+        ]
         self._held: list[tuple[float, int, ServerAction]] = []
         self._held_count = 0
 
@@ -189,8 +200,9 @@ class _OnRequest:
 class _OnReply:
     """A rule that counts the answers it applies to and alters every nth of them."""
 
-    def __init__(self, rule: ReplyRule) -> None:
+    def __init__(self, rule: ReplyRule, chains: Mapping[str, bytes]) -> None:
         self._rule = rule
+        self._chains = chains
         self._every_nth = rule.every_nth
         self._count = 0
         self._pattern = _compiled(rule.match) if isinstance(rule, DnsTarget) else None
@@ -222,6 +234,13 @@ class _OnReply:
                     return None
                 altered = msgspec.structs.replace(response, answers=answers)
                 return msgspec.structs.replace(action, response=altered)
+            case (
+                SpoilChain(chain=spoilt),
+                SendHttpResponse(response=HttpResponse(message=GetRootCertChainsResponse())),
+            ):
+                answer = GetRootCertChainsResponse(chain=self._chains[spoilt])
+                web = msgspec.structs.replace(action.response, message=answer)
+                return msgspec.structs.replace(action, response=web)
             case _:
                 return None
 

@@ -54,6 +54,18 @@ OUTCOMES: dict[tuple[str, ...], str | None] = {
     ("web-certificate-wildcard",): "ticket:certificate-wildcard",
     ("web-certificate-wrong-name",): "ticket:certificate-name-mismatch",
     ("web-certificate-untrusted",): "ticket:certificate-untrusted",
+    ("web-certificate-no-intermediate",): "ticket:certificate-issuer-missing",
+    ("registrar-certificate-expired",): "register:certificate-expired",
+    ("registrar-certificate-not-yet-valid",): "register:certificate-not-yet-valid",
+    ("registrar-certificate-wildcard",): "register:certificate-wildcard",
+    ("registrar-certificate-wrong-name",): "register:certificate-name-mismatch",
+    ("registrar-certificate-untrusted",): "register:certificate-untrusted",
+    ("registrar-certificate-no-intermediate",): "register:certificate-issuer-missing",
+    ("web-tls-1.2-only",): None,
+    ("registrar-tls-1.2-only",): None,
+    ("chain-not-downloadable",): "chain:web-services-refused",
+    ("chain-empty",): "chain:chain-unusable",
+    ("chain-unreadable",): "ticket:chain-unusable",
     ("ntp-silent",): "ticket:certificate-not-yet-valid",
     ("pin-wrong",): "ticket:pin-incorrect",
     ("pin-locked",): "ticket:pin-locked",
@@ -80,6 +92,23 @@ def test_a_fault_leads_to_its_outcome(run_fleet: RunFleet, faults: tuple[str, ..
     # Each log tells the end of its own story.
     told = "Signed in as" if expected is None else f"{expected.split(':')[1]}: "
     assert all(told in disk.log for disk in run.disks.values())
+
+
+@pytest.mark.parametrize(
+    ("faults", "failure"),
+    [
+        (("web-tls-1.2-only",), "ticket:tls-version-refused"),
+        (("registrar-tls-1.2-only",), "register:tls-version-refused"),
+        ((), None),
+    ],
+)
+def test_old_firmware_speaks_tls_1_0_alone(
+    run_fleet: RunFleet, faults: tuple[str, ...], failure: str | None
+) -> None:
+    tls = DEVICE_PROFILE.tls.model_copy(update={"maximum_version": "1.0"})
+    run = run_fleet(1, *faults, profile=DEVICE_PROFILE.model_copy(update={"tls": tls}))
+
+    assert list(run.failures.values()) == ([] if failure is None else [failure])
 
 
 def test_every_shipped_fault_has_its_outcome() -> None:
