@@ -20,14 +20,15 @@ from typing import Any, assert_never
 from phonesim.config.fleet_profile import Links
 from phonesim.device import actions as do
 from phonesim.device import events as on
+from phonesim.device.identity import KEY_FILE
 from phonesim.device.outcome import ConnectFailure
 from phonesim.device.phone import Output, Phone
 from phonesim.mocksite import exchange as site_side
 from phonesim.mocksite.site import Site
-from phonesim.virtual_authority import certificate_refusal
+from phonesim.virtual_authority import certificate_expiry, certificate_refusal
 from phonesim.virtual_capture import VirtualCapture
 from phonesim.wire.dhcp import BROADCAST
-from phonesim.world import Observer, PhoneDisk, PhoneSpec, RunLimits, new_phone
+from phonesim.world import Observer, PhoneDisk, PhoneSpec, RunLimits, new_phone, prepare_disk
 
 _POWER_OFF_SECONDS = 1.0
 _SHUTDOWN_SECONDS = 10.0
@@ -191,12 +192,19 @@ class _World:
         if self.is_ending:
             return
         node.boot += 1
-        node.phone = new_phone(node.spec, random.Random(f"{node.spec.seed}/{node.boot}"))
+        rng = random.Random(f"{node.spec.seed}/{node.boot}")
+        node.phone = new_phone(node.spec, rng, certificate_expiry)
+        kind = self.limits.boot_kind(node.boot)
+        prepare_disk(node.disk, kind)
         node.wake_at = None
         node.vlan_id = None
         self.powered += 1
         self.observer.boot_started(node.spec.phone_id, node.boot, self.now)
-        self.to_phone(node, node.boot, on.PowerApplied(files=node.disk.files()))
+        files = node.disk.files()
+        applied = on.PowerApplied(
+            files=files, has_key=KEY_FILE in files, factory_reset=kind == "factory-reset"
+        )
+        self.to_phone(node, node.boot, applied)
 
     def power_off(self, node: _PhoneNode) -> None:
         """Cut the power: the phone says nothing any more, its peers notice what they can."""
@@ -266,11 +274,17 @@ class _World:
 
     def booted(self, node: _PhoneNode) -> None:
         """A boot is complete: cut the power for the next one, or leave the phone be."""
-        if node.boot < self.limits.boots:
-            self.power_off(node)
-            self.at(self.now + _POWER_OFF_SECONDS, self.power_on, node)
-        else:
+        following = self.limits.follows(node.boot)
+        if following is None or self.is_ending:
             self.settled(node)
+        elif following == "sign-out":
+            self.at(self.now, self.to_phone, node, node.boot, on.SignOutRequested())
+        else:
+            self.reboot(node)
+
+    def reboot(self, node: _PhoneNode) -> None:
+        self.power_off(node)
+        self.at(self.now + _POWER_OFF_SECONDS, self.power_on, node)
 
     def settled(self, node: _PhoneNode) -> None:
         """A phone has come to its end: let it be, or let it start again when it is due."""
@@ -279,12 +293,7 @@ class _World:
         if every is not None and not self.is_ending:
             self.power_off(node)
             due_at = node.spec.starts_at + node.boot * every
-            self.at(max(self.now + _POWER_OFF_SECONDS, due_at), self.start_over, node)
-
-    def start_over(self, node: _PhoneNode) -> None:
-        for name in list(node.disk.files()):
-            node.disk.delete_file(name)
-        self.power_on(node)
+            self.at(max(self.now + _POWER_OFF_SECONDS, due_at), self.power_on, node)
 
     # --- what a phone does ---
 
@@ -299,6 +308,8 @@ class _World:
                         case on.SignedIn() | on.StagesDone():
                             node.disk.settled(is_well=True)
                             self.booted(node)
+                        case on.SignedOut():
+                            self.reboot(node)
                         case on.BootFailed():
                             node.disk.settled(is_well=False)
                             self.settled(node)
@@ -331,6 +342,8 @@ class _World:
                 case do.SendNtp():
                     self.send_ntp(node, output)
                 case do.MakeCertificateRequest():
+                    if KEY_FILE not in node.disk.files():
+                        node.disk.write_file(KEY_FILE, b"virtual key\n")
                     csr = f"csr {output.subject}".encode()
                     made = on.CertificateRequestMade(subject=output.subject, csr=csr)
                     self.at(self.now, self.to_phone, node, node.boot, made)

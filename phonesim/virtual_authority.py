@@ -49,6 +49,14 @@ class VirtualAuthority:
         return parts[3] if int(parts[1]) <= now <= int(parts[2]) else None
 
 
+def certificate_expiry(certificate: bytes) -> float | None:
+    """When a certificate of this world ends, Unix seconds; None if it is none."""
+    parts = certificate.decode("utf-8", "replace").split(" ", 3)
+    if len(parts) != 4 or parts[0] != "certificate":
+        return None
+    return float(parts[2])
+
+
 def certificate_refusal(
     listener: Listener,
     name: str,

@@ -21,6 +21,8 @@ from phonesim.device.events import (
     PoweredOff,
     ShutdownRequested,
     SignedIn,
+    SignedOut,
+    SignOutRequested,
     StagesDone,
 )
 from phonesim.device.outcome import Stage
@@ -28,7 +30,8 @@ from phonesim.drivers.key_pool import KeyPool
 from phonesim.drivers.packet_pace import PacketPace
 from phonesim.drivers.phone_host import PhoneHost, PhoneLink
 from phonesim.drivers.timer_queue import Timer, TimerQueue
-from phonesim.world import Observer, PhoneDisk, PhoneSpec, RunLimits, new_phone
+from phonesim.drivers.trust import certificate_expiry
+from phonesim.world import Observer, PhoneDisk, PhoneSpec, RunLimits, new_phone, prepare_disk
 
 POWER_OFF_SECONDS = 1.0
 """How long a phone is without power between two boots."""
@@ -42,7 +45,7 @@ SHUTDOWNS_PER_SECOND = 250
 RELEASES_PER_SECOND = 2500
 """... or those of one whose phones have nothing but a lease to give back."""
 
-_ENDINGS = frozenset((SignedIn, StagesDone, BootFailed, PoweredOff))
+_ENDINGS = frozenset((SignedIn, SignedOut, StagesDone, BootFailed, PoweredOff))
 _FLUSH_INTERVAL = 1.0
 _GIVE_UP_INTERVAL = 0.1
 _AT_ONCE = 20
@@ -131,17 +134,26 @@ class LiveRun:
         match observation:
             case SignedIn() | StagesDone():
                 place.disk.settled(is_well=True)
-                if place.boot < self._limits.boots and not self._is_ending:
-                    self._power_off(place)
-                    reboot = partial(self._power_on, place)
-                    place.reboot = self._timers.call_at(now + POWER_OFF_SECONDS, reboot)
-                else:
+                following = self._limits.follows(place.boot)
+                if following is None or self._is_ending:
                     self._settled(place)
+                elif following == "sign-out":
+                    phone.deliver(SignOutRequested())
+                else:
+                    self._reboot(place, now)
+            case SignedOut():
+                self._reboot(place, now)
             case BootFailed():
                 place.disk.settled(is_well=False)
                 self._settled(place)
             case _:
                 self._power_off(place)
+
+    def _reboot(self, place: _Place, now: float) -> None:
+        self._power_off(place)
+        if not self._is_ending:
+            again = partial(self._power_on, place)
+            place.reboot = self._timers.call_at(now + POWER_OFF_SECONDS, again)
 
     def crashed(self, phone: PhoneHost, error: Exception) -> None:
         """Count a phone as lost."""
@@ -170,10 +182,12 @@ class LiveRun:
         assert place.disk is not None
         place.boot += 1
         self._powered += 1
+        kind = self._limits.boot_kind(place.boot)
+        prepare_disk(place.disk, kind)
         spec, capture = place.spec, self._capture
         place.host = PhoneHost(
             spec,
-            new_phone(spec, self._rng),
+            new_phone(spec, self._rng, certificate_expiry),
             self._link,
             place.disk,
             self._keys,
@@ -185,7 +199,7 @@ class LiveRun:
             keeps_lease=self._limits.keep_leases,
         )
         self._observer.boot_started(place.spec.phone_id, place.boot, self._clock())
-        place.host.power_on()
+        place.host.power_on(factory_reset=kind == "factory-reset")
 
     def _power_off(self, place: _Place) -> None:
         host, place.host = place.host, None
@@ -207,13 +221,7 @@ class LiveRun:
             due_at = place.spec.starts_at + place.boot * every
             at = max(self._clock() + POWER_OFF_SECONDS, due_at)
             self._power_off(place)
-            place.reboot = self._timers.call_at(at, partial(self._start_over, place))
-
-    def _start_over(self, place: _Place) -> None:
-        assert place.disk is not None
-        for name in list(place.disk.files()):
-            place.disk.delete_file(name)
-        self._power_on(place)
+            place.reboot = self._timers.call_at(at, partial(self._power_on, place))
 
     def _settle(self, place: _Place) -> None:
         if place.is_settled:

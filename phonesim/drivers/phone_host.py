@@ -29,6 +29,7 @@ from phonesim.device.events import (
     PowerApplied,
     TimerExpired,
 )
+from phonesim.device.identity import KEY_FILE
 from phonesim.device.phone import Output
 from phonesim.drivers.key_pool import KeyPool, PhoneKey
 from phonesim.drivers.packet_pace import PacketPace
@@ -37,7 +38,6 @@ from phonesim.drivers.timer_queue import Timer, TimerQueue
 from phonesim.world import PhoneDisk, PhoneSpec
 
 CRASH_FILE = "crash.txt"
-KEY_FILE = "phone.key"
 
 _EVENTS_KEPT = 64
 _NEVER = float("inf")
@@ -189,16 +189,18 @@ class PhoneHost:
         self._key: PhoneKey | None = None
         self._sockets: PhoneSockets | None = None
 
-    def power_on(self) -> None:
+    def power_on(self, *, factory_reset: bool = False) -> None:
         """Apply power, with what the virtual disk holds."""
         files = dict(self._disk.files())
-        key = files.pop(KEY_FILE, None)
+        key = files.get(KEY_FILE)
         if key is not None:
+            files[KEY_FILE] = b""  # nobody's but this module's
             with contextlib.suppress(ValueError):  # somebody spoilt the file: it needs a new one
                 self._key = PhoneKey(key)
         self._is_on = True
         self._link.attach(self)
-        self.deliver(PowerApplied(files=files))
+        has_key = self._key is not None
+        self.deliver(PowerApplied(files=files, has_key=has_key, factory_reset=factory_reset))
 
     def power_off(self) -> None:
         """Cut the power: nothing more is sent, and everything held is let go.
@@ -340,6 +342,8 @@ class PhoneHost:
                     self._pace.send_waiting(self)
                 self._link.join_vlan(self, action.vlan_id)
             case do.DeleteFile():
+                if action.name == KEY_FILE:
+                    self._key = None
                 self._disk.delete_file(action.name)
             case _:
                 assert_never(action)

@@ -145,6 +145,14 @@ def take_versions(context: ssl.SSLContext, oldest: str, newest: str) -> None:
     context.set_ciphers("DEFAULT:@SECLEVEL=0")
 
 
+def certificate_expiry(certificate: bytes) -> float | None:
+    """When a DER certificate ends, Unix seconds; None if it cannot be read."""
+    try:
+        return _read_leaf(certificate).validity.not_after
+    except ValueError:
+        return None
+
+
 def check_server_name(name: str) -> None:
     """`CertificateRefused` if no TLS handshake can ask for such a name."""
     try:

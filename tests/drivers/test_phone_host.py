@@ -308,7 +308,7 @@ async def test_a_machine_that_raises_loses_one_phone_and_leaves_its_events(
     assert place.link.did == ["attach", "detach"]
     crash = place.disk.contents[CRASH_FILE].decode()
     assert "RuntimeError: a defect" in crash
-    assert "PowerApplied(files={})" in crash
+    assert "PowerApplied(files={}, has_key=False" in crash
     assert "AddressProbed(address='127.1.1.1', conflict=None)" in crash
 
 
@@ -382,7 +382,9 @@ async def test_the_key_is_made_once_and_kept_from_the_machine(
     again = make_place(lambda _: [])
     again.disk.contents = place.disk.contents
     again.host.power_on()
-    assert again.machine.handled == [on.PowerApplied(files={"cache": b"kept"})]
+    assert again.machine.handled == [
+        on.PowerApplied(files={KEY_FILE: b"", "cache": b"kept"}, has_key=True)
+    ]
 
 
 async def test_a_spoilt_key_file_is_replaced(make_place: MakePlace, phone_key: PhoneKey) -> None:

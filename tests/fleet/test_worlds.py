@@ -75,7 +75,9 @@ def test_what_waits_is_written_at_every_tick(plan: Plan, tmp_path: Path) -> None
     assert seen == [BLOCK]
 
 
-def test_a_run_that_is_asked_twice_to_end_when_it_ends_already_still_reports() -> None:
+def test_a_run_that_is_asked_twice_to_end_when_it_ends_already_still_reports(
+    tmp_path: Path,
+) -> None:
     stop = StopRequest()
 
     async def run(keys: KeyPool, stopped: asyncio.Event, pace: PacketPace | None) -> None:
@@ -83,5 +85,7 @@ def test_a_run_that_is_asked_twice_to_end_when_it_ends_already_still_reports() -
         await stopped.wait()
         stop.ask()  # it takes effect in the next turn of the loop
 
-    report = worlds._in_real_time(read_plan("dhcp-load"), run, stop, lambda now: None)
+    report = worlds._in_real_time(
+        read_plan("dhcp-load"), RunFolder(tmp_path), run, stop, lambda now: None
+    )
     assert report.seconds < 10
