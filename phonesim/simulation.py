@@ -28,7 +28,16 @@ from phonesim.mocksite.site import Site
 from phonesim.virtual_authority import certificate_expiry, certificate_refusal
 from phonesim.virtual_capture import VirtualCapture
 from phonesim.wire.dhcp import BROADCAST
-from phonesim.world import Observer, PhoneDisk, PhoneSpec, RunLimits, new_phone, prepare_disk
+from phonesim.world import (
+    CRASH_FILE,
+    Observer,
+    PhoneDisk,
+    PhoneSpec,
+    RunLimits,
+    crash_report,
+    new_phone,
+    prepare_disk,
+)
 
 _POWER_OFF_SECONDS = 1.0
 _SHUTDOWN_SECONDS = 10.0
@@ -255,8 +264,7 @@ class _World:
             self.wake_phone_at(node, deadline)
 
     def crash(self, node: _PhoneNode, error: Exception) -> None:
-        trace = "\n".join(f"{now:.6f} {event!r}" for now, event in node.recent)
-        node.disk.write_file("crash.txt", f"{error!r}\n{trace}\n".encode())
+        node.disk.write_file(CRASH_FILE, crash_report(error, node.recent))
         self.observer.crashed(node.spec.phone_id, error, self.now)
         node.disk.settled(is_well=False)
         self.power_off(node)

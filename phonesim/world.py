@@ -7,7 +7,8 @@ A world boots the phones of a plan against a site, performs their actions on a
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -15,11 +16,16 @@ import msgspec
 from phonesim.config.device_profile import DeviceProfile
 from phonesim.config.fleet_profile import BootKind
 from phonesim.device.actions import WriteLog
-from phonesim.device.events import Lease, Observation
+from phonesim.device.events import Event, Lease, Observation
 from phonesim.device.identity import Expiry
 from phonesim.device.outcome import Stage
 from phonesim.device.phone import Phone
 from phonesim.relay_agent import Circuit
+
+CRASH_FILE = "crash.txt"
+"""The file on its disk that tells how a phone was lost."""
+
+_SECRETS = frozenset(("assertion", "entropy", "key", "password", "pin", "proof"))
 
 
 class PhoneSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +95,37 @@ class PhoneDisk(Protocol):
     def flush(self) -> None:
         """Put everything that was appended where a reader finds it."""
         ...
+
+
+def crash_report(error: BaseException, happened: Iterable[tuple[float, Event]]) -> bytes:
+    """What is left of a phone whose machine raised: why, and what it was told last, and when.
+
+    Asterisks stand for secrets; of its files only the sizes are told.
+    """
+    trace = "".join(traceback.format_exception(error))
+    events = "".join(f"{now:.6f} {_masked(event)}\n" for now, event in happened)
+    return f"{trace}\n{events}".encode()
+
+
+def _masked(value: object) -> str:
+    """The value's repr without its secrets."""
+    match value:
+        case msgspec.Struct():
+            fields = ", ".join(
+                f"{name}={'***' if name in _SECRETS else _masked(getattr(value, name))}"
+                for name in value.__struct_fields__
+            )
+            return f"{type(value).__name__}({fields})"
+        case tuple():
+            return f"({', '.join(map(_masked, value))}{',' * (len(value) == 1)})"
+        case Mapping():
+            sizes = (
+                f"{name!r}: {f'<{len(held)} octets>' if isinstance(held, bytes) else _masked(held)}"
+                for name, held in value.items()
+            )
+            return f"{{{', '.join(sizes)}}}"
+        case _:
+            return repr(value)
 
 
 def prepare_disk(disk: PhoneDisk, kind: BootKind) -> None:

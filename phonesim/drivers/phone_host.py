@@ -14,7 +14,6 @@ log, its lease is given back if the machine can still say how, and the fleet goe
 from __future__ import annotations
 
 import contextlib
-import traceback
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol, assert_never
@@ -35,9 +34,7 @@ from phonesim.drivers.key_pool import KeyPool, PhoneKey
 from phonesim.drivers.packet_pace import PacketPace
 from phonesim.drivers.phone_sockets import PhoneSockets
 from phonesim.drivers.timer_queue import Timer, TimerQueue
-from phonesim.world import PhoneDisk, PhoneSpec
-
-CRASH_FILE = "crash.txt"
+from phonesim.world import CRASH_FILE, PhoneDisk, PhoneSpec, crash_report
 
 _EVENTS_KEPT = 64
 _NEVER = float("inf")
@@ -395,9 +392,7 @@ class PhoneHost:
     def _crash(self, error: Exception) -> None:
         if not self._is_on:
             return
-        happened = "".join(f"{now:.6f} {event!r}\n" for now, event in self._recent)
-        trace = "".join(traceback.format_exception(error))
-        self._disk.write_file(CRASH_FILE, f"{trace}\n{happened}".encode())
+        self._disk.write_file(CRASH_FILE, crash_report(error, self._recent))
         if not self._keeps_lease:
             self._give_lease_back(error)
         self._lose_power()
