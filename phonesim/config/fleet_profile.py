@@ -211,7 +211,8 @@ class FleetProfile(Config):
     """Loopback: added to every standard port, with `relay` on loopback too; None takes the first
     that is free."""
     keys: Literal["pool", "unique"] = "pool"
-    """RSA keys: shared from a small pool, or one a phone (0.2 s of CPU each)."""
+    """RSA keys: at most eight, which phones share as the run then says, or one a phone, made
+    before the first one starts (0.25 s of CPU each)."""
     keep_leases: bool = False
     device_logs: Literal["all", "failed"] = "all"
     """Whose logs and files are written: every phone's, or those of phones with a failed boot."""

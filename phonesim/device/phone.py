@@ -232,6 +232,7 @@ class Phone:
         self._is_signed_in = False
         self._is_shutting_down = False
         self._is_signing_out = False
+        self._is_signed_out = False
         self._retry_at: float | None = None
 
     # A phone that stops early never has the later ones.
@@ -596,6 +597,8 @@ class Phone:
         self._go_on_with_address(now, out)
 
     def _go_on_with_address(self, now: float, out: list[Output]) -> None:
+        if self._is_signed_out:
+            return
         match self._last_stage:
             case Stage.IP:
                 out.append(StagesDone())
@@ -793,6 +796,8 @@ class Phone:
             ended = StageEnded(stage=self._stage, reason=FailureReason.LEASE_LOST)
             self._end(ended, now, out)
         self._is_signed_in = False
+        if self._is_signing_out:
+            self._signed_out(RegistrationEnded(), now, out)
         self._enter(Stage.IP, now, out)
 
     # --- ending ---
@@ -802,13 +807,13 @@ class Phone:
             return
         self._is_signing_out = True
         self._retry_at = None
-        self._sign_in.abandon()
-        self._deadlines.pop(self._sign_in, None)
+        self._abandon_boot()
         self._run(self._registration, ShutdownRequested(), now, out)
 
     def _signed_out(self, event: RegistrationEnded, now: float, out: list[Output]) -> None:
         self._is_signing_out = False
         self._is_signed_in = False
+        self._is_signed_out = True
         forgets = self._profile.identity.sign_out_forgets
         if "certificate" in forgets:
             self._identity = None
@@ -825,10 +830,13 @@ class Phone:
         self._is_signing_out = False
         self._retry_at = None
         self._log(log.SHUTDOWN())
+        self._abandon_boot()
+        self._run(self._registration, event, now, out)
+
+    def _abandon_boot(self) -> None:
         for machine in (self._clock, self._discovery, self._sign_in):
             machine.abandon()
             self._deadlines.pop(machine, None)
-        self._run(self._registration, event, now, out)
 
     def _abandoned(self, event: PhoneAbandoned, now: float, out: list[Output]) -> None:
         self._power_off(now, out)

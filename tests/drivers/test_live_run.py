@@ -10,9 +10,8 @@ from phonesim.device.events import (
     PoweredOff,
     SignedIn,
 )
-from phonesim.drivers.phone_host import CRASH_FILE
 from phonesim.drivers.run_folder import FolderDisk
-from phonesim.world import PhoneDisk, RunLimits
+from phonesim.world import CRASH_FILE, PhoneDisk, RunLimits
 
 
 async def test_a_second_boot_finds_what_the_first_left_on_the_disk(run: Run) -> None:
