@@ -20,8 +20,8 @@ Where a boot can fail, and what follows:
 
 A failure with addresses from the cache makes the cache unusable: discovery runs at once. Only
 certificates that a wrong clock refuses do not. A phone that still has its certificate, from an
-earlier boot or a lost lease, goes on with the stage register; if the Registrar does not take
-it any more, the phone forgets it and signs in at the web services.
+earlier boot or a lost lease, goes on with the stage register. One that the Registrar does not
+take is forgotten; if it was an old one, the phone signs in at the web services at once.
 
 The stage vlan is LLDP's. Where no switch names a voice VLAN a DHCP server may, in the stage ip:
 the phone gives that lease back and asks for another one in the VLAN.
@@ -717,9 +717,12 @@ class Phone:
     ) -> None:
         """Fail the boot, or ask anew if it was what the phone had kept that misled it."""
         needs_a_person = reason in _NEEDS_A_PERSON
-        if self._identity_misled(stage, reason):
-            self._sign_in_again(stage, reason, detail, now, out)
-            return
+        if stage is Stage.REGISTER and self._is_identity_outdated(reason):
+            was_reused, self._is_reused, self._identity = self._is_reused, False, None
+            self._run(self._kept, IdentityUnusable(detail=detail), now, out)
+            if was_reused:
+                self._sign_in_again(reason, now, out)
+                return
         if self._cached is not None and not needs_a_person and self._cache_misled(reason):
             self._cached = None
             self._end(StageEnded(stage=stage, reason=reason), now, out)
@@ -731,9 +734,7 @@ class Phone:
         else:
             self._retry_later(stage, reason, detail, now, out)
 
-    def _identity_misled(self, stage: Stage, reason: FailureReason) -> bool:
-        if stage is not Stage.REGISTER or not self._is_reused:
-            return False
+    def _is_identity_outdated(self, reason: FailureReason) -> bool:
         refetches = self._profile.identity.refetches_chain
         return reason in _IDENTITY_REFUSED or (refetches and reason in _CHAIN_OUTDATED)
 
@@ -741,15 +742,10 @@ class Phone:
         is_of_time = reason in _OF_TIME and self._needs_time
         return not is_of_time or self._profile.clock.clears_cache_without_time
 
-    def _sign_in_again(
-        self, stage: Stage, reason: FailureReason, detail: str, now: float, out: list[Output]
-    ) -> None:
+    def _sign_in_again(self, reason: FailureReason, now: float, out: list[Output]) -> None:
         assert self._services is not None
         assert self._services.web_services is not None
-        self._end(StageEnded(stage=stage, reason=reason), now, out)
-        self._identity = None
-        self._is_reused = False
-        self._run(self._kept, IdentityUnusable(detail=detail), now, out)
+        self._end(StageEnded(stage=Stage.REGISTER, reason=reason), now, out)
         self._sign_in_at(self._services.web_services, now, out)
 
     def _retry_later(

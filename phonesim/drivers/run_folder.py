@@ -13,8 +13,8 @@ In a folder that keeps failures only, a phone's lines wait unformatted, at least
 `LINES_KEPT` moments of them, until its boot fails; then all of it is written. A boot that
 ends well leaves nothing.
 
-A run may take the phones of an earlier one: what their disks held then, logs apart, is on
-their disks now. The earlier folder stays as it is.
+A run may take the phones of an earlier one: what their disks held then, but for logs and crashes,
+is on their disks now. The earlier folder stays as it is.
 
 A disk that cannot be written (full, read-only) is reported once for the whole run;
 what could not be written is dropped, and the phones go on.
@@ -35,7 +35,7 @@ from phonesim.config.device_profile import DeviceLogConfig
 from phonesim.device.actions import WriteLog
 from phonesim.device.device_log import Dialect
 from phonesim.errors import ProfileError, UsageError
-from phonesim.world import PhoneDisk
+from phonesim.world import CRASH_FILE, PhoneDisk
 
 LOG_BUFFER = 16384
 """Characters of log lines that one phone may have in memory."""
@@ -143,7 +143,7 @@ class RunFolder:
     def _take_over(self, root: Path, disk: PhoneDisk) -> None:
         try:
             for file in sorted(root.iterdir()):
-                if file.is_file() and file.suffix != _UNFINISHED:
+                if file.is_file() and file.suffix != _UNFINISHED and file.name != CRASH_FILE:
                     disk.write_file(file.name, file.read_bytes())
         except FileNotFoundError:
             pass  # it was no phone of that run

@@ -298,6 +298,7 @@ class _PhoneTlsObject(ssl.SSLObject):
         except ssl.SSLError:
             self._send_now(self.outgoing.read())
             raise
+        self.connecting.socket = None
         certificate = self.getpeercert(binary_form=True)
         assert certificate is not None
         if not self._is_judged:

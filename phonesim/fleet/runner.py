@@ -193,7 +193,7 @@ def _earlier(plan: Plan, base: Path) -> Path | None:
     if not any((run.path / spec.phone_id).is_dir() for spec in plan.specs):
         raise UsageError(
             f"{run.path}: it has none of this fleet's phones, such as {plan.specs[0].phone_id}:"
-            " run the same fleet, or set fleet.first_phone"
+            " run the same fleet, or set fleet.first_phone (device_logs: failed keeps no others)"
         )
     return run.path
 

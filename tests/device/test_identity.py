@@ -191,6 +191,7 @@ def test_a_new_certificate_that_is_refused_fails_the_boot():
     bench.connect()
     (failed,) = of(bench.sip(403, "Forbidden"), BootFailed)
     assert failed.reason == FailureReason.REGISTRATION_FORBIDDEN
+    assert IDENTITY_FILE not in bench.files
 
 
 @pytest.mark.parametrize("refetches", [False, True])

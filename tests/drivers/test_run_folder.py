@@ -223,6 +223,7 @@ def test_a_run_takes_over_what_an_earlier_one_left(
     disk = earlier.disk(PHONE, log_profile)
     disk.append_log(shown("before"))
     disk.write_file("cache.json", b"kept")
+    disk.write_file("crash.txt", b"long ago")
     disk.flush()
     (earlier.path / PHONE / "DSK1/identity.json.new").write_bytes(b"half a fi")
 
