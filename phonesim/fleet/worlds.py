@@ -346,6 +346,8 @@ def _in_real_time(
             loop.call_soon_threadsafe(stopped.set if stop.asked == 1 else running.cancel)
 
         stop.on_ask(asked)
+        if stop.asked:  # while this world was being prepared
+            asked()
         try:
             return await running
         finally:

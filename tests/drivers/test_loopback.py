@@ -48,7 +48,8 @@ async def test_a_few_phones_boot_sign_in_and_shut_down(run: Run) -> None:
         assert "DHCP RELEASE" in log
         assert spec.pin not in log
     files = run.folder.path / phones[0] / "DSK1"
-    assert sorted(path.name for path in files.iterdir()) == ["cache.json", "logs", "phone.key"]
+    kept = ["cache.json", "identity.json", "logs", "phone.key"]
+    assert sorted(path.name for path in files.iterdir()) == kept
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,20 @@ def test_what_waits_is_written_at_every_tick(plan: Plan, tmp_path: Path) -> None
     assert seen == [BLOCK]
 
 
+def test_a_run_that_is_asked_to_end_before_its_loop_begins_ends_at_once(tmp_path: Path) -> None:
+    stop = StopRequest()
+    stop.ask()
+    begun = []
+
+    async def run(keys: KeyPool, stopped: asyncio.Event, pace: PacketPace | None) -> None:
+        begun.append(keys)
+        await stopped.wait()
+
+    plan, folder = read_plan("dhcp-load"), RunFolder(tmp_path)
+    assert worlds._in_real_time(plan, folder, run, stop, lambda now: None).seconds < 10
+    assert begun == []
+
+
 def test_a_run_that_is_asked_twice_to_end_when_it_ends_already_still_reports(
     tmp_path: Path,
 ) -> None:
