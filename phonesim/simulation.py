@@ -20,16 +20,26 @@ from typing import Any, assert_never
 from phonesim.config.fleet_profile import Links
 from phonesim.device import actions as do
 from phonesim.device import events as on
+from phonesim.device.identity import KEY_FILE
 from phonesim.device.outcome import ConnectFailure
 from phonesim.device.phone import Output, Phone
 from phonesim.errors import DecodeError
 from phonesim.mocksite import exchange as site_side
 from phonesim.mocksite.site import Site
-from phonesim.virtual_authority import certificate_refusal, valid_until
+from phonesim.virtual_authority import certificate_expiry, certificate_refusal, valid_until
 from phonesim.virtual_capture import VirtualCapture
 from phonesim.virtual_handshake import VirtualClientHandshake
 from phonesim.wire.dhcp import BROADCAST
-from phonesim.world import Observer, PhoneDisk, PhoneSpec, RunLimits, new_phone
+from phonesim.world import (
+    CRASH_FILE,
+    Observer,
+    PhoneDisk,
+    PhoneSpec,
+    RunLimits,
+    crash_report,
+    new_phone,
+    prepare_disk,
+)
 
 _POWER_OFF_SECONDS = 1.0
 _SHUTDOWN_SECONDS = 10.0
@@ -199,12 +209,19 @@ class _World:
             return
         node.boot += 1
         node.rounds += 1
-        node.phone = new_phone(node.spec, random.Random(f"{node.spec.seed}/{node.boot}"))
+        rng = random.Random(f"{node.spec.seed}/{node.boot}")
+        node.phone = new_phone(node.spec, rng, certificate_expiry)
+        kind = self.limits.boot_kind(node.boot)
+        prepare_disk(node.disk, kind)
         node.wake_at = None
         node.vlan_id = None
         self.powered += 1
         self.observer.boot_started(node.spec.phone_id, node.rounds, self.now)
-        self.to_phone(node, node.boot, on.PowerApplied(files=node.disk.files()))
+        files = node.disk.files()
+        applied = on.PowerApplied(
+            files=files, has_key=KEY_FILE in files, factory_reset=kind == "factory-reset"
+        )
+        self.to_phone(node, node.boot, applied)
 
     def power_off(self, node: _PhoneNode) -> None:
         """Cut the power: the phone says nothing any more, its peers notice what they can."""
@@ -255,8 +272,7 @@ class _World:
             self.wake_phone_at(node, deadline)
 
     def crash(self, node: _PhoneNode, error: Exception) -> None:
-        trace = "\n".join(f"{now:.6f} {event!r}" for now, event in node.recent)
-        node.disk.write_file("crash.txt", f"{error!r}\n{trace}\n".encode())
+        node.disk.write_file(CRASH_FILE, crash_report(error, node.recent))
         self.observer.crashed(node.spec.phone_id, error, self.now)
         node.disk.settled(is_well=False)
         self.power_off(node)
@@ -274,11 +290,17 @@ class _World:
 
     def booted(self, node: _PhoneNode) -> None:
         """A boot is complete: cut the power for the next one, or leave the phone be."""
-        if node.boot < self.limits.boots:
-            self.power_off(node)
-            self.at(self.now + _POWER_OFF_SECONDS, self.power_on, node)
-        else:
+        following = self.limits.follows(node.boot)
+        if following is None or self.is_ending:
             self.settled(node, is_done=True)
+        elif following == "sign-out":
+            self.at(self.now, self.to_phone, node, node.boot, on.SignOutRequested())
+        else:
+            self.reboot(node)
+
+    def reboot(self, node: _PhoneNode) -> None:
+        self.power_off(node)
+        self.at(self.now + _POWER_OFF_SECONDS, self.power_on, node)
 
     def settled(self, node: _PhoneNode, *, is_done: bool) -> None:
         """A phone has come to its end: let it be, or let it start again when it is due."""
@@ -290,12 +312,7 @@ class _World:
                 self.at(max(self.now, due_at), self.repeat, node)
                 return
             self.power_off(node)
-            self.at(max(self.now + _POWER_OFF_SECONDS, due_at), self.start_over, node)
-
-    def start_over(self, node: _PhoneNode) -> None:
-        for name in list(node.disk.files()):
-            node.disk.delete_file(name)
-        self.power_on(node)
+            self.at(max(self.now + _POWER_OFF_SECONDS, due_at), self.power_on, node)
 
     def repeat(self, node: _PhoneNode) -> None:
         if node.phone is not None:
@@ -316,6 +333,8 @@ class _World:
                         case on.SignedIn() | on.StagesDone():
                             node.disk.settled(is_well=True)
                             self.booted(node)
+                        case on.SignedOut():
+                            self.reboot(node)
                         case on.BootFailed():
                             node.disk.settled(is_well=False)
                             self.settled(node, is_done=False)
@@ -348,6 +367,8 @@ class _World:
                 case do.SendNtp():
                     self.send_ntp(node, output)
                 case do.MakeCertificateRequest():
+                    if KEY_FILE not in node.disk.files():
+                        node.disk.write_file(KEY_FILE, b"virtual key\n")
                     csr = f"csr {output.subject}".encode()
                     made = on.CertificateRequestMade(subject=output.subject, csr=csr)
                     self.at(self.now, self.to_phone, node, node.boot, made)
@@ -444,7 +465,12 @@ class _World:
         if request.scheme == "https":
             round_trip *= 3
             refused = certificate_refusal(
-                listener, request.host, action.trust, action.clock, self.site.epoch
+                listener,
+                request.host,
+                action.trust,
+                action.clock,
+                self.site.epoch,
+                node.spec.profile.tls.maximum_version,
             )
             if refused is not None:
                 self.http_failed(node, action, *refused, round_trip)
@@ -495,7 +521,12 @@ class _World:
         elif protocol == "sips":
             round_trip *= 3
             refused = certificate_refusal(
-                found[0], action.server_name, action.trust, action.clock, self.site.epoch
+                found[0],
+                action.server_name,
+                action.trust,
+                action.clock,
+                self.site.epoch,
+                node.spec.profile.tls.maximum_version,
             )
         if found is None or refused is not None:
             assert refused is not None

@@ -16,6 +16,8 @@ from phonesim.errors import DecodeError
 from phonesim.mocksite.exchange import Listener
 from phonesim.virtual_handshake import VirtualServerHandshake
 
+_CHAIN = b"virtual chain"
+_ROOT = b"virtual root"
 _DAY = 86400
 _CERTIFICATE = re.compile(r"certificate (\d{1,12}) (\d{1,12}) (.+)", re.DOTALL | re.ASCII)
 _SERVER_CERTIFICATE_DAYS = 365
@@ -26,7 +28,11 @@ class VirtualAuthority:
 
     def chain(self) -> bytes:
         """The chain that phones of the virtual world come to trust."""
-        return b"virtual chain"
+        return _CHAIN
+
+    def root(self) -> bytes:
+        """A chain of this world that leads to no server without its issuer's certificate."""
+        return _ROOT
 
     def request_subject(self, csr: bytes) -> str:
         """The subject of a request made by this world."""
@@ -58,15 +64,41 @@ def valid_until(certificate: bytes) -> int:
     return 0 if parts is None else parts[1]
 
 
+def certificate_expiry(certificate: bytes) -> float | None:
+    """When a certificate of this world ends, Unix seconds; None if it is none."""
+    parts = certificate.decode("utf-8", "replace").split(" ", 3)
+    if len(parts) != 4 or parts[0] != "certificate":
+        return None
+    return float(parts[2])
+
+
 def certificate_refusal(
-    listener: Listener, name: str, trust: bytes | None, clock: float, epoch: float
+    listener: Listener,
+    name: str,
+    trust: bytes | None,
+    clock: float,
+    epoch: float,
+    maximum_tls: str,
 ) -> tuple[ConnectFailure, str] | None:
     """Why a phone refuses the certificate that a listener shows; None if it accepts it.
 
     `trust` is the chain it downloaded, `clock` what it believes, `epoch` when the site began:
-    Unix seconds.
+    Unix seconds. `maximum_tls` is the newest version that it offers.
     """
-    if listener.certificate == "untrusted" or trust != VirtualAuthority().chain():
+    if listener.minimum_tls > maximum_tls:
+        return (
+            ConnectFailure.TLS_VERSION_REFUSED,
+            f"the server takes TLS {listener.minimum_tls} and later, the phone speaks up to"
+            f" {maximum_tls}",
+        )
+    if trust not in (None, _CHAIN, _ROOT):
+        return ConnectFailure.CHAIN_UNUSABLE, "the downloaded chain cannot be read"
+    if trust == _ROOT and listener.certificate == "no-intermediate":
+        return (
+            ConnectFailure.CERTIFICATE_ISSUER_MISSING,
+            "neither the downloaded chain nor the server has its issuer's certificate",
+        )
+    if listener.certificate == "untrusted" or trust is None:
         return ConnectFailure.CERTIFICATE_UNTRUSTED, "the chain does not lead to its issuer"
     begins = epoch - _DAY
     ends = epoch + _SERVER_CERTIFICATE_DAYS * _DAY

@@ -7,17 +7,25 @@ A world boots the phones of a plan against a site, performs their actions on a
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 import msgspec
 
 from phonesim.config.device_profile import DeviceProfile
+from phonesim.config.fleet_profile import BootKind
 from phonesim.device.actions import WriteLog
-from phonesim.device.events import Lease, Observation
+from phonesim.device.events import Event, Lease, Observation
+from phonesim.device.identity import Expiry
 from phonesim.device.outcome import Stage
 from phonesim.device.phone import Phone
 from phonesim.relay_agent import Circuit
+
+CRASH_FILE = "crash.txt"
+"""The file on its disk that tells how a phone was lost."""
+
+_SECRETS = frozenset(("assertion", "entropy", "key", "password", "pin", "proof"))
 
 
 class PhoneSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,8 +51,11 @@ class PhoneSpec(msgspec.Struct, frozen=True, kw_only=True):
     circuits: tuple[Circuit, ...] = ()
 
 
-def new_phone(spec: PhoneSpec, rng: random.Random) -> Phone:
-    """The phone of `spec` before a boot, with `rng` for its xids and delays."""
+def new_phone(spec: PhoneSpec, rng: random.Random, expiry: Expiry) -> Phone:
+    """The phone of `spec` before a boot, with `rng` for its xids and delays.
+
+    `expiry` tells when a certificate of this world ends.
+    """
     return Phone(
         spec.profile,
         spec.mac,
@@ -54,6 +65,7 @@ def new_phone(spec: PhoneSpec, rng: random.Random) -> Phone:
         spec.last_stage,
         spec.fixed_lease,
         spec.first_stage,
+        expiry,
     )
 
 
@@ -83,6 +95,44 @@ class PhoneDisk(Protocol):
     def flush(self) -> None:
         """Put everything that was appended where a reader finds it."""
         ...
+
+
+def crash_report(error: BaseException, happened: Iterable[tuple[float, Event]]) -> bytes:
+    """What is left of a phone whose machine raised: why, and what it was told last, and when.
+
+    Asterisks stand for secrets; of its files only the sizes are told.
+    """
+    trace = "".join(traceback.format_exception(error))
+    events = "".join(f"{now:.6f} {_masked(event)}\n" for now, event in happened)
+    return f"{trace}\n{events}".encode()
+
+
+def _masked(value: object) -> str:
+    """The value's repr without its secrets."""
+    match value:
+        case msgspec.Struct():
+            fields = ", ".join(
+                f"{name}={'***' if name in _SECRETS else _masked(getattr(value, name))}"
+                for name in value.__struct_fields__
+            )
+            return f"{type(value).__name__}({fields})"
+        case tuple():
+            return f"({', '.join(map(_masked, value))}{',' * (len(value) == 1)})"
+        case Mapping():
+            sizes = (
+                f"{name!r}: {f'<{len(held)} octets>' if isinstance(held, bytes) else _masked(held)}"
+                for name, held in value.items()
+            )
+            return f"{{{', '.join(sizes)}}}"
+        case _:
+            return repr(value)
+
+
+def prepare_disk(disk: PhoneDisk, kind: BootKind) -> None:
+    """Make a disk what a boot of that kind begins with."""
+    if kind == "cold":
+        for name in list(disk.files()):
+            disk.delete_file(name)
 
 
 class SiteObserver(Protocol):
@@ -120,10 +170,10 @@ class RunLimits(msgspec.Struct, frozen=True, kw_only=True):
     """When a run ends, and how many phones may boot at once.
 
     With `duration` None it ends when every phone has settled: a phone settles when
-    it signs in (or does its last stage) for the `boots`-th time, fails (`BootFailed`),
+    it signs in (or does its last stage) in the last of its `boots`, fails (`BootFailed`),
     crashes, or has not done so `timeout` seconds after its start. Otherwise it ends
-    after `duration` seconds. Before its last boot a phone that signed in loses power
-    (no RELEASE) and boots again from its virtual disk. At the end every phone is asked
+    after `duration` seconds. Before each of its other boots a phone that signed in loses power
+    (no RELEASE); if that boot is a "sign-out", it signs out first. At the end every phone is asked
     to shut down; `keep_leases` cuts the power instead.
 
     With `repeat_every`, which needs a `duration`, every phone loses power and boots again so
@@ -137,7 +187,15 @@ class RunLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     duration: float | None = None
     timeout: float = 600
-    boots: int = 1
+    boots: tuple[BootKind, ...] = ("cold",)
     keep_leases: bool = False
     outstanding: int | None = None
     repeat_every: float | None = None
+
+    def boot_kind(self, boot: int) -> BootKind:
+        """How the `boot`-th boot begins, counted from 1; those that are repeated are cold."""
+        return self.boots[boot - 1] if boot <= len(self.boots) else "cold"
+
+    def follows(self, boot: int) -> BootKind | None:
+        """How the one after it begins; None if it is the last."""
+        return self.boots[boot] if boot < len(self.boots) else None

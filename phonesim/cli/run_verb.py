@@ -17,6 +17,7 @@ from phonesim.fleet.runner import Progress, run_fleet
 from phonesim.fleet.worlds import check_machine, world_for
 from phonesim.profiles import Override, option_override, parse_override
 
+_NAMES = {"phones_from": "--resume"}
 DEFAULT_OUT = Path("logs")
 MOST_IN_TRANSCRIPT = 10
 
@@ -69,6 +70,10 @@ def run(
     boots: Annotated[
         int | None, typer.Option("--boots", metavar="N", help="Times each phone boots.")
     ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option("--resume", metavar="RUN", help="Boot the phones of an earlier run again."),
+    ] = None,
     keep_leases: Annotated[
         bool, typer.Option("--keep-leases", help="Cut the power at the end: nothing is released.")
     ] = False,
@@ -115,13 +120,14 @@ def run(
         "rate": rate,
         "until": until,
         "boots": boots,
+        "phones_from": resume,
         "keep_leases": keep_leases or None,
         "port_offset": port_offset,
     }
     overrides: list[Override] = [
         *map(parse_override, set_ or ()),
         *(
-            option_override(f"--{key.replace('_', '-')}", "fleet", key, value)
+            option_override(_NAMES.get(key, f"--{key.replace('_', '-')}"), "fleet", key, value)
             for key, value in options.items()
             if value is not None
         ),

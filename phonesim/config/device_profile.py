@@ -12,6 +12,7 @@ from phonesim.wire.provisioning import VLAN_FORMS, VlanForm
 
 Seconds = Annotated[float, Field(ge=0)]
 Delays = Annotated[tuple[Seconds, ...], Field(min_length=1)]
+TlsVersion = Literal["1.0", "1.1", "1.2"]
 DomainTemplate = Annotated[str, Field(pattern=r"^[^{}]*\{domain\}[^{}]*$")]
 OptionCode = Annotated[int, Field(ge=1, le=254)]
 
@@ -167,6 +168,24 @@ class ClockConfig(Config):
     [sources documented gg398829, precedence unknown]."""
     attempt_timeouts: Delays = (1, 2)
     """Wait for each NTP attempt [unknown]."""
+    without_time: Literal["go-on", "stop"] = "go-on"
+    """When no server answers: go on with the wrong time, until a certificate is judged by it
+    [field msxfaq: certificate errors while the year is wrong], or begin the boot again later
+    [unknown]."""
+    clears_cache_without_time: bool = False
+    """Whether a certificate that is refused while the clock is not set costs the phone its cache
+    [unknown; inferred that it does not: the servers in it are not to blame]."""
+
+
+class TlsConfig(Config):
+    """How the phone speaks TLS, beside its rules for certificates (`drivers.trust`)."""
+
+    maximum_version: TlsVersion = "1.2"
+    """The newest version that it offers. The phones speak 1.0 alone [field thamaraw, ucvnext], and
+    a server that wants more fails their sign-in: set "1.0" to see it. The default is not theirs,
+    so that today's servers can be loaded."""
+    session_resumption: bool = False
+    """Go on with an earlier session of the same server instead of a whole handshake [unknown]."""
 
 
 class SrvName(Config):
@@ -242,6 +261,25 @@ class SignInConfig(Config):
     """Pause between them, unless Retry-After says longer [unknown]."""
 
 
+class IdentityConfig(Config):
+    """What the phone keeps of a sign-in, and for how long."""
+
+    reuse_margin: Seconds = 3600
+    """A certificate is used again while it has this long to live [source sipe]."""
+    refetches_chain: bool = False
+    """Sign in anew, and so download the chain of trust again, when a server's certificate is
+    refused under the stored one. It is loaded on the very first connect only [field msxfaq], and
+    phones fail when their pool moves to another authority [field catapultsystems]."""
+    sign_out_forgets: tuple[Literal["certificate", "key", "services"], ...] = (
+        "certificate",
+        "key",
+        "services",
+    )
+    """What signing out forgets: the certificate with its chain and web ticket, the key, and the
+    cached servers: phones that were signed out ask the network [field risual; the rest inferred].
+    A factory reset forgets all of it, the last address too [field um.losrios.edu]."""
+
+
 class RegistrationConfig(Config):
     """How the phone registers and stays registered."""
 
@@ -314,6 +352,8 @@ class DisplayConfig(Config):
     """Before Web Services [documented]."""
     connecting: str = "Connecting to Lync Server"
     """Registering [field]."""
+    reset: str = ""
+    """Before a factory reset [field um.losrios.edu]."""
     signed_in: str = ""
     """Home screen [unknown]."""
     reconnecting: str = "Cannot connect to the server. Retrying."
@@ -368,8 +408,10 @@ class DeviceProfile(Config):
     arp: ArpConfig = ArpConfig()
     resolver: ResolverConfig = ResolverConfig()
     clock: ClockConfig = ClockConfig()
+    tls: TlsConfig = TlsConfig()
     discovery: DiscoveryConfig = DiscoveryConfig()
     sign_in: SignInConfig = SignInConfig()
+    identity: IdentityConfig = IdentityConfig()
     registration: RegistrationConfig = RegistrationConfig()
     display: DisplayConfig = DisplayConfig()
     log: DeviceLogConfig

@@ -114,10 +114,32 @@ class Refuse(FaultBase):
 
 
 class ShowCertificate(FaultBase):
-    """TLS servers show another kind of certificate."""
+    """TLS servers show another kind of certificate.
+
+    "no-intermediate": a good one, without that of the authority which issued it.
+    """
 
     kind: Literal["show-certificate"]
-    certificate: Literal["expired", "not-yet-valid", "wildcard", "wrong-name", "untrusted"]
+    certificate: Literal[
+        "expired", "not-yet-valid", "wildcard", "wrong-name", "untrusted", "no-intermediate"
+    ]
+    protocol: Literal["https", "sip"] | None = None
+    """Whose: that of web services, of Registrars, or of both."""
+
+
+class RequireTls(FaultBase):
+    """TLS servers take no older version than this one."""
+
+    kind: Literal["require-tls"]
+    version: Literal["1.1", "1.2", "1.3"]
+    protocol: Literal["https", "sip"] | None = None
+
+
+class SpoilChain(FaultBase):
+    """Web services give another chain of trust than the one that would do."""
+
+    kind: Literal["spoil-chain"]
+    chain: Literal["empty", "unreadable", "without-intermediate"]
 
 
 class Outage(FaultBase):
@@ -215,6 +237,8 @@ FaultRule = Annotated[
     | ShowCertificate
     | Outage
     | Deregister
+    | RequireTls
+    | SpoilChain
     | SipStatus
     | SetPresenceState
     | SetSipBody

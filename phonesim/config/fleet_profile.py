@@ -14,6 +14,7 @@ from phonesim.config.site_profile import DomainName
 
 Attach = Literal["loopback", "wire", "virtual", "relay"]
 OwnMac = Literal["full", "dhcp-only"]
+BootKind = Literal["cold", "warm", "sign-out", "factory-reset"]
 PartialStage = Literal["vlan", "ip", "discovery"]
 NO_SITE = "none"
 SIGNED_IN = "signed-in"
@@ -194,8 +195,14 @@ class FleetProfile(Config):
     """With `stages`: seconds from one start of a phone to its next, with nothing in its cache,
     as long as `until` says; None does them once. A phone that is slower starts late."""
     limits: LoadLimits = LoadLimits()
-    boots: Annotated[int, Field(ge=1)] = 1
-    """Times each phone boots; its virtual disk lasts from one boot to the next."""
+    boots: Annotated[int, Field(ge=1)] | Annotated[tuple[BootKind, ...], Field(min_length=1)] = 1
+    """How often each phone boots, or how each of its boots begins. cold: with an empty disk, as
+    from the factory. warm: after a loss of power, with what is on its disk. sign-out: the user
+    signs out before the power goes. factory-reset: with * and # held. A number is one cold boot
+    and warm ones after it."""
+    phones_from: str | None = None
+    """Name or path of an earlier run, whose phones these are: they begin with what it left on
+    their disks."""
     until: str = SIGNED_IN
     """"signed-in": until every phone has signed in, is done or has failed; or a duration such
     as "10m"."""
@@ -205,7 +212,8 @@ class FleetProfile(Config):
     """Loopback: added to every standard port, with `relay` on loopback too; None takes the first
     that is free."""
     keys: Literal["pool", "unique"] = "pool"
-    """RSA keys: shared from a small pool, or one a phone (0.2 s of CPU each)."""
+    """RSA keys: at most eight, which phones share as the run then says, or one a phone, made
+    before the first one starts (0.25 s of CPU each)."""
     keep_leases: bool = False
     device_logs: Literal["all", "failed"] = "all"
     """Whose logs and files are written: every phone's, or those of phones with a failed boot."""
@@ -232,6 +240,13 @@ class FleetProfile(Config):
     def _goes_together(self) -> FleetProfile:
         if self.addresses is not None and self.stages != ("discovery",):
             raise ValueError("addresses are for stages [discovery]: other phones lease theirs")
+        first = "cold" if isinstance(self.boots, int) else self.boots[0]
+        if first == "sign-out":
+            raise ValueError("boots cannot begin with sign-out: nobody has signed in yet")
+        if first == "warm" and self.phones_from is None:
+            raise ValueError("boots begin with warm only with phones_from: the disks are empty")
+        if self.stages is not None and not isinstance(self.boots, int) and "sign-out" in self.boots:
+            raise ValueError("boots with sign-out are for whole boots, not for stages")
         if self.repeat_every is None:
             return self
         if self.stages is None:

@@ -22,6 +22,7 @@ from phonesim.device import device_log as log
 from phonesim.device.actions import DeleteFile, PhoneAction, WriteFile
 from phonesim.device.device_log import LogRecord
 from phonesim.device.events import (
+    CacheForgotten,
     CacheLoaded,
     CacheUnusable,
     CommitWanted,
@@ -111,6 +112,8 @@ class Cache:
             case RepetitionDue():
                 self.contents = Contents()
                 return [DeleteFile(name=CACHE_FILE), log.CACHE_EMPTY()]
+            case CacheForgotten():
+                return [self._store(dhcp=(), dns=(), in_use=None)]
             case ShutdownRequested() if self.contents.address is not None:
                 return [self._store(address=None, lease=None)]
             case _:

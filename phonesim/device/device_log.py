@@ -122,6 +122,7 @@ class RecordKind:
 
 POWER_APPLIED = RecordKind("power_applied", vendor=TOKEN, model=TOKEN, firmware=TOKEN, mac=TOKEN)
 SHUTDOWN = RecordKind("shutdown")
+FACTORY_RESET = RecordKind("factory_reset", files=TOKEN)
 DISPLAY = RecordKind("display", text=TEXT)
 LLDP_SENT = RecordKind("lldp_sent", chassis=TOKEN, port=TOKEN, ttl=NUMBER, vlan=NUMBER)
 LLDP_RECEIVED = RecordKind("lldp_received", chassis=TOKEN, port=TOKEN, ttl=NUMBER, policy=TEXT)
@@ -207,6 +208,13 @@ CACHE_UNUSABLE = RecordKind("cache_unusable", detail=TEXT)
 CACHE_COMMITTED = RecordKind(
     "cache_committed", url=TOKEN, registrars=TOKEN, user=TOKEN, dhcp=NUMBER, dns=NUMBER
 )
+
+# --- identity ----------------------------------------------------------------
+
+IDENTITY_LOADED = RecordKind("identity_loaded", user=TOKEN, size=NUMBER)
+IDENTITY_USED = RecordKind("identity_used", user=TOKEN)
+IDENTITY_UNUSABLE = RecordKind("identity_unusable", detail=TEXT)
+SIGNED_OUT = RecordKind("signed_out", forgotten=TOKEN)
 
 # --- sign-in -----------------------------------------------------------------
 

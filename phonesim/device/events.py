@@ -31,9 +31,19 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class PowerApplied(Event, frozen=True, kw_only=True):
-    """The phone starts. `files` are its virtual disk's files, by name, as bytes."""
+    """The phone starts. `files` are its virtual disk's files, by name, as bytes.
+
+    `has_key` says that its private key is among them and can be read. With `factory_reset`,
+    * and # were held while the power came.
+    """
 
     files: Mapping[str, bytes] = {}
+    has_key: bool = False
+    factory_reset: bool = False
+
+
+class SignOutRequested(Event, frozen=True, kw_only=True):
+    """Whoever is signed in signs out: deregister, forget who it was, then `SignedOut`."""
 
 
 class RepetitionDue(Event, frozen=True, kw_only=True):
@@ -341,6 +351,10 @@ class CacheUnusable(Event, frozen=True, kw_only=True):
     detail: str
 
 
+class CacheForgotten(Event, frozen=True, kw_only=True):
+    """Nothing that was learned about the site is to be used again."""
+
+
 class CommitWanted(Event, frozen=True, kw_only=True):
     """Sign-in and registration succeeded with these: they replace what discovery cached."""
 
@@ -371,12 +385,27 @@ class SignInWanted(Event, frozen=True, kw_only=True):
 class CertificateIssued(Event, frozen=True, kw_only=True):
     """Sign-in ended well: the phone holds a certificate for `sip_uri`.
 
-    `chain` is the downloaded trust chain (DER PKCS#7).
+    `chain` is the downloaded trust chain (DER PKCS#7); `ticket_id` and `ticket_expires` (Unix
+    seconds) are those of the web ticket that it was asked for with.
     """
 
     sip_uri: str
     certificate: bytes
     chain: bytes
+    ticket_id: str = ""
+    ticket_expires: int = 0
+
+
+class IdentityLoaded(Event, frozen=True, kw_only=True):
+    """The virtual disk still held what an earlier sign-in ended with, and the key for it."""
+
+    identity: CertificateIssued
+
+
+class IdentityUnusable(Event, frozen=True, kw_only=True):
+    """The certificate does not work any more: the phone signs in anew."""
+
+    detail: str
 
 
 class SignInFailed(Event, frozen=True, kw_only=True):
@@ -625,6 +654,10 @@ class RegistrarChanged(Observation, frozen=True, kw_only=True):
     previous: str
     registrar: str
     is_survivable: bool
+
+
+class SignedOut(Observation, frozen=True, kw_only=True):
+    """The phone has signed out, and waits for a person."""
 
 
 class StagesDone(Observation, frozen=True, kw_only=True):

@@ -40,6 +40,8 @@ class FailureReason(StrEnum):
     CERTIFICATE_WILDCARD = "certificate-wildcard"
     CERTIFICATE_NAME_MISMATCH = "certificate-name-mismatch"
     CERTIFICATE_UNTRUSTED = "certificate-untrusted"
+    CERTIFICATE_ISSUER_MISSING = "certificate-issuer-missing"
+    TLS_VERSION_REFUSED = "tls-version-refused"
     TLS_FAILED = "tls-failed"
     PIN_INCORRECT = "pin-incorrect"
     PIN_LOCKED = "pin-locked"
@@ -81,6 +83,9 @@ class ConnectFailure(StrEnum):
     CERTIFICATE_WILDCARD = "certificate-wildcard"
     CERTIFICATE_NAME_MISMATCH = "certificate-name-mismatch"
     CERTIFICATE_UNTRUSTED = "certificate-untrusted"
+    CERTIFICATE_ISSUER_MISSING = "certificate-issuer-missing"
+    CHAIN_UNUSABLE = "chain-unusable"
+    TLS_VERSION_REFUSED = "tls-version-refused"
     TLS_FAILED = "tls-failed"
     MALFORMED = "malformed"
 
@@ -91,6 +96,9 @@ PEER_REASONS = {
     ConnectFailure.CERTIFICATE_WILDCARD: FailureReason.CERTIFICATE_WILDCARD,
     ConnectFailure.CERTIFICATE_NAME_MISMATCH: FailureReason.CERTIFICATE_NAME_MISMATCH,
     ConnectFailure.CERTIFICATE_UNTRUSTED: FailureReason.CERTIFICATE_UNTRUSTED,
+    ConnectFailure.CERTIFICATE_ISSUER_MISSING: FailureReason.CERTIFICATE_ISSUER_MISSING,
+    ConnectFailure.CHAIN_UNUSABLE: FailureReason.CHAIN_UNUSABLE,
+    ConnectFailure.TLS_VERSION_REFUSED: FailureReason.TLS_VERSION_REFUSED,
     ConnectFailure.TLS_FAILED: FailureReason.TLS_FAILED,
     ConnectFailure.MALFORMED: FailureReason.MALFORMED_ANSWER,
 }

@@ -12,7 +12,7 @@ Where a boot can fail, and what follows:
     ip           no-lease                 AutoIP; goes on when a server answers later
                  address-in-use           a fixed address that another host has: never again
     time         clock-not-set            the boot goes on with a wrong clock, and asks again
-                                          when it begins again
+                                          when it begins again; or it does not go on
     discovery    web-services-not-located again after the profile's retry delay
     chain..certificate                    again after the delay, or never: a wrong PIN
                                           needs a person
@@ -22,7 +22,10 @@ Where a boot can fail, and what follows:
 A phone that is signed in and loses its registration shows so and gets another one by itself;
 when a Registrar refuses it, it has to sign in again.
 
-A failure with addresses from the cache makes the cache unusable: discovery runs at once.
+A failure with addresses from the cache makes the cache unusable: discovery runs at once. Only
+certificates that a wrong clock refuses do not. A phone that still has its certificate, from an
+earlier boot or a lost lease, goes on with the stage register. One that the Registrar does not
+take is forgotten; if it was an old one, the phone signs in at the web services at once.
 
 The stage vlan is LLDP's. Where no switch names a voice VLAN a DHCP server may, in the stage ip:
 the phone gives that lease back and asks for another one in the VLAN.
@@ -46,6 +49,7 @@ from phonesim.config.device_profile import DeviceProfile
 from phonesim.device import device_log as log
 from phonesim.device.actions import (
     ConfigureAddress,
+    DeleteFile,
     JoinVlan,
     PhoneAction,
     ProbeAddress,
@@ -62,6 +66,7 @@ from phonesim.device.events import (
     AddressUnwanted,
     AddressWanted,
     BootFailed,
+    CacheForgotten,
     CacheLoaded,
     CacheUnusable,
     CertificateIssued,
@@ -82,6 +87,8 @@ from phonesim.device.events import (
     HandshakeFailed,
     HttpFailed,
     HttpResponseReceived,
+    IdentityLoaded,
+    IdentityUnusable,
     Lease,
     LeaseBound,
     LeaseFailed,
@@ -106,8 +113,10 @@ from phonesim.device.events import (
     ServicesLocated,
     ShutdownRequested,
     SignedIn,
+    SignedOut,
     SignInFailed,
     SignInWanted,
+    SignOutRequested,
     SipMessageReceived,
     StageEnded,
     StageEntered,
@@ -119,7 +128,9 @@ from phonesim.device.events import (
     VlanOffered,
     VlanSettled,
     VlanWanted,
+    WebServicesAddress,
 )
+from phonesim.device.identity import Expiry, Identity
 from phonesim.device.line import Line
 from phonesim.device.outcome import FailureReason, Stage
 from phonesim.device.resolver import Resolver
@@ -128,7 +139,9 @@ from phonesim.device.vlan import LldpEndpoint
 from phonesim.wire.dhcp import BOOTREPLY, format_mac
 
 Output = PhoneAction | Observation
-Machine = LldpEndpoint | DhcpClient | Resolver | PhoneClock | Discovery | SignIn | Line | Cache
+Machine = (
+    LldpEndpoint | DhcpClient | Resolver | PhoneClock | Discovery | SignIn | Line | Cache | Identity
+)
 
 # What waiting cannot mend: someone has to type another PIN, or an administrator has to act.
 _NEEDS_A_PERSON = frozenset(
@@ -145,13 +158,33 @@ _NEEDS_A_PERSON = frozenset(
     }
 )
 
+# The Registrar does not take the certificate: another one may do better.
+_IDENTITY_REFUSED = frozenset(
+    {FailureReason.REGISTRATION_UNAUTHORIZED, FailureReason.REGISTRATION_FORBIDDEN}
+)
+
+# The stored chain of trust does not lead to the server's certificate.
+_CHAIN_OUTDATED = frozenset(
+    {
+        FailureReason.CERTIFICATE_UNTRUSTED,
+        FailureReason.CERTIFICATE_ISSUER_MISSING,
+        FailureReason.CHAIN_UNUSABLE,
+    }
+)
+
+_OF_TIME = frozenset({FailureReason.CERTIFICATE_EXPIRED, FailureReason.CERTIFICATE_NOT_YET_VALID})
+
+
+def _cannot_read(certificate: bytes) -> float | None:
+    return None
+
 
 class Phone:
     """One phone, from power-on to power-off.
 
     `last_stage` is IP, DISCOVERY or, for a whole boot, COMMIT; `first_stage` is VLAN or, for a
     phone that takes no notice of VLANs, IP. A `fixed_lease` is an address that somebody typed in:
-    the phone begins with it, and never asks for another.
+    the phone begins with it, and never asks for another. `expiry` reads certificates.
     """
 
     def __init__(
@@ -164,6 +197,7 @@ class Phone:
         last_stage: Stage = Stage.COMMIT,
         fixed_lease: Lease | None = None,
         first_stage: Stage = Stage.VLAN,
+        expiry: Expiry = _cannot_read,
     ) -> None:
         self._profile = profile
         self._mac = mac
@@ -179,6 +213,7 @@ class Phone:
             profile.discovery.cert_prov_rel_path if asks_dns else None,
             keeps_lease=profile.dhcp.reboot_keeps_lease,
         )
+        self._kept = Identity(profile.identity, expiry)
         self._number = number
         self._pin = pin
         self._deadlines: dict[Machine, tuple[float, str]] = {}
@@ -190,6 +225,7 @@ class Phone:
         self._cached: ServicesLocated | None = None
         self._services: ServicesLocated | None = None
         self._identity: CertificateIssued | None = None
+        self._is_reused = False
         self._shown = ""
         self._home = ""
         self._stage: Stage | None = None
@@ -197,6 +233,8 @@ class Phone:
         self._needs_time = last_stage is Stage.COMMIT
         self._is_signed_in = False
         self._is_shutting_down = False
+        self._is_signing_out = False
+        self._is_signed_out = False
         self._retry_at: float | None = None
 
     # A phone that stops early never has the later ones.
@@ -339,9 +377,15 @@ class Phone:
                 self._run(self._cache, event, now, out)
             case ServicesLocated():
                 self._located(event, now, out)
+            case IdentityLoaded():
+                self._identity = event.identity
+                self._is_reused = True
             case CertificateIssued():
                 self._identity = event
-                self._register(now, out)
+                self._is_reused = False
+                self._run(self._kept, event, now, out)
+                if not self._is_signed_in:
+                    self._register(now, out)
             case SignInFailed():
                 self._failed(event.stage, event.reason, event.detail, now, out)
             case Registered():
@@ -350,6 +394,8 @@ class Phone:
                 self._line_usable(event, now, out)
             case RegistrationFailed():
                 self._registration_failed(event, now, out)
+            case RegistrationEnded() if self._is_signing_out:
+                self._signed_out(event, now, out)
             case RegistrationEnded():
                 self._power_off(now, out)
             case _:
@@ -405,10 +451,13 @@ class Phone:
             self._log(log.DISPLAY(text))
             out.append(DisplayShowed(text=text))
 
-    def _enter(self, stage: Stage, now: float, out: list[Output]) -> None:
+    def _begin_stage(self, stage: Stage, now: float, out: list[Output]) -> None:
         self._stage = stage
         self._stage_began_at = now
         out.append(StageEntered(stage=stage))
+
+    def _enter(self, stage: Stage, now: float, out: list[Output]) -> None:
+        self._begin_stage(stage, now, out)
         display = self._profile.display
         match stage:
             case Stage.VLAN | Stage.IP if self._shown != display.acquiring:
@@ -428,7 +477,7 @@ class Phone:
         out.append(ended)
 
     def _skip(self, stage: Stage, now: float, out: list[Output]) -> None:
-        self._enter(stage, now, out)
+        self._begin_stage(stage, now, out)
         self._end(StageEnded(stage=stage, skipped=True), now, out)
 
     # --- the boot ---
@@ -440,6 +489,12 @@ class Phone:
         mac = format_mac(self._mac)
         record = log.POWER_APPLIED(profile.vendor, profile.model, profile.firmware, mac)
         self._log(record)
+        if event.factory_reset:
+            self._show(profile.display.reset, out)
+            self._log(log.FACTORY_RESET(",".join(sorted(event.files))))
+            out += (DeleteFile(name=name) for name in event.files)
+            event = PowerApplied()
+        self._run(self._kept, event, now, out)
         self._run(self._cache, event, now, out)
 
     def _find_vlan(self, now: float, out: list[Output]) -> None:
@@ -549,6 +604,8 @@ class Phone:
         self._go_on_with_address(now, out)
 
     def _go_on_with_address(self, now: float, out: list[Output]) -> None:
+        if self._is_signed_out:
+            return
         match self._last_stage:
             case Stage.IP:
                 out.append(StagesDone())
@@ -566,7 +623,10 @@ class Phone:
         self._needs_time = event.offset is None
         reason = FailureReason.CLOCK_NOT_SET if self._needs_time else None
         self._end(StageEnded(stage=Stage.TIME, reason=reason), now, out)
-        self._find_services(now, out)
+        if reason is not None and self._profile.clock.without_time == "stop":
+            self._retry_later(Stage.TIME, reason, "no NTP server answered", now, out)
+        else:
+            self._find_services(now, out)
 
     def _find_services(self, now: float, out: list[Output]) -> None:
         if self._cached is not None:
@@ -597,7 +657,19 @@ class Phone:
         if self._last_stage is Stage.DISCOVERY:
             out.append(StagesDone())
             return
-        wanted = SignInWanted(web_services=services.web_services, source=self._lease.address)
+        identity = self._identity
+        if identity is not None and self._kept.lasts(identity, self._clock.believed(now)):
+            self._is_reused = True
+            for stage in (Stage.CHAIN, Stage.TICKET, Stage.CERTIFICATE):
+                self._skip(stage, now, out)
+            self._log(log.IDENTITY_USED(identity.sip_uri))
+            self._register(now, out)
+        else:
+            self._sign_in_at(services.web_services, now, out)
+
+    def _sign_in_at(self, web_services: WebServicesAddress, now: float, out: list[Output]) -> None:
+        assert self._lease is not None
+        wanted = SignInWanted(web_services=web_services, source=self._lease.address)
         self._run(self._sign_in, wanted, now, out)
 
     def _register(self, now: float, out: list[Output]) -> None:
@@ -679,18 +751,51 @@ class Phone:
         out: list[Output],
         retry_after: float | None = None,
     ) -> None:
-        """Fail the boot, or ask the network if it was the cache that misled the phone."""
+        """Fail the boot, or ask anew if it was what the phone had kept that misled it."""
         needs_a_person = reason in _NEEDS_A_PERSON
-        if self._cached is not None and not needs_a_person:
+        if stage is Stage.REGISTER and self._is_identity_outdated(reason):
+            was_reused, self._is_reused, self._identity = self._is_reused, False, None
+            self._run(self._kept, IdentityUnusable(detail=detail), now, out)
+            if was_reused:
+                self._sign_in_again(reason, now, out)
+                return
+        if self._cached is not None and not needs_a_person and self._cache_misled(reason):
             self._cached = None
             self._end(StageEnded(stage=stage, reason=reason), now, out)
             self._run(self._cache, CacheUnusable(detail=f"{stage}: {detail}"), now, out)
             self._discover(now, out)
             return
+        if needs_a_person:
+            self._fail(stage, reason, detail, None, now, out)
+        else:
+            self._retry_later(stage, reason, detail, now, out, retry_after)
+
+    def _is_identity_outdated(self, reason: FailureReason) -> bool:
+        refetches = self._profile.identity.refetches_chain
+        return reason in _IDENTITY_REFUSED or (refetches and reason in _CHAIN_OUTDATED)
+
+    def _cache_misled(self, reason: FailureReason) -> bool:
+        is_of_time = reason in _OF_TIME and self._needs_time
+        return not is_of_time or self._profile.clock.clears_cache_without_time
+
+    def _sign_in_again(self, reason: FailureReason, now: float, out: list[Output]) -> None:
+        assert self._services is not None
+        assert self._services.web_services is not None
+        self._end(StageEnded(stage=Stage.REGISTER, reason=reason), now, out)
+        self._sign_in_at(self._services.web_services, now, out)
+
+    def _retry_later(
+        self,
+        stage: Stage,
+        reason: FailureReason,
+        detail: str,
+        now: float,
+        out: list[Output],
+        retry_after: float | None = None,
+    ) -> None:
         delay = max(self._profile.retry_delay, retry_after or 0.0)
-        retry = None if needs_a_person else delay * self._rng.uniform(1, 1.2)
-        if retry is not None:
-            self._retry_at = now + retry
+        retry = delay * self._rng.uniform(1, 1.2)
+        self._retry_at = now + retry
         self._fail(stage, reason, detail, retry, now, out)
 
     def _fail(
@@ -730,20 +835,47 @@ class Phone:
             ended = StageEnded(stage=self._stage, reason=FailureReason.LEASE_LOST)
             self._end(ended, now, out)
         self._is_signed_in = False
+        if self._is_signing_out:
+            self._signed_out(RegistrationEnded(), now, out)
         self._enter(Stage.IP, now, out)
 
     # --- ending ---
+
+    def _sign_out(self, event: SignOutRequested, now: float, out: list[Output]) -> None:
+        if self._is_shutting_down:
+            return
+        self._is_signing_out = True
+        self._retry_at = None
+        self._abandon_boot()
+        self._run(self._line, ShutdownRequested(), now, out)
+
+    def _signed_out(self, event: RegistrationEnded, now: float, out: list[Output]) -> None:
+        self._is_signing_out = False
+        self._is_signed_in = False
+        self._is_signed_out = True
+        forgets = self._profile.identity.sign_out_forgets
+        if "certificate" in forgets:
+            self._identity = None
+        if "services" in forgets:
+            self._cached = None
+            self._run(self._cache, CacheForgotten(), now, out)
+        self._run(self._kept, event, now, out)
+        out.append(SignedOut())
 
     def _shut_down(self, event: ShutdownRequested, now: float, out: list[Output]) -> None:
         if self._is_shutting_down:
             return
         self._is_shutting_down = True
+        self._is_signing_out = False
         self._retry_at = None
         self._log(log.SHUTDOWN())
+        self._abandon_boot()
+        self._run(self._line, event, now, out)
+
+    def _abandon_boot(self) -> None:
         for machine in (self._clock, self._discovery, self._sign_in):
             machine.abandon()
             self._deadlines.pop(machine, None)
-        self._run(self._line, event, now, out)
 
     def _abandoned(self, event: PhoneAbandoned, now: float, out: list[Output]) -> None:
         self._power_off(now, out)
@@ -788,5 +920,6 @@ _TAKERS: dict[type[Event], Callable[[Phone, Any, float, list[Output]], None]] = 
     PowerApplied: Phone._power_applied,
     ShutdownRequested: Phone._shut_down,
     RepetitionDue: Phone._repetition_due,
+    SignOutRequested: Phone._sign_out,
     PhoneAbandoned: Phone._abandoned,
 }

@@ -290,7 +290,13 @@ class SignIn:
         return [
             log.CERTIFICATE_RECEIVED(sip_uri, len(certificate)),
             StageEnded(stage=Stage.CERTIFICATE),
-            CertificateIssued(sip_uri=sip_uri, certificate=certificate, chain=self._chain),
+            CertificateIssued(
+                sip_uri=sip_uri,
+                certificate=certificate,
+                chain=self._chain,
+                ticket_id=self._ticket.assertion_id,
+                ticket_expires=self._ticket.expires,
+            ),
         ]
 
     # --- one exchange ---

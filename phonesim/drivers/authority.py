@@ -1,7 +1,8 @@
 """The mock site's certificate authority, made anew for every run.
 
 A root signs an issuing authority, which signs the servers' certificates and those
-that phones ask for. Nothing of it is ever written to a disk. Every server shares one
+that phones ask for. A run that takes the phones of an earlier one takes its authority,
+too, as `dump` gave it. Every server shares one
 key: a fleet's time goes into handshakes, not into key generation.
 
 Specifications: RFC 5280 (certificates), RFC 2986 (PKCS#10), RFC 2315 (the PKCS#7 bag).
@@ -10,11 +11,12 @@ Specifications: RFC 5280 (certificates), RFC 2986 (PKCS#10), RFC 2315 (the PKCS#
 from __future__ import annotations
 
 import datetime
+import re
 import time
 import warnings
 from collections.abc import Callable
 from functools import cached_property, lru_cache
-from typing import Literal
+from typing import Literal, Self
 
 import msgspec
 from cryptography import x509
@@ -25,17 +27,22 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
+    load_pem_private_key,
     pkcs7,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import SSL
 
 from phonesim.drivers.inner_tls import SiteHandshake, site_context
-from phonesim.errors import DecodeError
+from phonesim.errors import DecodeError, UsageError
 
 CertificateKind = Literal[
-    "valid", "expired", "not-yet-valid", "wildcard", "wrong-name", "untrusted"
+    "valid", "expired", "not-yet-valid", "wildcard", "wrong-name", "untrusted", "no-intermediate"
 ]
+
+_PEM_KEY = re.compile(
+    rb"-----BEGIN RSA PRIVATE KEY-----.*?-----END RSA PRIVATE KEY-----", re.DOTALL
+)
 
 _DAY = 86400
 _VALIDITY = 397 * _DAY
@@ -58,14 +65,37 @@ class SiteAuthority:
     def __init__(
         self, organization: str = "phonesim", clock: Callable[[], float] = time.time
     ) -> None:
+        self._prepare(clock)
+        self._root = _Authority.make(f"{organization} Root CA", None, self._now)
+        self._issuing = _Authority.make(f"{organization} Issuing CA", self._root, self._now)
+
+    def _prepare(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._now = int(clock())
-        self._root = _Authority(f"{organization} Root CA", None, self._now)
-        self._issuing = _Authority(f"{organization} Issuing CA", self._root, self._now)
         self._server_key = _make_key()
         self._request = lru_cache(maxsize=64)(_read_request)
         self._inner_context = lru_cache(maxsize=64)(self._make_inner_context)
         self._identity = lru_cache(maxsize=16384)(self._read_identity)
+
+    @classmethod
+    def load(cls, dumped: bytes, clock: Callable[[], float] = time.time) -> Self:
+        """The authority that `dump` gave; `UsageError` if it is none."""
+        authority = cls.__new__(cls)
+        authority._prepare(clock)
+        try:
+            certificates = x509.load_pem_x509_certificates(dumped)
+            keys = [_read_key(each) for each in _PEM_KEY.findall(dumped)]
+            authority._root, authority._issuing = (
+                _Authority(key, certificate)
+                for key, certificate in zip(keys, certificates, strict=True)
+            )
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            raise UsageError(f"the earlier run's site authority cannot be read: {error}") from None
+        return authority
+
+    def dump(self) -> bytes:
+        """Both authorities with their keys, as PEM: who has it can issue certificates."""
+        return b"".join(each.dump() for each in (self._root, self._issuing))
 
     def chain(self) -> bytes:
         """The root and the issuing certificate as a DER PKCS#7 bag."""
@@ -76,6 +106,10 @@ class SiteAuthority:
         return pkcs7.serialize_certificates(
             [self._root.certificate, self._issuing.certificate], Encoding.DER
         )
+
+    def root(self) -> bytes:
+        """The root certificate alone, as a DER PKCS#7 bag."""
+        return pkcs7.serialize_certificates([self._root.certificate], Encoding.DER)
 
     def request_subject(self, csr: bytes) -> str:
         """The common name in a DER PKCS#10; `DecodeError` if malformed or not self-signed."""
@@ -111,7 +145,7 @@ class SiteAuthority:
         now = int(self._clock())
         authority, not_before, not_after = self._issuing, now - _DAY, now + _VALIDITY
         match kind:
-            case "valid":
+            case "valid" | "no-intermediate":
                 pass
             case "expired":
                 not_before, not_after = now - _VALIDITY, now - _DAY
@@ -131,9 +165,11 @@ class SiteAuthority:
             names,
             ExtendedKeyUsageOID.SERVER_AUTH,
         )
+        shown = [certificate, authority.certificate]
+        if kind == "no-intermediate":
+            shown = [certificate]
         return ServerCredentials(
-            certificate=certificate.public_bytes(Encoding.PEM)
-            + authority.certificate.public_bytes(Encoding.PEM),
+            certificate=b"".join(each.public_bytes(Encoding.PEM) for each in shown),
             key=self._server_key.private_bytes(
                 Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()
             ),
@@ -145,7 +181,7 @@ class SiteAuthority:
 
     @cached_property
     def _stranger(self) -> _Authority:
-        return _Authority("Unknown CA", None, self._now)
+        return _Authority.make("Unknown CA", None, self._now)
 
     def _read_identity(self, certificate: bytes) -> tuple[str, float, float] | None:
         try:
@@ -162,24 +198,36 @@ class SiteAuthority:
 
 
 class _Authority:
-    """A key and its certificate; self-signed without an `issuer`."""
+    """A key and its certificate."""
 
-    certificate: x509.Certificate
+    def __init__(self, key: rsa.RSAPrivateKey, certificate: x509.Certificate) -> None:
+        self._key = key
+        self.certificate = certificate
 
-    def __init__(self, name: str, issuer: _Authority | None, now: int) -> None:
-        self._key = _make_key()
+    @classmethod
+    def make(cls, name: str, issuer: _Authority | None, now: int) -> _Authority:
+        """A new one; self-signed without an `issuer`."""
+        key = _make_key()
         subject = _name(name)
         builder = _builder(
             subject,
             issuer.certificate.subject if issuer else subject,
-            self._key.public_key(),
+            key.public_key(),
             now - 10 * _VALIDITY,
             now + 10 * _VALIDITY,
         )
         builder = builder.add_extension(
             x509.BasicConstraints(ca=True, path_length=None), critical=True
         ).add_extension(_KEY_CERT_SIGN, critical=True)
-        self.certificate = builder.sign((issuer or self)._key, hashes.SHA256())
+        signing = key if issuer is None else issuer._key
+        return cls(key, builder.sign(signing, hashes.SHA256()))
+
+    def dump(self) -> bytes:
+        """Key and certificate as PEM."""
+        key = self._key.private_bytes(
+            Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()
+        )
+        return key + self.certificate.public_bytes(Encoding.PEM)
 
     def sign(
         self,
@@ -214,6 +262,13 @@ _KEY_CERT_SIGN = x509.KeyUsage(
     encipher_only=False,
     decipher_only=False,
 )
+
+
+def _read_key(pem: bytes) -> rsa.RSAPrivateKey:
+    key = load_pem_private_key(pem, password=None)
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise ValueError("an RSA key expected")
+    return key
 
 
 def _make_key() -> rsa.RSAPrivateKey:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import email.utils
+import socket
 from collections.abc import Callable
 from contextvars import ContextVar
 from ssl import SSLContext
@@ -30,7 +31,7 @@ from phonesim.device.actions import SendHttp
 from phonesim.device.events import Event, HttpFailed, HttpResponseReceived
 from phonesim.device.outcome import ConnectFailure
 from phonesim.drivers.phone_tasks import Spawn
-from phonesim.drivers.trust import PhoneTls, check_server_name, explain
+from phonesim.drivers.trust import PhoneTls, check_server_name, connects_on, explain
 from phonesim.errors import DecodeError
 from phonesim.wire.http import encode_request, encode_response, request_headers
 from phonesim.wire.pcapng import TransportAddress
@@ -162,7 +163,12 @@ class HttpClient:
             self._peer = peer
         if self._session is None:
             new = aiohttp.TCPConnector if self._tap is None else _TellingConnector
-            connector = new(local_addr=(action.source, 0), limit=0, keepalive_timeout=IDLE_SECONDS)
+            connector = new(
+                local_addr=(action.source, 0),
+                limit=0,
+                keepalive_timeout=IDLE_SECONDS,
+                socket_factory=_make_socket,
+            )
             self._session = aiohttp.ClientSession(
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -213,6 +219,13 @@ class _TellingConnector(aiohttp.TCPConnector):
         if connection.transport is not None:
             _told.get().connected(connection.transport.get_extra_info("sockname")[:2])
         return connection
+
+
+def _make_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    connects_on(made)
+    return made
 
 
 async def _read_body(answer: aiohttp.ClientResponse) -> bytes | None:

@@ -62,7 +62,8 @@ class PhoneKey:
 class KeyPool:
     """Gives keys to phones; an async context manager, at whose end the workers end.
 
-    `phones` is how many will ask. Keys `given` beforehand need not be made.
+    `phones` is how many will ask, `count` how many keys they have between them. Keys `given`
+    beforehand need not be made.
     """
 
     def __init__(
@@ -71,14 +72,15 @@ class KeyPool:
         mode: Literal["pool", "unique"] = "pool",
         given: Sequence[PhoneKey] = (),
     ) -> None:
-        self._wanted = max(1, min(phones, SHARED_KEYS) if mode == "pool" else phones)
-        self._keys = list(given)
+        self.phones = phones
+        self.count = max(1, min(phones, SHARED_KEYS) if mode == "pool" else phones)
+        self.keys = list(given)
         self._taken = 0
         self._workers: list[Process] = []
 
     async def __aenter__(self) -> Self:
         """Start making keys."""
-        missing = max(0, self._wanted - len(self._keys))
+        missing = max(0, self.count - len(self.keys))
         count = min(missing, os.cpu_count() or 1)
         for number in range(count):
             share = missing // count + (number < missing % count)
@@ -100,19 +102,19 @@ class KeyPool:
     async def ready(self) -> None:
         """Wait until every key is made; `PhonesimError` if a worker could not make its own."""
         await asyncio.gather(*(self._collect(worker) for worker in self._workers))
-        if len(self._keys) < self._wanted:
+        if len(self.keys) < self.count:
             raise PhonesimError("a process that makes the phones' keys ended too early")
 
     def key(self) -> PhoneKey:
         """The next phone's key; the pool must be ready."""
-        key = self._keys[self._taken % self._wanted]
+        key = self.keys[self._taken % self.count]
         self._taken += 1
         return key
 
     async def _collect(self, worker: Process) -> None:
         assert worker.stdout is not None
         async for line in worker.stdout:
-            self._keys.append(PhoneKey(bytes.fromhex(line.decode())))
+            self.keys.append(PhoneKey(bytes.fromhex(line.decode())))
 
 
 async def _start_worker(share: int) -> Process:

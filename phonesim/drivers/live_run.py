@@ -22,6 +22,8 @@ from phonesim.device.events import (
     RepetitionDue,
     ShutdownRequested,
     SignedIn,
+    SignedOut,
+    SignOutRequested,
     StagesDone,
 )
 from phonesim.device.outcome import Stage
@@ -29,7 +31,8 @@ from phonesim.drivers.key_pool import KeyPool
 from phonesim.drivers.packet_pace import PacketPace
 from phonesim.drivers.phone_host import PhoneHost, PhoneLink
 from phonesim.drivers.timer_queue import Timer, TimerQueue
-from phonesim.world import Observer, PhoneDisk, PhoneSpec, RunLimits, new_phone
+from phonesim.drivers.trust import certificate_expiry
+from phonesim.world import Observer, PhoneDisk, PhoneSpec, RunLimits, new_phone, prepare_disk
 
 POWER_OFF_SECONDS = 1.0
 """How long a phone is without power between two boots."""
@@ -43,7 +46,7 @@ SHUTDOWNS_PER_SECOND = 250
 RELEASES_PER_SECOND = 2500
 """... or those of one whose phones have nothing but a lease to give back."""
 
-_ENDINGS = frozenset((SignedIn, StagesDone, BootFailed, PoweredOff))
+_ENDINGS = frozenset((SignedIn, SignedOut, StagesDone, BootFailed, PoweredOff))
 _FLUSH_INTERVAL = 1.0
 _GIVE_UP_INTERVAL = 0.1
 _AT_ONCE = 20
@@ -132,17 +135,26 @@ class LiveRun:
         match observation:
             case SignedIn() | StagesDone():
                 place.disk.settled(is_well=True)
-                if place.boot < self._limits.boots and not self._is_ending:
-                    self._power_off(place)
-                    reboot = partial(self._power_on, place)
-                    place.reboot = self._timers.call_at(now + POWER_OFF_SECONDS, reboot)
-                else:
+                following = self._limits.follows(place.boot)
+                if following is None or self._is_ending:
                     self._settled(place, is_done=True)
+                elif following == "sign-out":
+                    phone.deliver(SignOutRequested())
+                else:
+                    self._reboot(place, now)
+            case SignedOut():
+                self._reboot(place, now)
             case BootFailed():
                 place.disk.settled(is_well=False)
                 self._settled(place, is_done=False)
             case _:
                 self._power_off(place)
+
+    def _reboot(self, place: _Place, now: float) -> None:
+        self._power_off(place)
+        if not self._is_ending:
+            again = partial(self._power_on, place)
+            place.reboot = self._timers.call_at(now + POWER_OFF_SECONDS, again)
 
     def crashed(self, phone: PhoneHost, error: Exception) -> None:
         """Count a phone as lost."""
@@ -171,10 +183,12 @@ class LiveRun:
         assert place.disk is not None
         place.boot += 1
         self._powered += 1
+        kind = self._limits.boot_kind(place.boot)
+        prepare_disk(place.disk, kind)
         spec, capture = place.spec, self._capture
         place.host = PhoneHost(
             spec,
-            new_phone(spec, self._rng),
+            new_phone(spec, self._rng, certificate_expiry),
             self._link,
             place.disk,
             self._keys,
@@ -186,7 +200,7 @@ class LiveRun:
             keeps_lease=self._limits.keep_leases,
         )
         self._observer.boot_started(place.spec.phone_id, place.boot, self._clock())
-        place.host.power_on()
+        place.host.power_on(factory_reset=kind == "factory-reset")
 
     def _power_off(self, place: _Place) -> None:
         host, place.host = place.host, None
@@ -209,15 +223,9 @@ class LiveRun:
             again = self._repeat
             if place.spec.fixed_lease is None or not is_done:
                 at = max(self._clock() + POWER_OFF_SECONDS, at)
-                again = self._start_over
+                again = self._power_on
                 self._power_off(place)
             place.reboot = self._timers.call_at(at, partial(again, place))
-
-    def _start_over(self, place: _Place) -> None:
-        assert place.disk is not None
-        for name in list(place.disk.files()):
-            place.disk.delete_file(name)
-        self._power_on(place)
 
     def _repeat(self, place: _Place) -> None:
         if place.host is not None:

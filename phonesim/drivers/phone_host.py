@@ -14,7 +14,6 @@ log, its lease is given back if the machine can still say how, and the fleet goe
 from __future__ import annotations
 
 import contextlib
-import traceback
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
@@ -29,15 +28,13 @@ from phonesim.device.events import (
     PowerApplied,
     TimerExpired,
 )
+from phonesim.device.identity import KEY_FILE
 from phonesim.device.phone import Output
 from phonesim.drivers.key_pool import KeyPool, PhoneKey
 from phonesim.drivers.packet_pace import PacketPace
 from phonesim.drivers.phone_sockets import PhoneSockets
 from phonesim.drivers.timer_queue import Timer, TimerQueue
-from phonesim.world import PhoneDisk, PhoneSpec
-
-CRASH_FILE = "crash.txt"
-KEY_FILE = "phone.key"
+from phonesim.world import CRASH_FILE, PhoneDisk, PhoneSpec, crash_report
 
 _EVENTS_KEPT = 64
 _NEVER = float("inf")
@@ -189,16 +186,18 @@ class PhoneHost:
         self._key: PhoneKey | None = None
         self._sockets: PhoneSockets | None = None
 
-    def power_on(self) -> None:
+    def power_on(self, *, factory_reset: bool = False) -> None:
         """Apply power, with what the virtual disk holds."""
         files = dict(self._disk.files())
-        key = files.pop(KEY_FILE, None)
+        key = files.get(KEY_FILE)
         if key is not None:
+            files[KEY_FILE] = b""  # nobody's but this module's
             with contextlib.suppress(ValueError):  # somebody spoilt the file: it needs a new one
                 self._key = PhoneKey(key)
         self._is_on = True
         self._link.attach(self)
-        self.deliver(PowerApplied(files=files))
+        has_key = self._key is not None
+        self.deliver(PowerApplied(files=files, has_key=has_key, factory_reset=factory_reset))
 
     def power_off(self) -> None:
         """Cut the power: nothing more is sent, and everything held is let go.
@@ -301,6 +300,8 @@ class PhoneHost:
         self._disk.write_file(action.name, action.data)
 
     def _delete_file(self, action: do.DeleteFile) -> None:
+        if action.name == KEY_FILE:
+            self._key = None
         self._disk.delete_file(action.name)
 
     def _send_datagram(self, action: do.SendDhcp | do.SendDns | do.SendNtp) -> None:
@@ -388,6 +389,7 @@ class PhoneHost:
                 link.unsent,
                 self._crash,
                 self.tap,
+                self.spec.profile.tls,
             )
         return self._sockets
 
@@ -404,9 +406,7 @@ class PhoneHost:
     def _crash(self, error: Exception) -> None:
         if not self._is_on:
             return
-        happened = "".join(f"{now:.6f} {event!r}\n" for now, event in self._recent)
-        trace = "".join(traceback.format_exception(error))
-        self._disk.write_file(CRASH_FILE, f"{trace}\n{happened}".encode())
+        self._disk.write_file(CRASH_FILE, crash_report(error, self._recent))
         if not self._keeps_lease:
             self._give_lease_back(error)
         self._lose_power()

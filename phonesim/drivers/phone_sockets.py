@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from phonesim.capture import PhoneTap
+from phonesim.config.device_profile import TlsConfig
 from phonesim.device.events import Event
 from phonesim.drivers.datagrams import Datagrams
 from phonesim.drivers.http_client import HttpClient
@@ -33,9 +34,10 @@ class PhoneSockets:
         unsent: Callable[[OSError], None],
         failed: Callable[[Exception], None],
         tap: PhoneTap | None,
+        tls_config: TlsConfig | None = None,
     ) -> None:
         self._tasks = PhoneTasks(failed)
-        tls, spawn = PhoneTls(), self._tasks.spawn
+        tls, spawn = PhoneTls(tls_config), self._tasks.spawn
         self.datagrams = Datagrams(port_offset, deliver, unsent, spawn, tap)
         self.http = HttpClient(port_offset, tls, deliver, spawn, tap)
         self.connections = PhoneConnections(port_offset, tls, deliver, spawn, tap)

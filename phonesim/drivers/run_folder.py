@@ -2,6 +2,7 @@
 
     <base>/<run>/<phone_id>/DSK1/logs/cpsw3g.log     the device log
     <base>/<run>/<phone_id>/DSK1/...                 the phone's other files
+    <base>/<run>/...                                 what is kept for a later run
 
 A disk works behind: log lines and files wait in memory until `flush`, or until a
 phone's lines fill `LOG_BUFFER`. One flush is one open, one write and one close of
@@ -12,12 +13,16 @@ In a folder that keeps failures only, a phone's lines wait unformatted, at least
 `LINES_KEPT` moments of them, until its boot fails; then all of it is written. A boot that
 ends well leaves nothing.
 
+A run may take the phones of an earlier one: what their disks held then, but for logs and crashes,
+is on their disks now. The earlier folder stays as it is.
+
 A disk that cannot be written (full, read-only) is reported once for the whole run;
 what could not be written is dropped, and the phones go on.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Callable, Mapping
@@ -30,7 +35,7 @@ from phonesim.config.device_profile import DeviceLogConfig
 from phonesim.device.actions import WriteLog
 from phonesim.device.device_log import Dialect
 from phonesim.errors import ProfileError, UsageError
-from phonesim.world import PhoneDisk
+from phonesim.world import CRASH_FILE, PhoneDisk
 
 LOG_BUFFER = 16384
 """Characters of log lines that one phone may have in memory."""
@@ -38,6 +43,7 @@ LOG_BUFFER = 16384
 LINES_KEPT = 256
 """Moments (`WriteLog`) that a phone which has not failed keeps in memory."""
 
+_UNFINISHED = ".new"
 _LOG_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 _FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
@@ -56,8 +62,10 @@ class RunFolder:
         report: Callable[[str], None] | None = None,
         *,
         failures_only: bool = False,
+        earlier: Path | None = None,
     ) -> None:
         self.path = path
+        self.earlier = earlier
         self._failures_only = failures_only
         self._report = report or _to_operator_log
         self._is_reported = False
@@ -71,6 +79,7 @@ class RunFolder:
         report: Callable[[str], None] | None = None,
         *,
         failures_only: bool = False,
+        earlier: Path | None = None,
     ) -> RunFolder:
         """Make `<base>/<name>`, or `<name>-2`, `-3`, ... where that is taken.
 
@@ -86,7 +95,7 @@ class RunFolder:
                 except FileExistsError:
                     number += 1
                 else:
-                    return cls(path, report, failures_only=failures_only)
+                    return cls(path, report, failures_only=failures_only, earlier=earlier)
         except OSError as error:
             raise UsageError(
                 f"{base}: no run folder can be made here: {_why(error)}; choose another with --out"
@@ -101,9 +110,45 @@ class RunFolder:
         if layout is None:
             layout = self._layouts[id(log)] = _Layout(log)
         path = f"{self.path}/{phone_id}"
+        disk: PhoneDisk
         if self._failures_only:
-            return FailureDisk(partial(FolderDisk, path, layout, self.disk_failed))
-        return FolderDisk(path, layout, self.disk_failed)
+            disk = FailureDisk(partial(FolderDisk, path, layout, self.disk_failed))
+        else:
+            disk = FolderDisk(path, layout, self.disk_failed)
+        if self.earlier is not None:
+            self._take_over(self.earlier / phone_id / layout.root, disk)
+        return disk
+
+    def keep(self, name: str, data: bytes) -> None:
+        """Leave something for a later run that takes these phones."""
+        path = str(self.path / name)
+        try:
+            _write_whole(path, data)
+        except OSError as error:
+            self.disk_failed(error)
+
+    def kept(self, name: str) -> bytes | None:
+        """What the run that these phones are from left; None if there is no such thing."""
+        if self.earlier is None:
+            return None
+        try:
+            return (self.earlier / name).read_bytes()
+        except OSError:
+            return None
+
+    def kept_file(self, phone_id: str, log: DeviceLogConfig, name: str) -> bytes | None:
+        """What that run left on a phone's disk under that name; None if there is no such file."""
+        return self.kept(f"{phone_id}/{PurePosixPath(log.path).parts[0]}/{name}")
+
+    def _take_over(self, root: Path, disk: PhoneDisk) -> None:
+        try:
+            for file in sorted(root.iterdir()):
+                if file.is_file() and file.suffix != _UNFINISHED and file.name != CRASH_FILE:
+                    disk.write_file(file.name, file.read_bytes())
+        except FileNotFoundError:
+            pass  # it was no phone of that run
+        except OSError as error:
+            self.disk_failed(error)
 
     def disk_failed(self, error: OSError) -> None:
         """Say that something could not be written, the first time."""
@@ -213,7 +258,8 @@ class FolderDisk:
             if lines:
                 self._write_lines(lines)
             for name, data in files.items():
-                self._write_whole(name, data)
+                _write_whole(self._file(name), data)
+                self._on_disk.add(name)
         except OSError as error:
             self._names -= files.keys() - self._on_disk
             self._failed(error)
@@ -256,19 +302,6 @@ class FolderDisk:
     def _rotate(self) -> None:
         os.replace(f"{self._path}/{self._layout.log}", f"{self._path}/{self._layout.backup}")
         self._size = 0
-
-    def _write_whole(self, name: str, data: bytes) -> None:
-        path = self._file(name)
-        # There is nothing to lose where there was no file before.
-        fresh = f"{path}.new" if name in self._on_disk else path
-        file = os.open(fresh, _FILE_FLAGS, 0o600)
-        try:
-            _write_all(file, fresh, data)
-        finally:
-            os.close(file)
-        if fresh is not path:
-            os.replace(fresh, path)
-        self._on_disk.add(name)
 
 
 class FailureDisk:
@@ -326,6 +359,22 @@ class FailureDisk:
         """Put everything that was written where a reader finds it."""
         if self._disk is not None:
             self._disk.flush()
+
+
+def _write_whole(path: str, data: bytes) -> None:
+    """Write a file under another name and rename it; nothing of it is left if that fails."""
+    fresh = path + _UNFINISHED
+    file = os.open(fresh, _FILE_FLAGS, 0o600)
+    try:
+        try:
+            _write_all(file, fresh, data)
+        finally:
+            os.close(file)
+        os.replace(fresh, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(fresh)
+        raise
 
 
 def _write_all(file: int, path: str, data: bytes) -> int:

@@ -12,6 +12,8 @@ Specifications: RFC 3261 section 18.3 (framing), RFC 5626 section 3.5.1 (CRLF).
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -27,7 +29,7 @@ from phonesim.device.events import (
 )
 from phonesim.device.outcome import ConnectFailure
 from phonesim.drivers.phone_tasks import Spawn
-from phonesim.drivers.trust import PhoneTls, check_server_name, explain
+from phonesim.drivers.trust import PhoneTls, check_server_name, connects_on, explain
 from phonesim.errors import DecodeError
 from phonesim.wire.sip import KeepAlive, SipMessage, SipStream, encode_sip
 
@@ -257,19 +259,31 @@ class PhoneConnections:
                 check_server_name(action.server_name)
                 context = self._tls.context(action.trust, action.clock)
             async with asyncio.timeout(action.timeout):
-                await asyncio.get_running_loop().create_connection(
-                    lambda: connection,
-                    action.address,
-                    action.port + self._port_offset,
-                    ssl=context,
-                    server_hostname=action.server_name if context is not None else None,
-                    local_addr=(action.source, 0),
-                )
+                await self._connect(action, connection, context)
         except TimeoutError:
             text = f"no connection within {action.timeout:.0f} s"
             self._failed(action, connection, ConnectFailure.TIMEOUT, text)
         except (OSError, ValueError) as error:
             self._failed(action, connection, *explain(error))
+
+    async def _connect(
+        self, action: OpenConnection, connection: SipConnection, context: ssl.SSLContext | None
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        own = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            own.bind((action.source, 0))
+            await loop.sock_connect(own, (action.address, action.port + self._port_offset))
+        except BaseException:
+            own.close()
+            raise
+        connects_on(own)
+        await loop.create_connection(
+            lambda: connection,
+            ssl=context,
+            sock=own,
+            server_hostname=action.server_name if context is not None else None,
+        )
 
     def _failed(
         self,

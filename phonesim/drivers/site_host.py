@@ -21,7 +21,7 @@ from phonesim.drivers.server_host import ServerHost
 from phonesim.drivers.site_datagrams import DhcpPorts, DnsPort, NtpPort
 from phonesim.drivers.site_http import WebPort
 from phonesim.drivers.site_sip import SipPort
-from phonesim.drivers.trust import load_credentials
+from phonesim.drivers.trust import server_context
 from phonesim.errors import UsageError
 from phonesim.mocksite.exchange import Listener
 from phonesim.mocksite.site import Site
@@ -63,7 +63,7 @@ class SiteHost:
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._open_dhcp = open_dhcp
         self._authority = authority
-        self._contexts: dict[tuple[tuple[str, ...], str], ssl.SSLContext] = {}
+        self._contexts: dict[tuple[tuple[str, ...], str, str], ssl.SSLContext] = {}
         hosts: dict[int, ServerHost] = {}
         for listener in site.listeners:
             if id(listener.server) not in hosts:
@@ -154,20 +154,16 @@ class SiteHost:
     def _context(self, listener: Listener) -> ssl.SSLContext | None:
         if listener.protocol not in ("https", "sips"):
             return None
-        key = (listener.names, listener.certificate)
+        key = (listener.names, listener.certificate, listener.minimum_tls)
         context = self._contexts.get(key)
         if context is None:
-            kind = cast(CertificateKind, listener.certificate)
-            context = self._contexts[key] = self._make_context(listener.names, kind)
+            context = self._contexts[key] = self._make_context(listener)
         return context
 
-    def _make_context(self, names: tuple[str, ...], kind: CertificateKind) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        credentials = self._authority.server_credentials(names, kind)
-        load_credentials(context, credentials.certificate, credentials.key)
-        context.num_tickets = 0  # phones do not resume sessions
-        context.options |= ssl.OP_NO_TICKET
-        return context
+    def _make_context(self, listener: Listener) -> ssl.SSLContext:
+        kind = cast(CertificateKind, listener.certificate)
+        credentials = self._authority.server_credentials(listener.names, kind)
+        return server_context(credentials.certificate, credentials.key, listener.minimum_tls)
 
     def _failed(self, error: Exception) -> None:
         if not self.failure.done():

@@ -5,22 +5,31 @@ judges validity by the clock it believes, which may be years off. OpenSSL checks
 signatures with its own time check switched off; names and dates are checked on the
 certificate right after the handshake, before a byte of the application is sent.
 
-Each phone has one context at a time: a context costs 0.3 ms and 22 KB, and only the
-parsed chain can be shared between phones.
+A refused server is told why by a TLS alert. No event loop sends the one that OpenSSL made
+when a handshake fails, so it goes out on the socket, past the loop. Names and dates are
+checked on the certificate as soon as it is there, in the middle of the handshake, because
+an alert is not encrypted until then; whoever resumes a session is shown none, and checks
+what the session remembers.
 
-Specifications: RFC 5280 (path and validity), RFC 6125 (names), device reference
-section 10 (TLS 1.0 era, no wildcards). The phones spoke TLS 1.0; the emulated one
-offers up to TLS 1.2, so that it can also be used against servers of today.
+A context costs 0.3 ms and 22 KB. What differs from phone to phone, the clock, is not in it but
+in a context variable of the task that connects: phones that trust the same chain share one.
+Only a phone that shows a certificate of its own needs a context of its own.
+
+Specifications: RFC 5280 (path and validity), RFC 6125 (names), RFC 5246 section 7.2 (alerts),
+device reference section 10 (TLS 1.0, no wildcards).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import errno
 import os
+import socket
 import ssl
 import warnings
+from contextvars import ContextVar
 from functools import lru_cache
 
 import msgspec
@@ -29,6 +38,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cryptography.x509.oid import NameOID
 
+from phonesim.config.device_profile import TlsConfig
 from phonesim.device.outcome import ConnectFailure
 
 _NO_CHECK_TIME = ssl.VerifyFlags(0x200000)
@@ -37,7 +47,29 @@ _NO_CHECK_TIME = ssl.VerifyFlags(0x200000)
 _LEGACY_SERVER_CONNECT = ssl.Options(0x4)
 """SSL_OP_LEGACY_SERVER_CONNECT: servers of the phone's era know no RFC 5746."""
 
-_EXPIRED, _NOT_YET_VALID = 10, 9  # X509_V_ERR_CERT_HAS_EXPIRED, ..._NOT_YET_VALID
+# X509_V_ERR_CERT_HAS_EXPIRED, ..._NOT_YET_VALID, ..._UNABLE_TO_GET_ISSUER_CERT, ..._LOCALLY,
+# ..._UNABLE_TO_VERIFY_LEAF_SIGNATURE
+_EXPIRED, _NOT_YET_VALID, _ISSUER_MISSING = 10, 9, (2, 20, 21)
+
+_VERSION_REFUSALS = ("TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL")
+
+_SERVER_REFUSALS = ("UNSUPPORTED_PROTOCOL", "NO_SHARED_CIPHER", "CERTIFICATE_VERIFY_FAILED")
+
+_VERSIONS = {
+    "1.0": ssl.TLSVersion.TLSv1,
+    "1.1": ssl.TLSVersion.TLSv1_1,
+    "1.2": ssl.TLSVersion.TLSv1_2,
+    "1.3": ssl.TLSVersion.TLSv1_3,
+}
+
+# RFC 5246 section 7.2: a record of type alert, fatal.
+_ALERT = b"\x15\x03\x03\x00\x02\x02"
+_BAD_CERTIFICATE, _CERTIFICATE_EXPIRED, _UNKNOWN_CA = b"\x2a", b"\x2d", b"\x30"
+_ALERTS = {
+    ConnectFailure.CERTIFICATE_EXPIRED: _CERTIFICATE_EXPIRED,
+    ConnectFailure.CERTIFICATE_NOT_YET_VALID: _CERTIFICATE_EXPIRED,
+    ConnectFailure.CERTIFICATE_UNTRUSTED: _UNKNOWN_CA,
+}
 
 
 class CertificateRefused(ssl.SSLCertVerificationError):
@@ -50,27 +82,64 @@ class CertificateRefused(ssl.SSLCertVerificationError):
 
 
 class PhoneTls:
-    """One phone's TLS contexts."""
+    """What one phone needs to speak TLS, as its profile says."""
 
-    def __init__(self) -> None:
-        self._context: _PhoneContext | None = None
+    def __init__(self, config: TlsConfig | None = None) -> None:
+        self._config = config or TlsConfig()
+        self._sessions: dict[str, ssl.SSLSession] = {}
+        self._own: _PhoneContext | None = None
 
-    def context(self, trust: bytes | None, clock: float) -> ssl.SSLContext:
-        """A context that trusts the DER PKCS#7 `trust` alone, at Unix time `clock`.
+    def context(
+        self,
+        trust: bytes | None,
+        clock: float,
+    ) -> ssl.SSLContext:
+        """A context that trusts the DER PKCS#7 `trust` alone.
 
-        `CertificateRefused` if the chain holds no certificate to trust.
+        Connections that this task, or one that it begins, opens next are judged at Unix time
+        `clock`. `CertificateRefused` if the chain holds no certificate to trust.
         """
         anchors = _read_chain(trust or b"")
         if not anchors.certificates:
-            raise CertificateRefused(
-                ConnectFailure.CERTIFICATE_UNTRUSTED,
-                "no chain of trust was downloaded" if trust is None else anchors.problem,
-            )
-        context = self._context
-        if context is None or context.anchors is not anchors:
-            context = self._context = _make_context(anchors)
-        context.believed_clock = clock
-        return context
+            if trust is None:
+                untrusted = ConnectFailure.CERTIFICATE_UNTRUSTED
+                raise CertificateRefused(untrusted, "no chain of trust was downloaded")
+            raise CertificateRefused(ConnectFailure.CHAIN_UNUSABLE, anchors.problem)
+        _connecting.set(_Connecting(clock, self._sessions))
+        return _shared_context(trust or b"", self._config)
+
+
+def connects_on(connection: socket.socket) -> None:
+    """Say which socket this task's next handshake is on: an alert can be sent there."""
+    connecting = _connecting.get(None)
+    if connecting is not None:
+        connecting.socket = connection
+
+
+def server_context(certificate: bytes, key: bytes, minimum_version: str) -> ssl.SSLContext:
+    """A server's context that shows a PEM certificate (chain), and takes TLS from a version on."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.sslobject_class = _ServerTlsObject
+    load_credentials(context, certificate, key)
+    take_versions(context, minimum_version, "1.3")
+    return context
+
+
+def take_versions(context: ssl.SSLContext, oldest: str, newest: str) -> None:
+    """Let a context speak the TLS versions from `oldest` to `newest`, with their old ciphers."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the phone's era is what it is
+        context.minimum_version = _VERSIONS[oldest]
+        context.maximum_version = _VERSIONS[newest]
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+
+
+def certificate_expiry(certificate: bytes) -> float | None:
+    """When a DER certificate ends, Unix seconds; None if it cannot be read."""
+    try:
+        return _read_leaf(certificate).validity.not_after
+    except ValueError:
+        return None
 
 
 def trusted_certificates(trust: bytes) -> tuple[x509.Certificate, ...]:
@@ -125,6 +194,11 @@ def explain(error: BaseException) -> tuple[ConnectFailure, str]:
             return _explain_verification(error)
         case ssl.SSLEOFError() | ssl.SSLZeroReturnError():
             return ConnectFailure.CLOSED, "the server closed the connection during the handshake"
+        case ssl.SSLError() if getattr(error, "reason", None) in _VERSION_REFUSALS:
+            return (
+                ConnectFailure.TLS_VERSION_REFUSED,
+                f"the server takes no TLS version that the phone offers ({_words(error)})",
+            )
         case ssl.SSLError():
             return ConnectFailure.TLS_FAILED, _words(error)
         case TimeoutError() | asyncio.TimeoutError():
@@ -160,38 +234,128 @@ class _Leaf(msgspec.Struct, frozen=True):
     validity: _Validity
 
 
+class _Connecting:
+    """What a task's connections are judged by; `sessions` are the phone's, by server name."""
+
+    __slots__ = ("clock", "sessions", "socket")
+
+    def __init__(self, clock: float, sessions: dict[str, ssl.SSLSession]) -> None:
+        self.clock = clock
+        self.sessions = sessions
+        self.socket: socket.socket | None = None
+
+
+_connecting: ContextVar[_Connecting] = ContextVar("_connecting")
+
+
 class _PhoneContext(ssl.SSLContext):
-    """A context that knows what its connections must check after the handshake."""
+    """A context that knows what its connections must check."""
 
     anchors: _Anchors
-    believed_clock: float
+    resumes: bool
+
+    def wrap_bio(
+        self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: object, **kwargs: object
+    ) -> ssl.SSLObject:
+        """Wrap as ssl does, and remember where an alert goes, and what the phone is."""
+        wrapped = super().wrap_bio(incoming, outgoing, *args, **kwargs)  # type: ignore[arg-type]
+        assert isinstance(wrapped, _PhoneTlsObject)
+        wrapped.outgoing = outgoing
+        wrapped.connecting = _connecting.get()
+        session = wrapped.connecting.sessions.get(wrapped.server_hostname or "")
+        if session is not None:
+            wrapped.session = session
+        return wrapped
+
+
+class _ServerTlsObject(ssl.SSLObject):
+    """Tells a client why the handshake failed, which no event loop does by itself.
+
+    It asks for more instead of failing, so that the alert is sent; then the client closes.
+    """
+
+    def do_handshake(self) -> None:
+        try:
+            super().do_handshake()
+        except ssl.SSLError as error:
+            if error.reason in _SERVER_REFUSALS:
+                raise ssl.SSLWantReadError from error
+            raise
 
 
 class _PhoneTlsObject(ssl.SSLObject):
     """Both asyncio and uvloop make this object, and ask it for the handshake."""
 
+    outgoing: ssl.MemoryBIO
+    connecting: _Connecting
+    _is_judged = False
+
     def do_handshake(self) -> None:
-        super().do_handshake()
+        try:
+            super().do_handshake()
+        except ssl.SSLWantReadError:
+            self._judge_early()
+            raise
+        except ssl.SSLError:
+            self._send_now(self.outgoing.read())
+            raise
+        self.connecting.socket = None
         certificate = self.getpeercert(binary_form=True)
+        assert certificate is not None
+        if not self._is_judged:
+            self._judge(certificate)
         context = self.context
         assert isinstance(context, _PhoneContext)
-        assert certificate is not None
-        _check(certificate, self.server_hostname or "", context.anchors, context.believed_clock)
+        if context.resumes and self.session is not None:
+            self.connecting.sessions[self.server_hostname or ""] = self.session
+
+    def _judge_early(self) -> None:
+        """Judge the certificate as soon as it is there, in time for an alert."""
+        if self._is_judged:
+            return
+        # Public from Python 3.13 on; `getpeercert` waits for the end of the handshake.
+        shown = self._sslobj.get_unverified_chain()  # type: ignore[attr-defined]
+        if not shown:
+            return
+        try:
+            self._judge(ssl.PEM_cert_to_DER_cert(shown[0].public_bytes()))
+        except CertificateRefused as error:
+            self.outgoing.read()  # our half of the keys: a phone does not send it any more
+            self._send_now(_ALERT + _ALERTS.get(error.failure, _BAD_CERTIFICATE))
+            raise
+
+    def _judge(self, certificate: bytes) -> None:
+        self._is_judged = True
+        context = self.context
+        assert isinstance(context, _PhoneContext)
+        clock = self.connecting.clock
+        _check(certificate, self.server_hostname or "", context.anchors, clock)
+
+    def _send_now(self, octets: bytes) -> None:
+        connection = self.connecting.socket
+        if connection is not None and octets:
+            with contextlib.suppress(OSError):  # it is gone already
+                connection.send(octets)
 
 
-def _make_context(anchors: _Anchors) -> _PhoneContext:
+@lru_cache(maxsize=16)
+def _shared_context(trust: bytes, config: TlsConfig) -> _PhoneContext:
+    return _make_context(_read_chain(trust), config)
+
+
+def _make_context(anchors: _Anchors, config: TlsConfig) -> _PhoneContext:
     context = _PhoneContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False  # `_check` does it, as the phone does
     without_time_check(context)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # the phone's era is what it is
-        context.minimum_version = ssl.TLSVersion.TLSv1
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    # In TLS 1.3 a server refuses our certificate only after the handshake is over.
+    take_versions(context, "1.0", config.maximum_version)
     context.options |= _LEGACY_SERVER_CONNECT
+    if not config.session_resumption:
+        context.options |= ssl.OP_NO_TICKET
     context.load_verify_locations(cadata=anchors.certificates)
     context.sslobject_class = _PhoneTlsObject
     context.anchors = anchors
+    context.resumes = config.session_resumption
     return context
 
 
@@ -284,6 +448,11 @@ def _explain_verification(error: ssl.SSLCertVerificationError) -> tuple[ConnectF
         return ConnectFailure.CERTIFICATE_EXPIRED, detail
     if error.verify_code == _NOT_YET_VALID:
         return ConnectFailure.CERTIFICATE_NOT_YET_VALID, detail
+    if error.verify_code in _ISSUER_MISSING:
+        return (
+            ConnectFailure.CERTIFICATE_ISSUER_MISSING,
+            f"{detail}: neither the downloaded chain nor the server has its issuer's certificate",
+        )
     return ConnectFailure.CERTIFICATE_UNTRUSTED, detail
 
 

@@ -134,7 +134,7 @@ def _boots(plan: Plan) -> int:
     """How many boots all phones come to."""
     duration, every = plan.limits.duration, plan.limits.repeat_every
     if duration is None or every is None:
-        return len(plan.specs) * plan.limits.boots
+        return len(plan.specs) * len(plan.limits.boots)
     return sum(max(0, ceil((duration - spec.starts_at) / every)) for spec in plan.specs)
 
 

@@ -23,6 +23,7 @@ from phonesim.config.fleet_profile import (
     NO_SITE,
     SIGNED_IN,
     Attach,
+    BootKind,
     DeviceShare,
     FixedAddresses,
     FleetProfile,
@@ -239,12 +240,20 @@ def interleave(shares: Sequence[DeviceShare]) -> Iterator[str]:
         yield shares[richest].device
 
 
+def _boot_kinds(fleet: FleetProfile) -> tuple[BootKind, ...]:
+    if not isinstance(fleet.boots, int):
+        return fleet.boots
+    first: BootKind = "cold" if fleet.phones_from is None else "warm"
+    later: BootKind = "warm"
+    return (first, *[later] * (fleet.boots - 1))
+
+
 def run_limits(fleet: FleetProfile) -> RunLimits:
     """Return when a run of this fleet ends."""
     return RunLimits(
         duration=None if fleet.until == SIGNED_IN else parse_duration(fleet.until),
         timeout=fleet.timeout,
-        boots=fleet.boots,
+        boots=_boot_kinds(fleet),
         keep_leases=fleet.keep_leases,
         outstanding=fleet.limits.outstanding,
         repeat_every=fleet.repeat_every,

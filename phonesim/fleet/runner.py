@@ -30,6 +30,7 @@ from phonesim.drivers.run_folder import RunFolder
 from phonesim.errors import UsageError
 from phonesim.fleet.operator_log import operator_log
 from phonesim.fleet.plan import Plan
+from phonesim.fleet.run_logs import find_run
 from phonesim.fleet.store import save_run
 from phonesim.fleet.tester_health import Costs, collecting_rarely, peak_rss_mb
 from phonesim.results import (
@@ -148,7 +149,10 @@ def run_fleet(
     """Run a plan in a world, and leave its results in a new folder under `base`."""
     stop = StopRequest()
     failures_only = plan.fleet.device_logs == "failed"
-    folder = RunFolder.create(base, _run_name(plan.fleet.name), failures_only=failures_only)
+    earlier = _earlier(plan, base)
+    folder = RunFolder.create(
+        base, _run_name(plan.fleet.name), failures_only=failures_only, earlier=earlier
+    )
     has_wall_clock = plan.fleet.attach != "virtual"
     with collecting_rarely(), operator_log(folder.path, has_wall_clock=has_wall_clock) as log:
         recorder = Recorder(plan.specs, log, _answer_watch(plan), plan.limits.repeat_every)
@@ -180,6 +184,20 @@ def run_fleet(
             log(costs.wall_s, True, "run broken", {"error": repr(error)})
             raise
         return _finish(plan, folder.path, recorder, report, stop, costs, log)
+
+
+def _earlier(plan: Plan, base: Path) -> Path | None:
+    """Return the folder of the run that the phones are from."""
+    name = plan.fleet.phones_from
+    if name is None:
+        return None
+    run = find_run(base, name)
+    if not any((run.path / spec.phone_id).is_dir() for spec in plan.specs):
+        raise UsageError(
+            f"{run.path}: it has none of this fleet's phones, such as {plan.specs[0].phone_id}:"
+            " run the same fleet, or set fleet.first_phone (device_logs: failed keeps no others)"
+        )
+    return run.path
 
 
 def has_begun(recorder: Recorder) -> bool:

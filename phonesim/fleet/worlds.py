@@ -19,9 +19,10 @@ import uvloop
 
 from phonesim.capture import Capture, PacketWriter
 from phonesim.config.fleet_profile import Attach
+from phonesim.device.identity import IDENTITY_FILE, KEY_FILE, decode_identity
 from phonesim.drivers.capture_file import CaptureFile
 from phonesim.drivers.run_folder import RunFolder
-from phonesim.errors import UsageError
+from phonesim.errors import DecodeError, UsageError
 from phonesim.fleet.plan import Plan
 from phonesim.fleet.relay_plan import has_addresses
 from phonesim.fleet.runner import (
@@ -41,9 +42,11 @@ from phonesim.simulation import simulate
 from phonesim.transcript import Transcript
 from phonesim.virtual_authority import VirtualAuthority
 from phonesim.virtual_capture import VirtualCapture
+from phonesim.wire.endpoint import epid_for, sip_instance
 from phonesim.world import PhoneDisk
 
 if TYPE_CHECKING:
+    from phonesim.drivers.authority import SiteAuthority
     from phonesim.drivers.key_pool import KeyPool
     from phonesim.drivers.packet_pace import PacketPace
     from phonesim.drivers.relay import RelayNetwork
@@ -60,12 +63,16 @@ def check_machine(plan: Plan) -> None:
         relay.check_agents(map(str, plan.fleet.relay.agents), _relay_network(plan))
     else:
         assert plan.fleet.interface is not None
-        site = _site(plan, VirtualAuthority(), 0)
+        site = _build_site(plan, VirtualAuthority(), 0)
         wire.check_wire(plan.fleet.interface, (spec.mac for spec in plan.specs), site)
 
 
 Write = Callable[[bytes], None]
 """Takes octets for a file."""
+
+
+_AUTHORITY_FILE = "site-authority.pem"
+_A_DAY = 86400
 
 
 class CapturedWorld(Protocol):
@@ -156,7 +163,9 @@ def run_virtual(
     """Run in virtual time: as fast as the processor permits, the same every time."""
     assert plan.site is not None
     epoch = plan.site.epoch.timestamp()
-    site = _site(plan, VirtualAuthority(), epoch)
+    if plan.fleet.phones_from is not None:
+        epoch += _A_DAY  # what was issued in the earlier run is valid by now
+    site = _site(plan, folder, VirtualAuthority(), epoch)
     assert site is not None
     capture = VirtualCapture(writers, epoch) if writers else None
 
@@ -188,13 +197,12 @@ def run_loopback(
 ) -> WorldReport:
     """Run on 127.0.0.0/8 of this machine, with real sockets and TLS."""
     from phonesim.drivers import loopback
-    from phonesim.drivers.authority import SiteAuthority
 
     async def run(keys: KeyPool, stopped: asyncio.Event, pace: PacketPace | None) -> None:
-        authority = SiteAuthority() if plan.site is not None else None
+        authority = _authority(plan, folder)
         await loopback.run_loopback(
             plan.specs,
-            _site(plan, authority, time.time()),
+            _site(plan, folder, authority, time.time()),
             authority,
             _disks(plan, folder),
             observer,
@@ -207,7 +215,7 @@ def run_loopback(
         )
 
     capture = _live_capture(writers, makes_frames=True)
-    return _in_real_time(plan, run, stop, tick)
+    return _in_real_time(plan, folder, run, stop, tick)
 
 
 def run_wire(
@@ -220,7 +228,6 @@ def run_wire(
 ) -> WorldReport:
     """Run on a real interface, each phone with its own MAC and its own leased address."""
     from phonesim.drivers import wire
-    from phonesim.drivers.authority import SiteAuthority
 
     assert plan.fleet.interface is not None
     interface = plan.fleet.interface
@@ -228,10 +235,10 @@ def run_wire(
     notes: list[str] = []
 
     async def run(keys: KeyPool, stopped: asyncio.Event, pace: PacketPace | None) -> None:
-        authority = SiteAuthority() if plan.site is not None else None
+        authority = _authority(plan, folder)
         await wire.run_wire(
             plan.specs,
-            _site(plan, authority, time.time()),
+            _site(plan, folder, authority, time.time()),
             authority,
             _disks(plan, folder),
             observer,
@@ -246,7 +253,7 @@ def run_wire(
         )
 
     capture = _live_capture(writers, makes_frames=False)
-    report = _in_real_time(plan, run, stop, tick)
+    report = _in_real_time(plan, folder, run, stop, tick)
     return msgspec.structs.replace(report, notes=(*notes, *report.notes))
 
 
@@ -260,16 +267,15 @@ def run_relay(
 ) -> WorldReport:
     """Run behind relay agents of this host, which speak to the servers wherever these are."""
     from phonesim.drivers import relay
-    from phonesim.drivers.authority import SiteAuthority
 
     network = _relay_network(plan)
     notes: list[str] = []
 
     async def run(keys: KeyPool, stopped: asyncio.Event, pace: PacketPace | None) -> None:
-        authority = SiteAuthority() if plan.site is not None else None
+        authority = _authority(plan, folder)
         await relay.run_relay(
             plan.specs,
-            _site(plan, authority, time.time()),
+            _site(plan, folder, authority, time.time()),
             authority,
             _disks(plan, folder),
             observer,
@@ -283,7 +289,7 @@ def run_relay(
             _live_capture(writers, makes_frames=True),
         )
 
-    report = _in_real_time(plan, run, stop, tick)
+    report = _in_real_time(plan, folder, run, stop, tick)
     return msgspec.structs.replace(report, notes=(*notes, *report.notes))
 
 
@@ -305,11 +311,46 @@ def _live_capture(writers: Sequence[PacketWriter], *, makes_frames: bool) -> Cap
     return Capture(writers, time.time_ns, makes_frames=makes_frames)
 
 
-def _site(plan: Plan, authority: CertificateAuthority | None, epoch: float) -> Site | None:
+def _authority(plan: Plan, folder: RunFolder) -> SiteAuthority | None:
+    """The mock site's authority: that of the run that the phones are from, or a new one."""
+    from phonesim.drivers.authority import SiteAuthority
+
+    if plan.site is None:
+        return None
+    kept = folder.kept(_AUTHORITY_FILE)
+    authority = SiteAuthority() if kept is None else SiteAuthority.load(kept)
+    folder.keep(_AUTHORITY_FILE, authority.dump())
+    return authority
+
+
+def _site(
+    plan: Plan, folder: RunFolder, authority: CertificateAuthority | None, epoch: float
+) -> Site | None:
+    site = _build_site(plan, authority, epoch)
+    if site is not None and folder.earlier is not None:
+        _publish_kept(plan, folder, site)
+    return site
+
+
+def _build_site(plan: Plan, authority: CertificateAuthority | None, epoch: float) -> Site | None:
     if plan.site is None or authority is None:
         return None
     rng = random.Random(f"{plan.fleet.seed}/site")
     return build_site(plan.site, plan.faults, authority, rng, epoch)
+
+
+def _publish_kept(plan: Plan, folder: RunFolder, site: Site) -> None:
+    """Let the site know the certificates that it published in the earlier run."""
+    for spec in plan.specs:
+        data = folder.kept_file(spec.phone_id, spec.profile.log, IDENTITY_FILE)
+        try:
+            kept = decode_identity(data or b"")
+        except DecodeError:
+            continue  # the phone will say so
+        user = site.users.by_sip_uri(kept.sip_uri)
+        if user is not None:
+            device_id = sip_instance(epid_for(spec.mac, kept.sip_uri))
+            site.users.publish(user, device_id, kept.certificate)
 
 
 def _disks(plan: Plan, folder: RunFolder) -> Callable[[str], PhoneDisk]:
@@ -319,6 +360,7 @@ def _disks(plan: Plan, folder: RunFolder) -> Callable[[str], PhoneDisk]:
 
 def _in_real_time(
     plan: Plan,
+    folder: RunFolder,
     run: Callable[[KeyPool, asyncio.Event, PacketPace | None], Coroutine[None, None, None]],
     stop: StopRequest,
     tick: Tick,
@@ -329,11 +371,12 @@ def _in_real_time(
     async def keyed(stopped: asyncio.Event) -> WorldReport:
         loop = asyncio.get_running_loop()
         began = loop.time()
+        keys: KeyPool | None = None
         most, relay = plan.fleet.limits.packets_per_second, plan.fleet.relay
         pace = None if most is None else PacketPace(most, loop, relay.fan_out if relay else 1)
         watch = LoopWatch()
         try:
-            keys = await _make_keys(plan, stopped)
+            keys = await _make_keys(plan, folder, stopped)
             began = loop.time()
             ticking = loop.create_task(_tick_regularly(lambda: tick(loop.time() - began)))
             try:
@@ -345,7 +388,7 @@ def _in_real_time(
         except asyncio.CancelledError:  # asked twice, and perhaps at the very end
             if stop.asked < 2:
                 raise
-        notes = watch.notes() if pace is None else (*watch.notes(), *pace.notes())
+        notes = (*watch.notes(), *(pace.notes() if pace is not None else ()), *_key_notes(keys))
         return WorldReport(seconds=loop.time() - began, notes=notes, is_valid=watch.kept_up)
 
     async def watched() -> WorldReport:
@@ -366,20 +409,37 @@ def _in_real_time(
         return runner.run(watched())
 
 
-async def _make_keys(plan: Plan, stopped: asyncio.Event) -> KeyPool | None:
+async def _make_keys(plan: Plan, folder: RunFolder, stopped: asyncio.Event) -> KeyPool | None:
     """Make the phones' keys before the run begins, for the site's clock starts with it."""
-    from phonesim.drivers.key_pool import SHARED_KEYS, KeyPool
+    from phonesim.drivers.key_pool import KeyPool
     from phonesim.drivers.live_run import first_of
 
-    # Phones that end before they ask for a certificate have no use for a key.
-    phones = len(plan.specs) if plan.fleet.stages is None else 1
-    mode = plan.fleet.keys
+    phones, mode = _keyless(plan, folder), plan.fleet.keys
     async with KeyPool(phones, mode) as making:
         await first_of(making.ready(), stopped.wait())
         if stopped.is_set():
             return None
-        wanted = phones if mode == "unique" else min(phones, SHARED_KEYS)
-        return KeyPool(phones, mode, [making.key() for _ in range(wanted)])
+        return KeyPool(phones, mode, making.keys)
+
+
+def _keyless(plan: Plan, folder: RunFolder) -> int:
+    """How many phones will ask for a key: those that sign in, and have none of an earlier run."""
+    if plan.fleet.stages is not None:
+        return 0
+    if plan.limits.boots != ("warm",) * len(plan.limits.boots):
+        return len(plan.specs)
+    kept = (folder.kept_file(spec.phone_id, spec.profile.log, KEY_FILE) for spec in plan.specs)
+    return sum(key is None for key in kept)
+
+
+def _key_notes(keys: KeyPool | None) -> tuple[str, ...]:
+    """Say that phones share keys, which real ones do not."""
+    if keys is None or keys.count >= keys.phones:
+        return ()
+    return (
+        f"{keys.phones} phones share {keys.count} RSA keys: fleet.keys=unique gives each its own"
+        " (0.25 s of processor time a key)",
+    )
 
 
 async def _tick_regularly(tick: Callable[[], None]) -> None:

@@ -230,6 +230,10 @@ class CertificateAuthority(Protocol):
         """The chain of trust as a DER PKCS#7 bag."""
         ...
 
+    def root(self) -> bytes:
+        """The same without the authority that issues: a chain which does not reach a server."""
+        ...
+
     def request_subject(self, csr: bytes) -> str:
         """The common name in a DER PKCS#10; `DecodeError` if malformed or not self-signed."""
         ...
@@ -253,6 +257,7 @@ class Listener(msgspec.Struct, frozen=True, kw_only=True):
     `protocol` is dhcp, dns, ntp, http, https, sip or sips; `port` the standard
     port, which a driver may map. `names` are what its certificate must carry,
     `certificate` which kind it shows ("valid" unless a fault says otherwise).
+    `minimum_tls` is the oldest TLS version that it takes, "1.0" to "1.3".
     `on_vlan` is the VLAN that a DHCP server is in, None for the untagged one.
     """
 
@@ -263,5 +268,6 @@ class Listener(msgspec.Struct, frozen=True, kw_only=True):
     server: Server
     names: tuple[str, ...] = ()
     certificate: str = "valid"
+    minimum_tls: str = "1.0"
     refuses: bool = False
     on_vlan: int | None = None

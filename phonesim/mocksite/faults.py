@@ -9,7 +9,7 @@ it says (a closed port, another certificate, one more DHCP server) are `site`'s.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import translate
 from heapq import heappop, heappush
 
@@ -26,6 +26,7 @@ from phonesim.config.fault import (
     SetSipBody,
     Silence,
     SipStatus,
+    SpoilChain,
     StripDhcpOptions,
 )
 from phonesim.mocksite.exchange import (
@@ -46,10 +47,12 @@ from phonesim.mocksite.exchange import (
 )
 from phonesim.wire.dns import DnsRecord, DnsResponse, SrvData
 from phonesim.wire.sip import Contact, SipMessage, SipRequest, SipResponse, response_to
-from phonesim.wire.soap import HttpResponse
+from phonesim.wire.soap import GetRootCertChainsResponse, HttpResponse
 
 RequestRule = Silence | DnsRcode | HttpStatus | SipStatus
-ReplyRule = StripDhcpOptions | SetDhcpOption | DnsTarget | SetPresenceState | SetSipBody
+ReplyRule = (
+    StripDhcpOptions | SetDhcpOption | DnsTarget | SetPresenceState | SetSipBody | SpoilChain
+)
 InjectedRule = RequestRule | ReplyRule | Delay
 
 
@@ -65,7 +68,8 @@ def is_injected(rule: FaultRule) -> bool:
 class FaultInjector:
     """A server that `rules` act on; rules of other kinds than `InjectedRule` are left out.
 
-    `sign` makes a SIP response one that the server itself could have sent.
+    `sign` makes a SIP response one that the server itself could have sent. `chains` are those
+    that `SpoilChain` names.
     """
 
     def __init__(
@@ -73,12 +77,15 @@ class FaultInjector:
         server: Server,
         rules: Sequence[FaultRule],
         sign: SignAnswer | None = None,
+        chains: Mapping[str, bytes] | None = None,
     ) -> None:
         self._server = server
         self._sign = sign
         self._on_requests = [_OnRequest(rule) for rule in rules if isinstance(rule, RequestRule)]
         self._delays = [_OnRequest(rule) for rule in rules if isinstance(rule, Delay)]
-        self._on_replies = [_OnReply(rule) for rule in rules if isinstance(rule, ReplyRule)]
+        self._on_replies = [
+            _OnReply(rule, chains or {}) for rule in rules if isinstance(rule, ReplyRule)
+        ]
         self._held: list[tuple[float, int, ServerAction]] = []
         self._held_count = 0
 
@@ -220,8 +227,9 @@ class _OnRequest:
 class _OnReply:
     """A rule that counts the answers it applies to and alters every nth of them."""
 
-    def __init__(self, rule: ReplyRule) -> None:
+    def __init__(self, rule: ReplyRule, chains: Mapping[str, bytes]) -> None:
         self._rule = rule
+        self._chains = chains
         self._every_nth = rule.every_nth
         self._count = 0
         self._pattern = _compiled(rule.match) if isinstance(rule, DnsTarget) else None
@@ -257,6 +265,13 @@ class _OnReply:
                 return _with_sip(action, _with_presence(answer, rule))
             case SetSipBody(body=body), SendSipToClient(message=message) if message.body:
                 return _with_sip(action, msgspec.structs.replace(message, body=body.encode()))
+            case (
+                SpoilChain(chain=spoilt),
+                SendHttpResponse(response=HttpResponse(message=GetRootCertChainsResponse())),
+            ):
+                spoiled = GetRootCertChainsResponse(chain=self._chains[spoilt])
+                web = msgspec.structs.replace(action.response, message=spoiled)
+                return msgspec.structs.replace(action, response=web)
             case _:
                 return None
 

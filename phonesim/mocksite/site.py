@@ -27,6 +27,7 @@ from phonesim.config.fault import (
     HttpStatus,
     Outage,
     Refuse,
+    RequireTls,
     SetDhcpOption,
     SetPinState,
     SetPresenceState,
@@ -36,6 +37,7 @@ from phonesim.config.fault import (
     ShowCertificate,
     Silence,
     SipStatus,
+    SpoilChain,
     StripDhcpOptions,
 )
 from phonesim.config.site_profile import DhcpServerConfig, SiteProfile
@@ -195,7 +197,7 @@ def _other_listeners(
     ]
     for web in profile.web_services:
         services = WebServices(web, users, authority, own_rng(), epoch)
-        server = _with_faults(services, web.name, "web", rules)
+        server = _with_faults(services, web.name, "web", rules, authority=authority)
         for protocol, port in (("http", web.http_port), ("https", web.https_port)):
             listeners.append(
                 Listener(
@@ -205,7 +207,8 @@ def _other_listeners(
                     port=port,
                     server=server,
                     names=(web.fqdn, *web.certificate_names),
-                    certificate=_certificate(web.name, rules) if protocol == "https" else "valid",
+                    certificate=_certificate(web.name, protocol, rules),
+                    minimum_tls=_minimum_tls(web.name, protocol, rules),
                     refuses=_refuses(web.name, protocol, rules),
                 )
             )
@@ -221,7 +224,8 @@ def _other_listeners(
                 port=config.port,
                 server=_with_faults(registrar, config.name, "sip", rules, registrar.sign),
                 names=(config.fqdn, *config.certificate_names),
-                certificate=_certificate(config.name, rules) if is_tls else "valid",
+                certificate=_certificate(config.name, "sip", rules) if is_tls else "valid",
+                minimum_tls=_minimum_tls(config.name, "sip", rules) if is_tls else "1.0",
                 refuses=_refuses(config.name, "sip", rules),
             )
         )
@@ -234,10 +238,14 @@ def _with_faults(
     kind: str,
     rules: Sequence[FaultRule],
     sign: SignAnswer | None = None,
+    authority: CertificateAuthority | None = None,
 ) -> Server:
     acting = [rule for rule in rules if kind in _kinds(rule) and _names(rule, name)]
     if any(map(is_injected, acting)):
-        server = FaultInjector(server, acting, sign)
+        chains = {"empty": b"", "unreadable": b"not a chain of certificates"}
+        if authority is not None and any(isinstance(rule, SpoilChain) for rule in acting):
+            chains["without-intermediate"] = authority.root()
+        server = FaultInjector(server, acting, sign, chains)
     if any(map(is_timed, acting)):
         server = TimedFaults(server, acting)
     return server
@@ -264,12 +272,12 @@ def _kinds(rule: FaultRule) -> tuple[str, ...]:
             return ("lldp",)
         case DnsRcode() | DnsTarget():
             return ("dns",)
-        case HttpStatus():
+        case HttpStatus() | SpoilChain():
             return ("web",)
         case SipStatus() | SetPresenceState() | SetSipBody() | Deregister():
             return ("sip",)
-        case ShowCertificate():
-            return ("web", "sip")
+        case ShowCertificate() | RequireTls():
+            return {None: ("web", "sip"), "https": ("web",), "sip": ("sip",)}[rule.protocol]
         case AddDhcpServer() | SetPinState():
             return ()
 
@@ -320,13 +328,26 @@ def _refuses(name: str, protocol: str, rules: Sequence[FaultRule]) -> bool:
     )
 
 
-def _certificate(name: str, rules: Sequence[FaultRule]) -> str:
+def _certificate(name: str, protocol: str, rules: Sequence[FaultRule]) -> str:
     kinds = [
         rule.certificate
         for rule in rules
-        if isinstance(rule, ShowCertificate) and _names(rule, name)
+        if isinstance(rule, ShowCertificate) and _shows(rule, name, protocol)
     ]
     return kinds[-1] if kinds else "valid"
+
+
+def _minimum_tls(name: str, protocol: str, rules: Sequence[FaultRule]) -> str:
+    versions = [
+        rule.version
+        for rule in rules
+        if isinstance(rule, RequireTls) and _shows(rule, name, protocol)
+    ]
+    return max(versions, default="1.0")
+
+
+def _shows(rule: ShowCertificate | RequireTls, name: str, protocol: str) -> bool:
+    return protocol != "http" and rule.protocol in (None, protocol) and _names(rule, name)
 
 
 def _squatters(configs: Sequence[DhcpServerConfig], rules: Sequence[FaultRule]) -> frozenset[str]:

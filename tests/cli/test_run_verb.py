@@ -353,3 +353,39 @@ def test_a_fleet_that_keeps_failed_phones_logs_says_where_there_are_none(
     assert came.status == 3
     assert "phonesim logs cat 00-04-F2-00-00-01" in came.out
     assert len(list(tmp_path.glob("*/*/DSK1/logs/cpsw3g.log"))) == 2
+
+
+@pytest.mark.parametrize("attach", ["virtual", "loopback"])
+def test_the_phones_of_an_earlier_run_begin_with_what_it_left(
+    phonesim: Callable, tmp_path: Path, attach: str
+) -> None:
+    arguments = ["run", "demo", "-n", 3, "--attach", attach, "--out", tmp_path, "--json"]
+    first = phonesim(*arguments).document
+    second = phonesim(*arguments, "--resume", first["run"]).document
+    assert second["signed_in"] == 3
+    assert "certificate" not in second["stages"]
+    assert "dhcp_inform" not in second["exchanges"]
+    assert second["stages"]["register"]["failed"] == 0
+    kept = [(tmp_path / each["run"]).glob("*/DSK1/identity.json") for each in (first, second)]
+    assert [file.read_bytes() for file in sorted(kept[0])] == [
+        file.read_bytes() for file in sorted(kept[1])
+    ]
+
+
+def test_a_run_that_is_not_there_or_has_other_phones_is_refused(
+    phonesim: Callable, tmp_path: Path
+) -> None:
+    arguments = ["run", "power-cut", "-n", 1, "--out", tmp_path]
+    assert phonesim(*arguments).status == 0
+    (earlier,) = tmp_path.iterdir()
+    came = phonesim(*arguments, "--resume", "another")
+    assert (came.status, came.err.count("\n")) == (2, 1)
+    came = phonesim(*arguments, "--resume", earlier.name, "--set", "fleet.first_phone=77")
+    assert came.status == 2
+    assert "it has none of this fleet's phones, such as 00-04-F2-00-00-4D" in came.err
+    assert list(tmp_path.iterdir()) == [earlier]
+
+
+def test_phones_that_share_keys_are_told(phonesim: Callable, tmp_path: Path) -> None:
+    came = phonesim("run", "demo", "-n", 10, "--out", tmp_path, "--json")
+    assert any("10 phones share 8 RSA keys" in note for note in came.document["notes"])

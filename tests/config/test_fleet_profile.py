@@ -56,3 +56,26 @@ def test_what_no_phones_can_have_is_refused(changes: dict[str, object], said: st
 def test_a_shape_that_starts_no_phones_is_refused(shape: dict[str, object]) -> None:
     with pytest.raises(ValidationError, match="shape"):
         FleetProfile.model_validate({"name": "f", "shape": shape})
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"boots": 0}, "boots"),
+        ({"boots": []}, "boots"),
+        ({"boots": ["lukewarm"]}, "boots"),
+        ({"boots": ["sign-out"]}, "nobody has signed in yet"),
+        ({"boots": ["warm"]}, "only with phones_from"),
+        ({"boots": ["cold", "sign-out"], "stages": ["ip"]}, "are for whole boots"),
+    ],
+)
+def test_boots_that_cannot_follow_each_other_are_refused(
+    fields: dict[str, object], said: str
+) -> None:
+    with pytest.raises(ValidationError, match=said):
+        FleetProfile.model_validate({"name": "f", **fields})
+
+
+def test_phones_of_an_earlier_run_may_begin_warm() -> None:
+    fields = {"name": "f", "boots": ["warm", "factory-reset"], "phones_from": "earlier"}
+    assert FleetProfile.model_validate(fields).boots == ("warm", "factory-reset")

@@ -15,6 +15,7 @@ from playing import Dice
 
 from phonesim.device.actions import (
     AdvertiseLldp,
+    DeleteFile,
     MakeCertificateRequest,
     OpenConnection,
     ProbeAddress,
@@ -42,6 +43,7 @@ from phonesim.device.events import (
     SipMessageReceived,
     TimerExpired,
 )
+from phonesim.device.identity import IDENTITY_FILE, KEY_FILE
 from phonesim.device.phone import Phone
 from phonesim.profiles import DEVICE, load
 from phonesim.wire.dhcp import (
@@ -93,13 +95,24 @@ class Bench:
     Unless the bench `answers_lldp`, it says nothing.
     """
 
-    def __init__(self, files=None, profile=PROFILE, rng=None, answers_lldp=True, **limits):
+    def __init__(
+        self,
+        files=None,
+        profile=PROFILE,
+        rng=None,
+        answers_lldp=True,
+        factory_reset=False,
+        **limits,
+    ):
         self.phone = Phone(profile, MAC, NUMBER, PIN, rng or Dice(), **limits)
         self.now = 0.0
         self.files = dict(files or {})
         self.all = []
         self.step = []
-        self.give(PowerApplied(files=dict(self.files)))
+        has_key = KEY_FILE in self.files
+        self.give(
+            PowerApplied(files=dict(self.files), has_key=has_key, factory_reset=factory_reset)
+        )
         if answers_lldp and of(self.step, AdvertiseLldp):
             self.name_vlan(None)
 
@@ -112,6 +125,10 @@ class Bench:
         for output in outputs:
             if isinstance(output, WriteFile):
                 self.files[output.name] = output.data
+            elif isinstance(output, DeleteFile):
+                self.files.pop(output.name, None)
+            elif isinstance(output, MakeCertificateRequest):
+                self.files[KEY_FILE] = b"key"
         self.step = outputs
         self.all += outputs
         return outputs
@@ -364,9 +381,16 @@ class Bench:
         assert of(outputs, SignedIn)
         return outputs
 
-    def reboot(self, profile=PROFILE):
-        """Cut the power and apply it again: another phone with the same disk."""
-        return Bench(self.files, profile)
+    def reboot(self, profile=PROFILE, keeps_identity=False, **options):
+        """Cut the power and apply it again: another phone with the same disk.
+
+        Unless it `keeps_identity`, somebody has erased that.
+        """
+        kept = dict(self.files)
+        if not keeps_identity:
+            kept.pop(IDENTITY_FILE, None)
+            kept.pop(KEY_FILE, None)
+        return Bench(kept, profile, **options)
 
     def _dhcp_reply(self, message_type, server, address, options, xid=None):
         message = DhcpMessage(

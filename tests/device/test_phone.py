@@ -478,9 +478,8 @@ def test_a_lease_lost_while_registered_is_got_again_and_the_phone_signs_in_from_
     informs = len(bench.informs())
     bench.bind(address="10.0.0.77")
     bench.tell_time()
-    bench.sign_in()
-    assert bench.last(SendHttp).source == "10.0.0.77"
     assert of(bench.register(), SignedIn)
+    assert bench.last(OpenConnection).source == "10.0.0.77"
     assert len(bench.informs()) == informs
 
 

@@ -207,7 +207,9 @@ def test_a_later_policy_takes_a_phone_that_is_signed_in_to_the_new_vlan():
     assert bench.records(log.VLAN_CHANGED) == [(0, 100, "says lldp:02-00-00-00-00-01")]
     bench.all = bench.all[began:]
     assert sent(bench) == ["RELEASE", 100, "DISCOVER"]
-    bench.boot()
+    bench.bind()
+    bench.tell_time()
+    bench.register()
     assert of(bench.all, SignedIn)
 
 

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from phonesim.drivers.authority import CertificateKind, SiteAuthority
 from phonesim.drivers.key_pool import PhoneKey
-from phonesim.errors import DecodeError
+from phonesim.errors import DecodeError, UsageError
 
 NOW = 1_767_596_400  # 2026-01-05 07:00 UTC
 
@@ -135,3 +135,16 @@ def test_servers_share_one_key(authority: SiteAuthority) -> None:
         authority.server_credentials(("a.contoso.com",)).key
         == authority.server_credentials(("b.contoso.com",), "untrusted").key
     )
+
+
+def test_an_authority_lives_on_in_another_run(authority: SiteAuthority) -> None:
+    issued = authority.issue(request("user1@contoso.com", make_key()), NOW, NOW + 60)
+    later = SiteAuthority.load(authority.dump(), lambda: NOW)
+    assert later.chain() == authority.chain()
+    assert later.subject(issued, NOW) == "user1@contoso.com"
+
+
+@pytest.mark.parametrize("dumped", [b"", b"no PEM", b"-----BEGIN CERTIFICATE-----\n"])
+def test_what_is_no_authority_is_refused(dumped: bytes) -> None:
+    with pytest.raises(UsageError, match="authority cannot be read"):
+        SiteAuthority.load(dumped)

@@ -4,19 +4,19 @@ import time
 import pytest
 from fleet_runs import Run
 
+from phonesim.config.fleet_profile import BootKind
 from phonesim.device.actions import WriteLog
 from phonesim.device.events import (
     PoweredOff,
     SignedIn,
 )
-from phonesim.drivers.phone_host import CRASH_FILE
 from phonesim.drivers.run_folder import FolderDisk
-from phonesim.world import PhoneDisk, RunLimits
+from phonesim.world import CRASH_FILE, PhoneDisk, RunLimits
 
 
 async def test_a_second_boot_finds_what_the_first_left_on_the_disk(run: Run) -> None:
     (spec,) = run.specs(1)
-    observer = await run.boot([spec], run.site(), RunLimits(timeout=20, boots=2))
+    observer = await run.boot([spec], run.site(), RunLimits(timeout=20, boots=("cold", "warm")))
     assert observer.boots == [(spec.phone_id, 1), (spec.phone_id, 2)]
     assert observer.of(SignedIn) == [spec.phone_id] * 2
     first, second = run.log(spec).split("Power applied")[1:]
@@ -97,3 +97,33 @@ async def test_one_crash_leaves_the_others_alone(run: Run) -> None:
     crash = (run.folder.path / broken / "DSK1" / CRASH_FILE).read_text()
     assert "RuntimeError: a defect" in crash
     assert "PowerApplied" in crash
+
+
+async def test_phones_begin_in_every_way_one_after_another(run: Run) -> None:
+    specs = run.specs(2)
+    kinds: tuple[BootKind, ...] = ("cold", "warm", "sign-out", "factory-reset")
+    observer = await run.boot(specs, run.site(), RunLimits(timeout=20, boots=kinds))
+    assert observer.failures() == []
+    assert len(observer.of(SignedIn)) == 8
+    for spec in specs:
+        cold, warm, signed_out, reset = run.log(spec).split("Power applied")[1:]
+        for log in (cold, signed_out, reset):
+            assert "HTTP GetAndPublishCert" in log
+        assert "HTTP " not in warm
+        assert "Signed out, forgotten" in warm
+        assert "Factory reset, erased cache.json,identity.json,phone.key" in reset
+
+
+async def test_files_that_a_crash_tore_are_told_once_and_got_anew(run: Run) -> None:
+    (spec,) = run.specs(1)
+    disk = run.folder.disk(spec.phone_id, spec.profile.log)
+    for name in ("cache.json", "identity.json", "phone.key"):
+        disk.write_file(name, b"torn")
+    observer = await run.boot(
+        [spec], run.site(), RunLimits(timeout=20, boots=("warm", "warm")), disk_for=lambda _: disk
+    )
+    assert len(observer.of(SignedIn)) == 2
+    first, second = run.log(spec).split("Power applied")[1:]
+    assert first.count("treated as empty") == 2  # the key, and so the certificate; the cache
+    assert "treated as empty" not in second
+    assert "used again" in second

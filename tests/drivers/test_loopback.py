@@ -48,7 +48,8 @@ async def test_a_few_phones_boot_sign_in_and_shut_down(run: Run) -> None:
         assert "DHCP RELEASE" in log
         assert spec.pin not in log
     files = run.folder.path / phones[0] / "DSK1"
-    assert sorted(path.name for path in files.iterdir()) == ["cache.json", "logs", "phone.key"]
+    kept = ["cache.json", "identity.json", "logs", "phone.key"]
+    assert sorted(path.name for path in files.iterdir()) == kept
 
 
 @pytest.mark.parametrize(
@@ -78,8 +79,21 @@ async def test_a_vlan_without_a_dhcp_server_is_silent(run: Run) -> None:
     [
         ("web-refused", Stage.CHAIN, FailureReason.WEB_SERVICES_REFUSED),
         ("web-404", Stage.CHAIN, FailureReason.WEB_SERVICES_NOT_FOUND),
-        ("web-certificate-wildcard", Stage.TICKET, FailureReason.CERTIFICATE_WILDCARD),
-        ("web-certificate-expired", Stage.TICKET, FailureReason.CERTIFICATE_EXPIRED),
+        ("chain-not-downloadable", Stage.CHAIN, FailureReason.WEB_SERVICES_REFUSED),
+        ("chain-empty", Stage.CHAIN, FailureReason.CHAIN_UNUSABLE),
+        ("chain-unreadable", Stage.TICKET, FailureReason.CHAIN_UNUSABLE),
+        *(
+            (f"{server}-certificate-{kind}", stage, reason)
+            for server, stage in (("web", Stage.TICKET), ("registrar", Stage.REGISTER))
+            for kind, reason in (
+                ("expired", FailureReason.CERTIFICATE_EXPIRED),
+                ("not-yet-valid", FailureReason.CERTIFICATE_NOT_YET_VALID),
+                ("wildcard", FailureReason.CERTIFICATE_WILDCARD),
+                ("wrong-name", FailureReason.CERTIFICATE_NAME_MISMATCH),
+                ("untrusted", FailureReason.CERTIFICATE_UNTRUSTED),
+                ("no-intermediate", FailureReason.CERTIFICATE_ISSUER_MISSING),
+            )
+        ),
         ("pin-locked", Stage.TICKET, FailureReason.PIN_LOCKED),
         ("registrars-down", Stage.REGISTER, FailureReason.REGISTRAR_REFUSED),
     ],
@@ -89,6 +103,21 @@ async def test_faults_reach_the_phones_over_real_sockets(
 ) -> None:
     observer = await run.boot(run.specs(1, sign_in__retry_delay=0), run.site(fault))
     assert observer.failures()[0] == (stage, reason)
+
+
+@pytest.mark.parametrize(("fault", "stage"), [("web", Stage.TICKET), ("registrar", Stage.REGISTER)])
+async def test_old_firmware_fails_where_a_newer_tls_is_required(
+    run: Run, fault: str, stage: Stage
+) -> None:
+    specs = run.specs(1, tls__maximum_version="1.0")
+    observer = await run.boot(specs, run.site(f"{fault}-tls-1.2-only"))
+    assert observer.failures()[0] == (stage, FailureReason.TLS_VERSION_REFUSED)
+    assert "takes no TLS version that the phone offers" in run.log(specs[0])
+
+
+async def test_old_firmware_signs_in_where_its_tls_is_taken(run: Run) -> None:
+    specs = run.specs(2, tls__maximum_version="1.0")
+    assert len((await run.boot(specs, run.site())).of(SignedIn)) == 2
 
 
 async def test_an_address_that_another_host_has_is_declined(run: Run) -> None:

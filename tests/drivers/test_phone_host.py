@@ -11,14 +11,15 @@ from phonesim.config.device_profile import DeviceProfile
 from phonesim.device import actions as do
 from phonesim.device import events as on
 from phonesim.device.device_log import DISPLAY
+from phonesim.device.identity import KEY_FILE
 from phonesim.device.outcome import ConnectFailure
 from phonesim.device.phone import Output
 from phonesim.drivers.key_pool import KeyPool, PhoneKey
 from phonesim.drivers.packet_pace import PacketPace
-from phonesim.drivers.phone_host import _PERFORMERS, CRASH_FILE, KEY_FILE, PhoneHost
+from phonesim.drivers.phone_host import _PERFORMERS, PhoneHost
 from phonesim.drivers.timer_queue import TimerQueue
 from phonesim.wire.dhcp import DhcpMessage, MessageType
-from phonesim.world import PhoneSpec
+from phonesim.world import CRASH_FILE, PhoneSpec
 
 Reaction = Callable[[on.Event], list[Output]]
 SENT = do.SendDhcp(
@@ -309,7 +310,7 @@ async def test_a_machine_that_raises_loses_one_phone_and_leaves_its_events(
     assert place.link.did == ["attach", "detach"]
     crash = place.disk.contents[CRASH_FILE].decode()
     assert "RuntimeError: a defect" in crash
-    assert "PowerApplied(files={})" in crash
+    assert "PowerApplied(files={}, has_key=False" in crash
     assert "AddressProbed(address='127.1.1.1', conflict=None)" in crash
 
 
@@ -383,7 +384,9 @@ async def test_the_key_is_made_once_and_kept_from_the_machine(
     again = make_place(lambda _: [])
     again.disk.contents = place.disk.contents
     again.host.power_on()
-    assert again.machine.handled == [on.PowerApplied(files={"cache": b"kept"})]
+    assert again.machine.handled == [
+        on.PowerApplied(files={KEY_FILE: b"", "cache": b"kept"}, has_key=True)
+    ]
 
 
 async def test_a_spoilt_key_file_is_replaced(make_place: MakePlace, phone_key: PhoneKey) -> None:
@@ -397,6 +400,28 @@ async def test_a_spoilt_key_file_is_replaced(make_place: MakePlace, phone_key: P
     place.host.power_on()
     assert place.disk.contents == {KEY_FILE: phone_key.der}
     assert place.owner.errors == []
+
+
+async def test_a_key_that_was_erased_is_not_used_again(
+    make_place: MakePlace, phone_key: PhoneKey
+) -> None:
+    def react(event: on.Event) -> list[Output]:
+        match event:
+            case on.PowerApplied():
+                return [do.DeleteFile(name=KEY_FILE)]
+            case on.TimerExpired():
+                return [do.MakeCertificateRequest(subject="user1@contoso.com")]
+            case _:
+                return []
+
+    place = make_place(react)
+    place.disk.contents = {KEY_FILE: phone_key.der}
+    place.host.power_on(factory_reset=True)
+    erased = on.PowerApplied(files={KEY_FILE: b""}, has_key=True, factory_reset=True)
+    assert place.machine.handled == [erased]
+    assert place.disk.contents == {}
+    place.host.deliver(on.TimerExpired())
+    assert place.disk.contents == {KEY_FILE: phone_key.der}
 
 
 async def test_connections_and_exchanges_reach_the_network(

@@ -378,7 +378,7 @@ async def test_a_site_without_an_answer_fails_alone(run: Run) -> None:
 
 async def test_a_phone_that_has_moved_is_refused_through_the_relay(run: Run) -> None:
     (spec,) = behind(run, 1)
-    stays = RunLimits(timeout=20, keep_leases=True)
+    stays = RunLimits(timeout=20, keep_leases=True, boots=("warm",))
     site, disk_for = branches(run), cache(run.disk(spec.profile))
     await boot(run, [spec], NETWORK, stays, site, disk_for)
     moved = msgspec.structs.replace(spec, circuits=(Circuit("127.102.0.1"),))

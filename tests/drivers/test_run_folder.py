@@ -1,3 +1,4 @@
+import errno
 import os
 import stat
 import threading
@@ -210,3 +211,51 @@ def test_where_only_failures_are_kept_a_phone_does_not_fill_the_memory(
     text = (folder.path / PHONE / "DSK1/logs/cpsw3g.log").read_text()
     assert LINES_KEPT <= text.count("\n") < 2 * LINES_KEPT
     assert f'"line {3 * LINES_KEPT - 1}"' in text.splitlines()[-1]
+
+
+def test_a_run_takes_over_what_an_earlier_one_left(
+    tmp_path: Path, log_profile: DeviceLogConfig
+) -> None:
+    earlier = RunFolder.create(tmp_path, "run")
+    earlier.keep("site-authority.pem", b"secret")
+    assert stat.S_IMODE((earlier.path / "site-authority.pem").stat().st_mode) == 0o600
+    assert earlier.kept("site-authority.pem") is None  # that is its own, and not of a run before
+    disk = earlier.disk(PHONE, log_profile)
+    disk.append_log(shown("before"))
+    disk.write_file("cache.json", b"kept")
+    disk.write_file("crash.txt", b"long ago")
+    disk.flush()
+    (earlier.path / PHONE / "DSK1/identity.json.new").write_bytes(b"half a fi")
+
+    later = RunFolder.create(tmp_path, "run", earlier=earlier.path)
+    assert later.kept("site-authority.pem") == b"secret"
+    assert later.kept_file(PHONE, log_profile, "cache.json") == b"kept"
+    assert later.kept_file(PHONE, log_profile, "phone.key") is None
+    again = later.disk(PHONE, log_profile)
+    assert again.files() == {"cache.json": b"kept"}
+    again.write_file("cache.json", b"new")
+    again.flush()
+    assert (later.path / PHONE / "DSK1/cache.json").read_bytes() == b"new"
+    assert (earlier.path / PHONE / "DSK1/cache.json").read_bytes() == b"kept"
+    assert later.disk("00-04-F2-00-00-02", log_profile).files() == {}
+
+
+def test_a_file_that_does_not_fit_leaves_the_old_one(
+    tmp_path: Path, log_profile: DeviceLogConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports: list[str] = []
+    disk = RunFolder.create(tmp_path, "run", reports.append).disk(PHONE, log_profile)
+    disk.write_file("identity.json", b"old")
+    disk.flush()
+
+    def no_room(file: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", no_room)
+    disk.write_file("identity.json", b"new")
+    disk.flush()
+    folder = tmp_path / "run" / PHONE / "DSK1"
+    assert sorted(os.listdir(folder)) == ["identity.json", "logs"]
+    assert disk.files() == {"identity.json": b"old"}
+    assert len(reports) == 1
+    assert "No space left on device" in reports[0]

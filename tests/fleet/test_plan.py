@@ -98,7 +98,10 @@ def test_a_user_template_that_cannot_be_filled_in_is_refused_without_its_pin() -
 def test_limits_follow_the_fleet() -> None:
     limits = run_limits(fleet(until="10m", timeout=30, boots=3, keep_leases=True))
     assert (limits.duration, limits.timeout) == (600, 30)
-    assert (limits.boots, limits.keep_leases) == (3, True)
+    assert (limits.boots, limits.keep_leases) == (("cold", "warm", "warm"), True)
+    assert run_limits(fleet(boots=2, phones_from="earlier")).boots == ("warm", "warm")
+    named = ["cold", "sign-out", "factory-reset"]
+    assert run_limits(fleet(boots=named)).boots == tuple(named)
     assert run_limits(fleet()).duration is None
     assert run_limits(fleet()).outstanding is None
     assert run_limits(fleet(limits={"outstanding": 7})).outstanding == 7

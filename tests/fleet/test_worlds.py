@@ -98,7 +98,23 @@ def test_who_asks_before_anybody_listens_is_heard() -> None:
     assert heard == [1]
 
 
-def test_a_run_that_is_asked_twice_to_end_when_it_ends_already_still_reports() -> None:
+def test_a_run_that_is_asked_to_end_before_its_loop_begins_ends_at_once(tmp_path: Path) -> None:
+    stop = StopRequest()
+    stop.ask()
+    begun = []
+
+    async def run(keys: KeyPool, stopped: asyncio.Event, pace: PacketPace | None) -> None:
+        begun.append(keys)
+        await stopped.wait()
+
+    plan, folder = read_plan("dhcp-load"), RunFolder(tmp_path)
+    assert worlds._in_real_time(plan, folder, run, stop, lambda now: None).seconds < 10
+    assert begun == []
+
+
+def test_a_run_that_is_asked_twice_to_end_when_it_ends_already_still_reports(
+    tmp_path: Path,
+) -> None:
     stop = StopRequest()
 
     async def run(keys: KeyPool, stopped: asyncio.Event, pace: PacketPace | None) -> None:
@@ -106,7 +122,9 @@ def test_a_run_that_is_asked_twice_to_end_when_it_ends_already_still_reports() -
         await stopped.wait()
         stop.ask()  # it takes effect in the next turn of the loop
 
-    report = worlds._in_real_time(read_plan("dhcp-load"), run, stop, lambda now: None)
+    report = worlds._in_real_time(
+        read_plan("dhcp-load"), RunFolder(tmp_path), run, stop, lambda now: None
+    )
     assert report.seconds < 10
 
 

@@ -23,6 +23,9 @@ FOLDER = Path(__file__).with_name("logs")
 STORIES: dict[str, tuple[str, ...]] = {
     "cold-boot": (),
     "second-boot": ("boots=2",),
+    "four-boots": ("boots=[cold, warm, sign-out, factory-reset]",),
+    "registrar-certificate-untrusted": ("faults=[registrar-certificate-untrusted]",),
+    "web-certificate-no-intermediate": ("faults=[web-certificate-no-intermediate]",),
     "no-option-43": ("faults=[no-option-43]",),
     "no-option-43-no-dns": ("faults=[no-option-43, no-registrar-records]",),
     "no-option-120": ("faults=[no-option-120]",),

@@ -13,6 +13,9 @@ class StubAuthority:
     def chain(self):
         return b"chain of trust"
 
+    def root(self):
+        return b"root"
+
     def request_subject(self, csr):
         if not csr:
             raise DecodeError("no PKCS#10")

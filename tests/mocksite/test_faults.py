@@ -12,6 +12,7 @@ from phonesim.config.fault import (
     SetSipBody,
     Silence,
     SipStatus,
+    SpoilChain,
     StripDhcpOptions,
 )
 from phonesim.mocksite.exchange import (
@@ -35,7 +36,12 @@ from phonesim.wire.dhcp import DhcpMessage, MessageType
 from phonesim.wire.dns import DnsQuery, DnsRecord, DnsResponse, SrvData
 from phonesim.wire.ntp import NtpPacket
 from phonesim.wire.sip import Contact, NameAddress, SipRequest, header, response_to
-from phonesim.wire.soap import GetRootCertChains, HttpRequest, HttpResponse
+from phonesim.wire.soap import (
+    GetRootCertChains,
+    GetRootCertChainsResponse,
+    HttpRequest,
+    HttpResponse,
+)
 
 DHCP_OPTIONS = {53: b"\5", 43: b"forty-three", 120: b"one-twenty"}
 SRV = DnsRecord("_sip._tls.contoso.com", "SRV", 60, SrvData(10, 5, 443, "fe1.contoso.com"))
@@ -193,6 +199,20 @@ def test_rules_act_in_order(play):
     ]
     expected = dhcp_reply({53: b"\5", 43: b"\0"})
     play(FaultInjector(Echo(dhcp_reply(DHCP_OPTIONS)), rules), [(0, dhcp(), [expected])])
+
+
+def test_a_chain_is_replaced_and_nothing_else(play):
+    rule = SpoilChain(kind="spoil-chain", chain="empty")
+    chain, spoilt = (
+        SendHttpResponse(
+            exchange_id=1,
+            response=HttpResponse(status=200, message=GetRootCertChainsResponse(chain=octets)),
+        )
+        for octets in (b"good", b"spoilt")
+    )
+    other = SendHttpResponse(exchange_id=1, response=HttpResponse(status=404))
+    injector = FaultInjector(Echo(chain, other), [rule], {"empty": b"spoilt"})
+    play(injector, [(0, http(), [spoilt, other])])
 
 
 @pytest.mark.parametrize(

@@ -150,10 +150,28 @@ def test_every_server_listens_where_its_protocol_does(build):
             {"kind": "show-certificate", "certificate": "wildcard", "target": "web01"},
             {("web01", "https"): ("wildcard", False)},
         ),
+        (
+            {"kind": "show-certificate", "certificate": "expired", "protocol": "https"},
+            {("web01", "https"): ("expired", False)},
+        ),
+        (
+            {"kind": "show-certificate", "certificate": "untrusted", "protocol": "sip"},
+            {("lync01", "sips"): ("untrusted", False)},
+        ),
     ],
 )
 def test_faults_of_listeners(build, rule, expected):
     assert shown(build(rule)) == expected
+
+
+@pytest.mark.parametrize(
+    ("protocol", "expected"), [(None, {"https", "sips"}), ("https", {"https"}), ("sip", {"sips"})]
+)
+def test_tls_versions_are_required_where_the_fault_says(build, protocol, expected):
+    site = build({"kind": "require-tls", "version": "1.2", "protocol": protocol})
+    demanding = {each.protocol for each in site.listeners if each.minimum_tls == "1.2"}
+    assert demanding == expected
+    assert {each.minimum_tls for each in site.listeners} == {"1.0", "1.2"}
 
 
 def with_switch(**fields):

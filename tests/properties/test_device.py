@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from phonesim.device import actions as do
 from phonesim.device import events as on
 from phonesim.device.device_log import Dialect
+from phonesim.device.identity import IDENTITY_FILE, KEY_FILE
 from phonesim.device.outcome import ConnectFailure
 from phonesim.device.phone import Phone
 from phonesim.profiles import DEVICE, load
@@ -476,7 +477,7 @@ class World:
         self.number = 0
         self.observed: list[on.Observation] = []
         self.trace: list[str] = []
-        self.give(on.PowerApplied(files=files))
+        self.give(on.PowerApplied(files=files, has_key=KEY_FILE in files))
 
     @property
     def is_off(self) -> bool:
@@ -508,6 +509,8 @@ class World:
                 assert "8000014" not in text
             case do.WriteFile(name=name, data=data):
                 self.files[name] = data
+            case do.DeleteFile(name=name):
+                self.files.pop(name, None)
             case do.AdvertiseLldp(unit=unit):
                 encode_lldp(unit)
             case do.SendDhcp(message=message):
@@ -528,6 +531,7 @@ class World:
                 self.number = number
             case do.MakeCertificateRequest(subject=subject):
                 assert re.fullmatch(r"[!-~]+@[!-~]+", subject)
+                self.files[KEY_FILE] = b""
             case _:
                 pass
         self.open.append(action)
@@ -641,6 +645,33 @@ def test_a_phone_that_is_shut_down_comes_to_its_end(
         world.wait()
     assert world.is_off
     assert world.phone.next_deadline() is None
+
+
+@settings(deadline=None, max_examples=100)
+@given(worlds, anything, stories("corrupt", least=0))
+def test_a_phone_that_is_signed_out_keeps_nothing_of_its_user(
+    where: str, before: list[tuple[str, int]], after: list[tuple[str, int]]
+) -> None:
+    world = begin(where)
+    for move in before:
+        world.step(move)
+    world.give(on.SignOutRequested())
+    for move in after:
+        world.step(move)
+    for _ in range(10):
+        world.wait()
+    assert any(isinstance(seen, on.SignedOut) for seen in world.observed)
+    assert not {IDENTITY_FILE, KEY_FILE} & world.files.keys()
+    world.give(on.ShutdownRequested())
+    for _ in range(10):
+        world.wait()
+    assert world.is_off
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=200))
+def test_whatever_the_identity_file_holds_the_phone_signs_in(data: bytes) -> None:
+    assert boot({IDENTITY_FILE: data, KEY_FILE: b""}).observed
 
 
 @settings(deadline=None, max_examples=50)

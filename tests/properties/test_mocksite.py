@@ -43,6 +43,9 @@ class Authority:
     def chain(self):
         return b"chain"
 
+    def root(self):
+        return b"root"
+
     def request_subject(self, csr):
         if len(csr) < 3:
             raise DecodeError("too short")

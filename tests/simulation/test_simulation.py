@@ -54,6 +54,18 @@ OUTCOMES: dict[tuple[str, ...], str | None] = {
     ("web-certificate-wildcard",): "ticket:certificate-wildcard",
     ("web-certificate-wrong-name",): "ticket:certificate-name-mismatch",
     ("web-certificate-untrusted",): "ticket:certificate-untrusted",
+    ("web-certificate-no-intermediate",): "ticket:certificate-issuer-missing",
+    ("registrar-certificate-expired",): "register:certificate-expired",
+    ("registrar-certificate-not-yet-valid",): "register:certificate-not-yet-valid",
+    ("registrar-certificate-wildcard",): "register:certificate-wildcard",
+    ("registrar-certificate-wrong-name",): "register:certificate-name-mismatch",
+    ("registrar-certificate-untrusted",): "register:certificate-untrusted",
+    ("registrar-certificate-no-intermediate",): "register:certificate-issuer-missing",
+    ("web-tls-1.2-only",): None,
+    ("registrar-tls-1.2-only",): None,
+    ("chain-not-downloadable",): "chain:web-services-refused",
+    ("chain-empty",): "chain:chain-unusable",
+    ("chain-unreadable",): "ticket:chain-unusable",
     ("ntp-silent",): "ticket:certificate-not-yet-valid",
     ("pin-wrong",): "ticket:pin-incorrect",
     ("pin-locked",): "ticket:pin-locked",
@@ -99,6 +111,23 @@ def test_a_fault_leads_to_its_outcome(run_fleet: RunFleet, faults: tuple[str, ..
     assert all(told in disk.log for disk in run.disks.values())
 
 
+@pytest.mark.parametrize(
+    ("faults", "failure"),
+    [
+        (("web-tls-1.2-only",), "ticket:tls-version-refused"),
+        (("registrar-tls-1.2-only",), "register:tls-version-refused"),
+        ((), None),
+    ],
+)
+def test_old_firmware_speaks_tls_1_0_alone(
+    run_fleet: RunFleet, faults: tuple[str, ...], failure: str | None
+) -> None:
+    tls = DEVICE_PROFILE.tls.model_copy(update={"maximum_version": "1.0"})
+    run = run_fleet(1, *faults, profile=DEVICE_PROFILE.model_copy(update={"tls": tls}))
+
+    assert list(run.failures.values()) == ([] if failure is None else [failure])
+
+
 def test_every_shipped_fault_has_its_outcome() -> None:
     assert set(names(FAULT)) == {fault for faults in OUTCOMES for fault in faults}
 
@@ -106,7 +135,7 @@ def test_every_shipped_fault_has_its_outcome() -> None:
 def test_two_runs_of_one_seed_are_identical(run_fleet: RunFleet) -> None:
     links = Links(loss=0.05)
 
-    first, second = (run_fleet(30, links=links, boots=2) for _ in range(2))
+    first, second = (run_fleet(30, links=links, boots=("cold", "warm")) for _ in range(2))
 
     assert first.observed == second.observed
     assert {name: disk.log for name, disk in first.disks.items()} == {
@@ -167,7 +196,7 @@ def test_keep_leases_cuts_the_power(run_fleet: RunFleet) -> None:
 
 
 def test_the_second_boot_lives_on_cache_and_lease(run_fleet: RunFleet) -> None:
-    run = run_fleet(4, boots=2)
+    run = run_fleet(4, boots=("cold", "warm"))
 
     assert set(run.boots.values()) == {2}
     for disk in run.disks.values():
@@ -259,7 +288,31 @@ def test_an_address_in_use_is_declined(run_fleet: RunFleet) -> None:
 
 def test_a_phone_that_lost_power_is_told_its_vlan_again(run_fleet: RunFleet) -> None:
     vlan = DEVICE_PROFILE.vlan.model_copy(update={"chassis_id": "mac-address"})
-    run = run_fleet(1, profile=DEVICE_PROFILE.model_copy(update={"vlan": vlan}), boots=3)
+    run = run_fleet(
+        1, profile=DEVICE_PROFILE.model_copy(update={"vlan": vlan}), boots=("cold", "warm", "warm")
+    )
     (disk,) = run.disks.values()
     assert disk.log.count('No voice VLAN: "untagged, says lldp:') == 3
     assert "no network policy" not in disk.log
+
+
+def test_phones_begin_in_every_way_one_after_another(run_fleet: RunFleet) -> None:
+    run = run_fleet(3, boots=("cold", "warm", "sign-out", "factory-reset", "cold"))
+
+    assert set(run.boots.values()) == {5}
+    assert run.failures == {}
+    assert run.reports == []
+    for disk in run.disks.values():
+        cold, warm, signed_out, reset, another = disk.log.split("Power applied")[1:]
+        for log in (cold, signed_out, reset, another):
+            assert "DHCP INFORM" in log
+            assert "HTTP RequestSecurityToken" in log
+        for text in ("DHCP INFORM", "HTTP ", "DNS query SRV"):
+            assert text not in warm
+        assert "used again" in warm
+        assert "expires 0 auth" in warm
+        assert "Signed out, forgotten certificate,key,services" in warm
+        assert "INIT-REBOOT -> REBOOTING" in signed_out  # its last address it still knows
+        assert "Factory reset, erased cache.json,identity.json,phone.key" in reset
+        assert "DHCP DISCOVER" in reset
+        assert set(disk.content) == {"cache.json", "identity.json", "phone.key"}

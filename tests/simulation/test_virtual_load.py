@@ -55,7 +55,7 @@ def test_a_fleet_does_its_stages_and_the_run_ends(
 
 
 def test_phones_that_are_done_boot_again(run_fleet: RunFleet) -> None:
-    run = run_fleet(3, last_stage=Stage.IP, boots=3)
+    run = run_fleet(3, last_stage=Stage.IP, boots=("cold", "warm", "warm"))
     assert set(run.boots.values()) == {3}
     assert len(done(run)) == 9
 
@@ -98,7 +98,7 @@ def test_it_makes_room_in_a_timed_run_as_well(run_fleet: RunFleet) -> None:
 
 
 def test_whole_boots_and_reboots_are_limited_too(run_fleet: RunFleet) -> None:
-    run = run_fleet(6, rate=100, outstanding=2, boots=2)
+    run = run_fleet(6, rate=100, outstanding=2, boots=("cold", "warm"))
     assert len(run.signed_in) == 6
     assert max(outstanding(run)) == 2
 
