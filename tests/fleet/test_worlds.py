@@ -140,11 +140,11 @@ def test_a_run_that_is_asked_to_end_before_it_listens_ends(tmp_path: Path) -> No
 
 
 def test_a_run_that_is_asked_twice_to_end_while_keys_are_made_reports(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     stop = StopRequest()
 
-    async def make_keys(plan: Plan, stopped: asyncio.Event) -> None:
+    async def make_keys(plan: Plan, folder: RunFolder, stopped: asyncio.Event) -> None:
         stop.ask()
         stop.ask()
         await asyncio.sleep(60)
@@ -153,4 +153,5 @@ def test_a_run_that_is_asked_twice_to_end_while_keys_are_made_reports(
         raise AssertionError("there are no keys")
 
     monkeypatch.setattr(worlds, "_make_keys", make_keys)
-    assert worlds._in_real_time(read_plan("dhcp-load"), run, stop, lambda now: None).is_valid
+    plan, folder = read_plan("dhcp-load"), RunFolder(tmp_path)
+    assert worlds._in_real_time(plan, folder, run, stop, lambda now: None).is_valid

@@ -35,7 +35,7 @@ def test_fleets_on_two_networks_may_have_the_same_macs(
     start_dnsmasq(lab, serves_dns=True, elsewhere=("servers1", "10.78.16.1", "10.78.31.254"))
     start_mock_site(lab)
 
-    fleets = [lab.start_fleet(*each, *users, "--until", "9s") for each in (PHONES, second)]
+    fleets = [lab.start_fleet(*each, *users, "--until", "15s") for each in (PHONES, second)]
 
     for fleet in fleets:
         status, summary, told = lab.end_of(fleet)

@@ -211,7 +211,7 @@ def test_a_chain_is_replaced_and_nothing_else(play):
         for octets in (b"good", b"spoilt")
     )
     other = SendHttpResponse(exchange_id=1, response=HttpResponse(status=404))
-    injector = FaultInjector(Echo(chain, other), [rule], {"empty": b"spoilt"})
+    injector = FaultInjector(Echo(chain, other), [rule], chains={"empty": b"spoilt"})
     play(injector, [(0, http(), [spoilt, other])])
 
 

@@ -260,7 +260,7 @@ def test_a_fleet_fails_over_returns_and_does_neither_as_one(run_fleet: RunFleet)
 
 
 def test_what_the_site_provides_is_what_the_cache_keeps(run_fleet: RunFleet) -> None:
-    run = run_fleet(1, boots=2)
+    run = run_fleet(1, boots=("cold", "warm"))
     assert count(run, SignedIn) == 2
     (disk,) = run.disks.values()
     assert b'"source":"inband:fe01.contoso.com"' in disk.content["cache.json"]
