@@ -232,8 +232,6 @@ class SignInConfig(Config):
 
     chain_port: Annotated[int, Field(ge=1, le=65535)] = 80
     """Port of the anonymous chain download [documented]."""
-    web_ticket_path: str = "/WebTicket/WebTicketService.svc/Pin"
-    """Path of WebTicketServicePin [unknown: real servers publish it in their metadata]."""
     http_timeout: Seconds = 30
     """Wait for a connection and its answer [unknown]."""
     attempts: Annotated[int, Field(ge=1)] = 2

@@ -137,7 +137,12 @@ class WebServicesConfig(Config):
     http_port: Port = 80
     https_port: Port = 443
     cert_prov_rel_path: str = "/CertProv/CertProvisioningService.svc"
-    web_ticket_path: str = "/WebTicket/WebTicketService.svc/Pin"
+    proof_suffix: str = "/WebTicket_Proof"
+    """Where under `cert_prov_rel_path` the port for web tickets with proof is [capture]."""
+    web_ticket_path: str = "/WebTicket/WebTicketService.svc"
+    """[documented WebTicketInternalUri]"""
+    pin_suffix: str = "/Pin"
+    """Where under `web_ticket_path` WebTicketServicePin is [unknown]."""
     ticket_lifetime: Annotated[int, Field(ge=60)] = 28800
     """Seconds [unknown]."""
     certificate_validity_hours: Annotated[int, Field(ge=8, le=8760)] = 4320

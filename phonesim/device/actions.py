@@ -7,10 +7,10 @@ import msgspec
 from phonesim.device.device_log import LogRecord
 from phonesim.wire.dhcp import DhcpMessage
 from phonesim.wire.dns import DnsQuery
+from phonesim.wire.http import HttpRequest
 from phonesim.wire.lldp import LldpUnit
 from phonesim.wire.ntp import NtpPacket
 from phonesim.wire.sip import SipRequest
-from phonesim.wire.soap import HttpRequest
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True, gc=False):

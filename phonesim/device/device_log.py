@@ -215,6 +215,8 @@ HTTP_ANSWER = RecordKind("http_answer", operation=TOKEN, status=NUMBER, detail=T
 HTTP_FAILED = RecordKind("http_failed", operation=TOKEN, failure=TOKEN, detail=TEXT)
 HTTP_IGNORED = RecordKind("http_ignored", detail=TEXT)
 CHAIN_RECEIVED = RecordKind("chain_received", size=NUMBER)
+SERVICE_PORT = RecordKind("service_port", port=TOKEN, url=TOKEN)
+TICKET_ISSUER = RecordKind("ticket_issuer", url=TOKEN)
 TICKET_RECEIVED = RecordKind("ticket_received", user=TOKEN, assertion=TOKEN, lifetime=NUMBER)
 TICKET_REFUSED = RecordKind("ticket_refused", reason=TOKEN, error=NUMBER, detail=TEXT)
 CERTIFICATE_RECEIVED = RecordKind("certificate_received", user=TOKEN, size=NUMBER)

@@ -16,10 +16,10 @@ import msgspec
 from phonesim.device.outcome import ConnectFailure, FailureReason, Stage
 from phonesim.wire.dhcp import DhcpMessage
 from phonesim.wire.dns import DnsRecord, DnsResponse
+from phonesim.wire.http import HttpResponse
 from phonesim.wire.lldp import LldpUnit
 from phonesim.wire.ntp import NtpPacket
 from phonesim.wire.sip import SipMessage
-from phonesim.wire.soap import HttpResponse
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):

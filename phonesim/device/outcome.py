@@ -32,6 +32,7 @@ class FailureReason(StrEnum):
     WEB_SERVICES_TIMEOUT = "web-services-timeout"
     WEB_SERVICES_NOT_FOUND = "web-services-not-found"
     WEB_SERVICES_UNAVAILABLE = "web-services-unavailable"
+    WEB_SERVICES_UNUSABLE = "web-services-unusable"
     WEB_SERVICES_FAULT = "web-services-fault"
     MALFORMED_ANSWER = "malformed-answer"
     CHAIN_UNUSABLE = "chain-unusable"

@@ -171,6 +171,7 @@ class _Authority:
             self._key.public_key(),
             now - 10 * _VALIDITY,
             now + 10 * _VALIDITY,
+            (issuer or self)._key.public_key(),
         )
         builder = builder.add_extension(
             x509.BasicConstraints(ca=True, path_length=None), critical=True
@@ -187,7 +188,9 @@ class _Authority:
         usage: x509.ObjectIdentifier,
     ) -> x509.Certificate:
         """A certificate for somebody else's key."""
-        builder = _builder(name, self.certificate.subject, key, not_before, not_after)
+        builder = _builder(
+            name, self.certificate.subject, key, not_before, not_after, self._key.public_key()
+        )
         builder = builder.add_extension(
             x509.BasicConstraints(ca=False, path_length=None), critical=True
         ).add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
@@ -222,8 +225,9 @@ def _builder(
     key: rsa.RSAPublicKey,
     not_before: int,
     not_after: int,
+    issuer_key: rsa.RSAPublicKey,
 ) -> x509.CertificateBuilder:
-    return x509.CertificateBuilder(
+    builder = x509.CertificateBuilder(
         issuer_name=issuer,
         subject_name=subject,
         public_key=key,
@@ -231,6 +235,9 @@ def _builder(
         not_valid_before=datetime.datetime.fromtimestamp(not_before, datetime.UTC),
         not_valid_after=datetime.datetime.fromtimestamp(not_after, datetime.UTC),
     )
+    return builder.add_extension(
+        x509.SubjectKeyIdentifier.from_public_key(key), critical=False
+    ).add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), critical=False)
 
 
 def _name(common_name: str) -> x509.Name:

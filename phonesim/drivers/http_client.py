@@ -32,9 +32,15 @@ from phonesim.device.outcome import ConnectFailure
 from phonesim.drivers.phone_tasks import Spawn
 from phonesim.drivers.trust import PhoneTls, check_server_name, explain
 from phonesim.errors import DecodeError
-from phonesim.wire.http import encode_request, encode_response, request_headers
+from phonesim.wire.http import (
+    HttpResponse,
+    decode_answer,
+    encode_body,
+    encode_request,
+    encode_response,
+    request_headers,
+)
 from phonesim.wire.pcapng import TransportAddress
-from phonesim.wire.soap import HttpResponse, decode_soap_response, encode_soap
 
 BODY_LIMIT = 1024 * 1024
 """Octets of an answer that a phone reads before it gives up."""
@@ -104,7 +110,7 @@ class HttpClient:
     async def _exchange(self, action: SendHttp) -> None:
         try:
             async with asyncio.timeout(action.timeout):
-                event = await self._post(action)
+                event = await self._request(action)
         except TimeoutError:
             event = _failed(
                 action, ConnectFailure.TIMEOUT, f"no answer within {action.timeout:.0f} s"
@@ -120,7 +126,7 @@ class HttpClient:
             event = _failed(action, *explain(error))
         self._deliver(event)
 
-    async def _post(self, action: SendHttp) -> Event:
+    async def _request(self, action: SendHttp) -> Event:
         request = action.request
         url = URL.build(
             scheme=request.scheme,
@@ -132,14 +138,16 @@ class HttpClient:
         if request.scheme == "https":
             check_server_name(request.host)
             ssl = self._tls.context(action.trust, action.clock)
-        data, headers = encode_soap(request.message), request_headers(request)
+        data, headers = encode_body(request.message), request_headers(request)
         told = None
         if self._tap is not None:
-            told = _ToldExchange(self._tap, action, encode_request(request.path, headers, data))
+            octets = encode_request(request.method, request.path, headers, data)
+            told = _ToldExchange(self._tap, action, octets)
             _told.set(told)
-        async with self._session_for(action).post(
+        async with self._session_for(action).request(
+            request.method,
             url,
-            data=data,
+            data=data or None,
             headers=headers,
             ssl=ssl,
             server_hostname=request.host if ssl else None,
@@ -231,10 +239,10 @@ def _read_answer(action: SendHttp, answer: aiohttp.ClientResponse, body: bytes |
         return _failed(action, ConnectFailure.MALFORMED, text)
     message = None
     try:
-        message = decode_soap_response(body)
+        message = decode_answer(body)
     except DecodeError as error:
         if answer.status in _SUCCESS:
-            return _failed(action, ConnectFailure.MALFORMED, f"the answer is no SOAP: {error}")
+            return _failed(action, ConnectFailure.MALFORMED, f"the answer is unusable: {error}")
     return HttpResponseReceived(
         exchange_id=action.exchange_id,
         response=HttpResponse(

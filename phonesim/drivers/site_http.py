@@ -1,7 +1,7 @@
 """The mock site's web services, over aiohttp's low-level server.
 
-Only a POST of a SOAP request reaches the server's machine. Anything else is answered
-here (405, 413, 400) and told to the machine as malformed.
+Only a GET and a POST of a SOAP request reach the server's machine. Anything else is
+answered here (405, 413, 400) and told to the machine as malformed.
 
 Specifications: RFC 9110, RFC 9112; SOAP 1.1 section 6.
 """
@@ -20,7 +20,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 from phonesim.drivers.server_host import ServerHost
 from phonesim.errors import DecodeError
 from phonesim.mocksite.exchange import HttpReceived, Listener, MalformedArrived, SendHttpResponse
-from phonesim.wire.soap import HttpRequest, HttpResponse, decode_soap_request, encode_soap
+from phonesim.wire.http import HttpRequest, HttpResponse, WebMessage, encode_body
+from phonesim.wire.soap import decode_soap_request
+from phonesim.wire.web_services_metadata import GetMetadata
 
 BODY_LIMIT = 256 * 1024
 """Octets of a request that the server reads."""
@@ -67,18 +69,20 @@ class WebPort:
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         peer = request.remote or "unknown"
-        if request.method != "POST":
-            self._refused(peer, f"{request.method} {request.path}: only POST is served")
-            return web.Response(status=405, headers={"Allow": "POST"})
+        if request.method not in {"GET", "POST"}:
+            self._refused(peer, f"{request.method} {request.path}: only GET and POST are served")
+            return web.Response(status=405, headers={"Allow": "GET, POST"})
         body = await _read_body(request)
         if body is None:
             self._refused(peer, f"a body of more than {BODY_LIMIT} octets")
             return web.Response(status=413)
-        try:
-            message = decode_soap_request(body)
-        except DecodeError as error:
-            self._refused(peer, str(error))
-            return web.Response(status=400, text=f"{error}\n")
+        message: WebMessage = GetMetadata()
+        if request.method == "POST":
+            try:
+                message = decode_soap_request(body)
+            except DecodeError as error:
+                self._refused(peer, str(error))
+                return web.Response(status=400, text=f"{error}\n")
         exchange_id = self._host.new_id()
         answer = asyncio.get_running_loop().create_future()
         exchanges = self._host.ports.exchanges
@@ -128,7 +132,7 @@ def _response(response: HttpResponse) -> web.Response:
     return web.Response(
         status=response.status,
         headers=headers,
-        body=encode_soap(response.message),
+        body=encode_body(response.message),
         content_type=_XML,
         charset="utf-8",
     )

@@ -15,10 +15,10 @@ import msgspec
 
 from phonesim.wire.dhcp import DhcpMessage
 from phonesim.wire.dns import DnsQuery, DnsResponse
+from phonesim.wire.http import HttpRequest, HttpResponse
 from phonesim.wire.lldp import LldpUnit
 from phonesim.wire.ntp import NtpPacket
 from phonesim.wire.sip import SipMessage, SipRequest, SipResponse
-from phonesim.wire.soap import HttpRequest, HttpResponse
 
 
 class ServerEvent(msgspec.Struct, frozen=True, kw_only=True):

@@ -43,8 +43,8 @@ from phonesim.mocksite.exchange import (
     SipReceived,
 )
 from phonesim.wire.dns import DnsRecord, DnsResponse, SrvData
+from phonesim.wire.http import HttpResponse
 from phonesim.wire.sip import SipRequest, response_to
-from phonesim.wire.soap import HttpResponse
 
 RequestRule = Silence | DnsRcode | HttpStatus | SipStatus
 ReplyRule = StripDhcpOptions | SetDhcpOption | DnsTarget

@@ -1,7 +1,8 @@
 """The certificate provisioning and web ticket services of one pool.
 
-Three exchanges lead a phone to its certificate. GetRootCertChains is anonymous
-and the only one that plain HTTP may carry. A RequestSecurityToken with number and
+Three exchanges lead a phone to its certificate; where it finds them, the metadata of the
+services say. GetRootCertChains is anonymous and the only one that plain HTTP may carry. A
+RequestSecurityToken with number and
 PIN is answered with a web ticket: an assertion that names its user, and entropy
 that together with the client's makes a proof key which never crosses the network.
 GetAndPublishCert shows the ticket, proves to hold that key, and is answered with a
@@ -33,17 +34,26 @@ from phonesim.mocksite.exchange import (
     ServerEvent,
 )
 from phonesim.mocksite.users import User, UserDirectory
-from phonesim.wire.soap import (
+from phonesim.wire.cert_provisioning import (
     GetAndPublishCert,
     GetAndPublishCertResponse,
     GetRootCertChains,
     GetRootCertChainsResponse,
-    HttpRequest,
-    HttpResponse,
+)
+from phonesim.wire.http import HttpRequest, HttpResponse, WebAnswer, WebMessage
+from phonesim.wire.soap_envelope import SoapFault
+from phonesim.wire.web_services_metadata import (
+    ANONYMOUS_PORT,
+    METADATA_SUFFIX,
+    PIN_PORT,
+    PROOF_PORT,
+    GetMetadata,
+    ServiceMetadata,
+    ServicePort,
+)
+from phonesim.wire.web_ticket import (
     RequestSecurityToken,
     RequestSecurityTokenResponse,
-    SoapFault,
-    SoapResponse,
     proof_key,
     saml_assertion,
 )
@@ -110,13 +120,22 @@ class WebServices:
         self._certificate_lifetime = config.certificate_validity_hours * 3600
         self._maximum_pin_attempts = config.maximum_pin_attempts
         self._error_ids = config.error_ids
-        self._provisioning_path = config.cert_prov_rel_path.lower()
-        self._ticket_path = config.web_ticket_path.lower()
+        proof_path = config.cert_prov_rel_path + config.proof_suffix
         self._provisioning_urls = frozenset(
-            f"https://{name}{port}{config.cert_prov_rel_path}".lower()
+            f"https://{name}{port}{proof_path}".lower()
             for name in (config.fqdn, *config.certificate_names)
             for port in (f":{config.https_port}", *([""] if config.https_port == 443 else []))
         )
+        provisioning, tickets = _describe_services(config)
+        self._metadata = {
+            (config.cert_prov_rel_path + METADATA_SUFFIX).lower(): provisioning,
+            (config.web_ticket_path + METADATA_SUFFIX).lower(): tickets,
+        }
+        self._services: dict[str, tuple[type[WebMessage], ...]] = {
+            config.cert_prov_rel_path.lower(): (GetRootCertChains,),
+            proof_path.lower(): (GetAndPublishCert,),
+            (config.web_ticket_path + config.pin_suffix).lower(): (RequestSecurityToken,),
+        }
         self._tickets: dict[str, _Ticket] = {}
         self._attempts: dict[str, _Attempts] = {}
 
@@ -139,27 +158,27 @@ class WebServices:
 
     def _answer(self, event: HttpReceived, now: float) -> list[ServerAction]:
         request = event.request
-        message = request.message
-        path = request.path.lower()
-        outcome: SoapResponse | _Refusal
-        if path == self._provisioning_path:
-            if isinstance(message, GetRootCertChains):
-                outcome = GetRootCertChainsResponse(chain=self._authority.chain())
-            elif request.scheme != "https":
-                return _plain(event, 403, "only GetRootCertChains may come over plain HTTP")
-            elif isinstance(message, GetAndPublishCert):
-                outcome = self._issue_certificate(message, now)
-            else:
-                outcome = _unexpected(request)
-        elif path == self._ticket_path:
-            if request.scheme != "https":
-                return _plain(event, 403, "web tickets are issued over https only")
-            if isinstance(message, RequestSecurityToken):
-                outcome = self._issue_ticket(message, now)
-            else:
-                outcome = _unexpected(request)
-        else:
+        message, path = request.message, request.path.lower()
+        taken = self._services.get(path)
+        metadata = self._metadata.get(path)
+        if taken is None and metadata is None:
             return _plain(event, 404, "no service has this path")
+        if request.scheme != "https" and not isinstance(message, GetRootCertChains):
+            return _plain(event, 403, "only GetRootCertChains may come over plain HTTP")
+        outcome: WebAnswer | _Refusal
+        match message:
+            case GetMetadata():
+                if metadata is None:
+                    return _plain(event, 405, "there are no metadata here")
+                outcome = metadata
+            case _ if taken is None or not isinstance(message, taken):
+                outcome = _unexpected(request)
+            case GetRootCertChains():
+                outcome = GetRootCertChainsResponse(chain=self._authority.chain())
+            case RequestSecurityToken():
+                outcome = self._issue_ticket(message, now)
+            case GetAndPublishCert():
+                outcome = self._issue_certificate(message, now)
         if isinstance(outcome, _Refusal):
             return [
                 SendHttpResponse(
@@ -223,12 +242,12 @@ class WebServices:
 
     def _authenticate(self, message: RequestSecurityToken, now: float) -> User | _Refusal:
         """The user with this number and PIN, as the PIN policy allows."""
-        number = message.username
+        number, pin = message.credential.number, message.credential.pin
         candidates = self._users.by_number(number)
         if not candidates:
             return self._pin_failure("UserDoesNotExist", number)
         if len(candidates) > 1:
-            matching = [user for user in candidates if user.pin == message.password]
+            matching = [user for user in candidates if user.pin == pin]
             if len(matching) > 1:
                 return self._pin_failure("PinNotUnique", number)
             if not matching:
@@ -245,7 +264,7 @@ class WebServices:
             return self._pin_failure("PinNotEnabledForUser", number)
         if user.pin_state == "not-set":
             return self._pin_failure("PinNotSet", number)
-        if user.pin != message.password:
+        if user.pin != pin:
             self._count_attempt(user, now)
             return self._pin_failure("IncorrectPin", number)
         self._attempts.pop(user.sip_uri, None)
@@ -348,6 +367,33 @@ class _Refusal(msgspec.Struct, frozen=True):
     fault: SoapFault
     why: str
     fields: tuple[tuple[str, str], ...] = ()
+
+
+def _describe_services(config: WebServicesConfig) -> tuple[ServiceMetadata, ServiceMetadata]:
+    """The metadata of certificate provisioning and of web tickets; URLs bear `fqdn` [inferred]."""
+    secure = f"https://{config.fqdn}:{config.https_port}"
+    anonymous = f"http://{config.fqdn}:{config.http_port}{config.cert_prov_rel_path}"
+    provisioning = ServiceMetadata(
+        service="CertProvisioningService",
+        ports=(
+            ServicePort(name=ANONYMOUS_PORT, location=anonymous),
+            ServicePort(
+                name=PROOF_PORT,
+                location=secure + config.cert_prov_rel_path + config.proof_suffix,
+                issuer=secure + config.web_ticket_path,
+                needs_proof=True,
+            ),
+        ),
+    )
+    tickets = ServiceMetadata(
+        service="WebTicketService",
+        ports=(
+            ServicePort(
+                name=PIN_PORT, location=secure + config.web_ticket_path + config.pin_suffix
+            ),
+        ),
+    )
+    return provisioning, tickets
 
 
 def _refuse(code: str, reason: str, why: str, *fields: tuple[str, str]) -> _Refusal:

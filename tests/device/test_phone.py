@@ -62,7 +62,8 @@ from phonesim.device.events import (
 from phonesim.device.outcome import ConnectFailure, FailureReason, Stage
 from phonesim.device.phone import Phone
 from phonesim.wire.dhcp import DhcpMessage, MessageType
-from phonesim.wire.soap import SoapFault, proof_key
+from phonesim.wire.soap_envelope import SoapFault
+from phonesim.wire.web_ticket import proof_key
 
 
 def stages(bench):
@@ -164,7 +165,7 @@ def test_the_exchanges_of_a_boot_are_observed():
         "ntp",
         "sip_register",
     ]
-    assert kinds.count("http") == 3
+    assert kinds.count("http") == 5
 
 
 def test_every_step_is_one_log_entry_at_its_end_with_the_clock_that_the_phone_believes():
@@ -215,6 +216,7 @@ def test_neither_pin_nor_key_reaches_the_log():
     bad.inform_ack(host=POOL, registrars=(FE01,))
     bad.resolve(POOL, WEB)
     bad.give_chain()
+    bad.describe_services()
     bad.http(fault, 500)
     key = proof_key(entropy, b"s" * 32)
     for bench in (good, bad):
@@ -256,6 +258,7 @@ def at_ticket(bench=None):
         bench.no_srv()
     bench.resolve(POOL, WEB)
     bench.give_chain()
+    bench.describe_services()
     return bench
 
 
@@ -380,6 +383,7 @@ def test_a_cache_that_misleads_is_given_up_and_discovery_begins_at_once(stage):
     bench.resolve(POOL, WEB)
     if stage != "chain":
         bench.give_chain()
+        bench.describe_services()
     if stage in ("certificate", "register"):
         bench.give_ticket()
         bench.make_key()
@@ -585,6 +589,7 @@ def to_ticket(bench):
     to_chain(bench)
     bench.resolve(POOL, WEB)
     bench.give_chain()
+    bench.describe_services()
 
 
 def to_key(bench):

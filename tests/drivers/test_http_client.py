@@ -13,18 +13,23 @@ from phonesim.device.outcome import ConnectFailure
 from phonesim.drivers.authority import CertificateKind, SiteAuthority
 from phonesim.drivers.http_client import BODY_LIMIT, HttpClient
 from phonesim.drivers.trust import PhoneTls, load_credentials
-from phonesim.wire.soap import (
-    GetRootCertChains,
-    GetRootCertChainsResponse,
-    HttpRequest,
-    HttpResponse,
-    SoapFault,
-    encode_soap,
+from phonesim.wire.cert_provisioning import GetRootCertChains, GetRootCertChainsResponse
+from phonesim.wire.http import HttpRequest, HttpResponse, WebMessage
+from phonesim.wire.soap import encode_soap
+from phonesim.wire.soap_envelope import SoapFault
+from phonesim.wire.web_services_metadata import (
+    GetMetadata,
+    ServiceMetadata,
+    ServicePort,
+    encode_metadata,
 )
 
 OFFSET = 22000
 NAME = "web.contoso.com"
 CHAIN = GetRootCertChainsResponse(chain=b"a chain")
+METADATA = ServiceMetadata(
+    service="WebTicketService", ports=(ServicePort(name="A", location="https://web.contoso.com/"),)
+)
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
@@ -50,6 +55,7 @@ class Phone:
         timeout: float = 10,
         path: str = "/CertProv/CertProvisioningService.svc",
         host: str = NAME,
+        message: WebMessage | None = None,
     ) -> None:
         self.client.send(
             SendHttp(
@@ -59,7 +65,7 @@ class Phone:
                     host=host,
                     port=port,
                     path=path,
-                    message=GetRootCertChains(),
+                    message=message or GetRootCertChains(),
                 ),
                 source=self.source,
                 address=self.address,
@@ -135,6 +141,21 @@ async def test_an_exchange_looks_like_the_phones(phone: Phone, serve: Serve) -> 
         "SOAPAction": '"http://schemas.microsoft.com/OCS/AuthWebServices/GetRootCertChains"',
         "Content-Length": str(len(body)),
     }
+
+
+async def test_metadata_are_asked_for_with_a_get(phone: Phone, serve: Serve) -> None:
+    seen: list[tuple[str, dict[str, str], bytes]] = []
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        seen.append((request.method, dict(request.headers), await request.read()))
+        return web.Response(body=encode_metadata(METADATA), content_type="text/xml")
+
+    await serve(answer)
+    phone.post(message=GetMetadata())
+    assert await phone.events.get() == HttpResponseReceived(
+        exchange_id=1, response=HttpResponse(status=200, message=METADATA)
+    )
+    assert seen == [("GET", {"Host": NAME}, b"")]
 
 
 @pytest.mark.parametrize(

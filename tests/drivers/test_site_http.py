@@ -6,12 +6,10 @@ from serving import NAME, Client, Serve
 
 from phonesim.drivers.site_http import BODY_LIMIT
 from phonesim.mocksite import exchange as on
-from phonesim.wire.soap import (
-    GetRootCertChains,
-    GetRootCertChainsResponse,
-    HttpResponse,
-    encode_soap,
-)
+from phonesim.wire.cert_provisioning import GetRootCertChains, GetRootCertChainsResponse
+from phonesim.wire.http import HttpResponse, decode_answer
+from phonesim.wire.soap import encode_soap
+from phonesim.wire.web_services_metadata import GetMetadata, ServiceMetadata, ServicePort
 
 CHAIN = GetRootCertChainsResponse(chain=b"a chain")
 
@@ -46,6 +44,28 @@ async def test_a_soap_request_is_answered(serve: Serve) -> None:
     assert (event.request.url, event.peer) == (f"http://{NAME}:80/CertProv", "127.0.0.1")
 
 
+async def test_a_get_asks_for_metadata(serve: Serve) -> None:
+    served = await serve("http", 80)
+    metadata = ServiceMetadata(
+        service="WebTicketService", ports=(ServicePort(name="A", location="https://a/"),)
+    )
+    served.machine.answer = lambda event: [
+        on.SendHttpResponse(
+            exchange_id=event.exchange_id, response=HttpResponse(status=200, message=metadata)
+        )
+    ]
+    address, port = served.place(80)
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://{address}:{port}/Service.svc/mex") as answer,
+    ):
+        assert answer.headers["Content-Type"] == "text/xml; charset=utf-8"
+        assert decode_answer(await answer.read()) == metadata
+    event = await served.machine.events.get()
+    assert isinstance(event, on.HttpReceived)
+    assert (event.request.path, event.request.message) == ("/Service.svc/mex", GetMetadata())
+
+
 async def test_an_answer_without_soap_is_a_page(serve: Serve) -> None:
     served = await serve("http", 80)
     served.machine.answer = lambda event: (
@@ -72,7 +92,7 @@ async def test_an_answer_without_soap_is_a_page(serve: Serve) -> None:
     ("octets", "status"),
     [
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 7\r\n\r\n<soap/>", 400),
-        (b"GET /status HTTP/1.1\r\nHost: a\r\n\r\n", 405),
+        (b"PUT /status HTTP/1.1\r\nHost: a\r\n\r\n", 405),
         (b"\x16\x03\x01\x02\x00\x01\x00", 400),
         (b"hello\r\n\r\n", 400),
         (
@@ -80,7 +100,7 @@ async def test_an_answer_without_soap_is_a_page(serve: Serve) -> None:
             413,
         ),
     ],
-    ids=["no SOAP", "no POST", "TLS", "no HTTP", "too long"],
+    ids=["no SOAP", "PUT", "TLS", "no HTTP", "too long"],
 )
 async def test_what_is_no_soap_request_is_refused_and_told(
     serve: Serve, octets: bytes, status: int

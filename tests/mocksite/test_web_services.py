@@ -14,14 +14,16 @@ from phonesim.mocksite.web_services import (
     NO_SECURITY_TOKEN,
     WebServices,
 )
-from phonesim.wire.soap import (
+from phonesim.wire.cert_provisioning import (
     GetAndPublishCert,
     GetAndPublishCertResponse,
     GetRootCertChains,
     GetRootCertChainsResponse,
-    HttpRequest,
-    HttpResponse,
     KeyProof,
+)
+from phonesim.wire.http import HttpRequest, HttpResponse
+from phonesim.wire.web_ticket import (
+    PinCredential,
     RequestSecurityToken,
     RequestSecurityTokenResponse,
     proof_key,
@@ -31,7 +33,8 @@ from phonesim.wire.soap import (
 EPOCH = 1_767_596_400
 PROVISIONING = "/CertProv/CertProvisioningService.svc"
 TICKET = "/WebTicket/WebTicketService.svc/Pin"
-URL = f"https://web.contoso.com:443{PROVISIONING}"
+PROOF = f"{PROVISIONING}/WebTicket_Proof"
+URL = f"https://web.contoso.com:443{PROOF}"
 ENTROPY = bytes(range(32))
 LIFETIME = 28800
 
@@ -81,7 +84,7 @@ class Site:
 
     def ask(self, number="+14255550001", pin="24680", *, now=0.0, **fields):
         values = {"context": "c", "applies_to": URL, "entropy": ENTROPY, **fields}
-        message = RequestSecurityToken(username=number, password=pin, **values)
+        message = RequestSecurityToken(credential=PinCredential(number=number, pin=pin), **values)
         return self.post(message, TICKET, now=now)
 
     def ticket(self, now=0.0):
@@ -90,7 +93,7 @@ class Site:
         return response.message
 
     def enrol(self, ticket, *, now=0.0, **fields):
-        return self.post(publish(ticket, **fields), now=now)
+        return self.post(publish(ticket, **fields), PROOF, now=now)
 
     def failure(self, *args, **fields):
         response = self.ask(*args, **fields)
@@ -173,8 +176,8 @@ def test_a_ticket_can_be_used_again_until_it_expires(site):
         (GetRootCertChains(), "/CertProv/", "https", 404),
         (GetRootCertChains(), "/", "http", 404),
         (RequestSecurityToken, TICKET, "http", 403),
-        (GetAndPublishCert, PROVISIONING, "http", 403),
-        (RequestSecurityToken, PROVISIONING, "https", 500),
+        (GetAndPublishCert, PROOF, "http", 403),
+        (RequestSecurityToken, PROOF, "https", 500),
         (GetAndPublishCert, TICKET, "https", 500),
         (GetRootCertChains(), TICKET, "https", 500),
     ],
@@ -184,8 +187,7 @@ def test_a_message_at_the_wrong_place_is_refused(site, message, path, scheme, st
         message = RequestSecurityToken(
             context="c",
             applies_to=URL,
-            username="+14255550001",
-            password="24680",
+            credential=PinCredential(number="+14255550001", pin="24680"),
             entropy=ENTROPY,
         )
     elif message is GetAndPublishCert:

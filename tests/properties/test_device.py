@@ -25,6 +25,12 @@ from phonesim.device.device_log import Dialect
 from phonesim.device.outcome import ConnectFailure
 from phonesim.device.phone import Phone
 from phonesim.profiles import DEVICE, load
+from phonesim.wire.cert_provisioning import (
+    GetAndPublishCert,
+    GetAndPublishCertResponse,
+    GetRootCertChains,
+    GetRootCertChainsResponse,
+)
 from phonesim.wire.dhcp import (
     BOOTREPLY,
     DhcpMessage,
@@ -34,21 +40,20 @@ from phonesim.wire.dhcp import (
     encode_u32,
 )
 from phonesim.wire.dns import DnsRecord, DnsResponse, SrvData, encode_query
+from phonesim.wire.http import HttpRequest, HttpResponse, encode_body
 from phonesim.wire.lldp import LldpUnit, NetworkPolicy, encode_lldp
 from phonesim.wire.ntp import SERVER, NtpPacket, encode_ntp, from_unix
 from phonesim.wire.provisioning import UcOptions, encode_sip_servers, encode_uc_options
 from phonesim.wire.sip import Challenge, SipResponse, encode_sip, response_to
-from phonesim.wire.soap import (
-    GetAndPublishCert,
-    GetAndPublishCertResponse,
-    GetRootCertChains,
-    GetRootCertChainsResponse,
-    HttpResponse,
-    RequestSecurityToken,
-    RequestSecurityTokenResponse,
-    SoapFault,
-    encode_soap,
+from phonesim.wire.soap_envelope import SoapFault
+from phonesim.wire.web_services_metadata import (
+    PIN_PORT,
+    PROOF_PORT,
+    GetMetadata,
+    ServiceMetadata,
+    ServicePort,
 )
+from phonesim.wire.web_ticket import RequestSecurityToken, RequestSecurityTokenResponse
 
 PROFILE = load(DEVICE, "polycom-cx600")
 DIALECT = Dialect(PROFILE.log.records)
@@ -99,7 +104,7 @@ def answer(request: do.PhoneAction, now: float) -> on.Event | None:
             )
             return on.NtpPacketReceived(packet=told, server=server)
         case do.SendHttp(exchange_id=number, request=asked):
-            response = HttpResponse(status=200, message=answer_soap(asked.message))
+            response = HttpResponse(status=200, message=answer_web(asked))
             return on.HttpResponseReceived(exchange_id=number, response=response)
         case do.MakeCertificateRequest(subject=subject):
             return on.CertificateRequestMade(subject=subject, csr=b"a request")
@@ -168,8 +173,10 @@ def answer_dns(request: do.SendDns) -> on.Event:
     )
 
 
-def answer_soap(message: Any) -> Any:
-    match message:
+def answer_web(asked: HttpRequest) -> Any:
+    match asked.message:
+        case GetMetadata():
+            return METADATA[asked.path.removesuffix("/mex")]
         case GetRootCertChains():
             return GetRootCertChainsResponse(chain=b"the chain")
         case RequestSecurityToken(context=context):
@@ -186,6 +193,25 @@ def answer_soap(message: Any) -> Any:
             return GetAndPublishCertResponse(
                 certificate=b"a certificate", device_id=device_id, entity=entity
             )
+
+
+METADATA = {
+    "/CertProv/CertProvisioningService.svc": ServiceMetadata(
+        service="CertProvisioningService",
+        ports=(
+            ServicePort(
+                name=PROOF_PORT,
+                location="https://webpool.contoso.com/CertProv/Proof",
+                issuer="https://webpool.contoso.com/WebTicket",
+                needs_proof=True,
+            ),
+        ),
+    ),
+    "/WebTicket": ServiceMetadata(
+        service="WebTicketService",
+        ports=(ServicePort(name=PIN_PORT, location="https://webpool.contoso.com/WebTicket/Pin"),),
+    ),
+}
 
 
 # --- wrong answers ---
@@ -451,7 +477,7 @@ class World:
             case do.SendNtp(packet=packet):
                 encode_ntp(packet)
             case do.SendHttp(request=request):
-                encode_soap(request.message)
+                encode_body(request.message)
                 self.number = action.exchange_id
             case do.SendSip(message=message):
                 encode_sip(message)

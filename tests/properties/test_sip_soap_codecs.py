@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from phonesim.errors import DecodeError
+from phonesim.wire.cert_provisioning import (
+    GetAndPublishCert,
+    GetAndPublishCertResponse,
+    GetRootCertChains,
+    GetRootCertChainsResponse,
+    KeyProof,
+)
 from phonesim.wire.digest import digest_credentials, digest_verifies
+from phonesim.wire.http import WebAnswer, decode_answer, encode_body
 from phonesim.wire.sip import (
     Challenge,
     Contact,
@@ -26,20 +34,19 @@ from phonesim.wire.sip import (
     response_to,
 )
 from phonesim.wire.soap import (
-    GetAndPublishCert,
-    GetAndPublishCertResponse,
-    GetRootCertChains,
-    GetRootCertChainsResponse,
-    KeyProof,
-    RequestSecurityToken,
-    RequestSecurityTokenResponse,
-    SoapFault,
     SoapMessage,
     SoapRequest,
     SoapResponse,
     decode_soap_request,
     decode_soap_response,
     encode_soap,
+)
+from phonesim.wire.soap_envelope import SoapFault
+from phonesim.wire.web_services_metadata import ServiceMetadata, ServicePort
+from phonesim.wire.web_ticket import (
+    PinCredential,
+    RequestSecurityToken,
+    RequestSecurityTokenResponse,
     saml_assertion,
 )
 
@@ -331,9 +338,8 @@ ISSUES = st.builds(
     RequestSecurityToken,
     context=XML_TEXTS,
     applies_to=XML_TEXTS,
-    username=XML_TEXTS,
-    password=PINS,
     entropy=st.binary(min_size=32, max_size=32),
+    credential=st.builds(PinCredential, number=XML_TEXTS, pin=PINS),
 )
 REQUESTS_UNSIGNED = st.just(GetRootCertChains()) | ISSUES
 
@@ -402,6 +408,26 @@ def test_a_soap_answer_comes_back_as_it_was(message: SoapResponse) -> None:
     assert decode_soap_response(encode_soap(message)) == message
 
 
+@st.composite
+def metadata(draw: st.DrawFn) -> ServiceMetadata:
+    issued = st.tuples(XML_TEXTS.map(str.strip), st.booleans()) | st.just((None, False))
+    ports = []
+    for name in draw(st.lists(NAMES, max_size=4, unique=True)):
+        issuer, needs_proof = draw(issued)
+        location = draw(XML_TEXTS.filter(bool))
+        ports.append(
+            ServicePort(name=name, location=location, issuer=issuer, needs_proof=needs_proof)
+        )
+    service = draw(st.sampled_from(["CertProvisioningService", "WebTicketService"]))
+    return ServiceMetadata(service=service, ports=tuple(ports))
+
+
+@untimed
+@given(ANSWERS | metadata())
+def test_a_body_comes_back_as_it_was(message: WebAnswer) -> None:
+    assert decode_answer(encode_body(message)) == message
+
+
 @untimed
 @given(signed_requests())
 def test_a_signed_request_comes_back_with_its_proof(message: GetAndPublishCert) -> None:
@@ -426,11 +452,21 @@ SAMPLE = GetAndPublishCert(
     expires=1767625200,
     proof=KeyProof(bytes(32)),
 )
+METADATA = ServiceMetadata(
+    service="CertProvisioningService",
+    ports=(
+        ServicePort(name="P", location="https://a/", issuer="https://b/", needs_proof=True),
+        ServicePort(name="Q", location="http://a/"),
+    ),
+)
 SOAP_SAMPLES: list[SoapMessage] = [
     GetRootCertChains(),
     GetRootCertChainsResponse(chain=b"\x30\x00"),
     RequestSecurityToken(
-        context="c", applies_to="a", username="100", password="13579", entropy=bytes(32)
+        context="c",
+        applies_to="a",
+        entropy=bytes(32),
+        credential=PinCredential(number="100", pin="13579"),
     ),
     RequestSecurityTokenResponse(
         context="c",
@@ -449,12 +485,14 @@ SOAP_SAMPLES: list[SoapMessage] = [
 
 @untimed
 @given(
-    st.sampled_from([decode_soap_request, decode_soap_response]),
+    st.sampled_from([decode_soap_request, decode_soap_response, decode_answer]),
     st.binary(max_size=100)
-    | st.sampled_from([encode_soap(message) for message in SOAP_SAMPLES]).flatmap(mutations),
+    | st.sampled_from([encode_body(message) for message in [*SOAP_SAMPLES, METADATA]]).flatmap(
+        mutations
+    ),
 )
-def test_any_octets_are_a_soap_message_or_a_decode_error(
-    decode: Callable[[bytes], SoapMessage], data: bytes
+def test_any_octets_are_a_message_or_a_decode_error(
+    decode: Callable[[bytes], object], data: bytes
 ) -> None:
     with contextlib.suppress(DecodeError):
         decode(data)

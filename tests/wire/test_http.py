@@ -4,20 +4,23 @@ import http.client
 import io
 from email.parser import BytesParser
 
+import msgspec
+import pytest
+
+from phonesim.errors import DecodeError
+from phonesim.wire.cert_provisioning import GetRootCertChains
 from phonesim.wire.http import (
+    HttpRequest,
+    HttpResponse,
     encode_http_request,
     encode_http_response,
     encode_response,
+    parse_url,
     request_headers,
 )
-from phonesim.wire.soap import (
-    GetRootCertChains,
-    HttpRequest,
-    HttpResponse,
-    SoapFault,
-    decode_soap_request,
-    encode_soap,
-)
+from phonesim.wire.soap import decode_soap_request, encode_soap
+from phonesim.wire.soap_envelope import SoapFault
+from phonesim.wire.web_services_metadata import GetMetadata
 
 PATH = "/CertProv/CertProvisioningService.svc"
 
@@ -52,6 +55,45 @@ def test_a_request_is_a_post_of_its_envelope() -> None:
     assert headers["SOAPAction"].startswith('"http')
     assert int(headers["Content-Length"]) == len(body)
     assert decode_soap_request(body) == GetRootCertChains()
+
+
+def test_metadata_are_got() -> None:
+    asked = encode_http_request(msgspec.structs.replace(request(), message=GetMetadata()))
+    first, headers = asked.partition(b"\r\n\r\n")[0].split(b"\r\n", 1)
+    assert first == f"GET {PATH} HTTP/1.1".encode()
+    assert headers == b"Host: web.example\r\nContent-Length: 0"
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("https://web.contoso.com/A.svc", "https://web.contoso.com:443/A.svc"),
+        (" HTTP://Web:8080 ", "http://web:8080/"),
+        ("https://web:65535/a?b=c", "https://web:65535/a?b=c"),
+    ],
+)
+def test_a_url_is_read(text: str, url: str) -> None:
+    assert str(parse_url(text)) == url
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "",
+            "web.contoso.com",
+            "ldap://web/",
+            "https:///",
+            "https://web:0/",
+            "https://web:65536/",
+        ),
+        *("https://user@web/", "https://web/a b", "https://web/\r\nX: y", "https://[::1]/"),
+        "https://web/" + "x" * 2000,
+    ],
+)
+def test_what_is_no_url_of_a_service_is_refused(text: str) -> None:
+    with pytest.raises(DecodeError, match="is no http or https URL"):
+        parse_url(text)
 
 
 def test_another_port_is_named() -> None:

@@ -6,22 +6,27 @@ import pytest
 from lxml import etree
 
 from phonesim.errors import DecodeError
-from phonesim.wire.soap import (
+from phonesim.wire.cert_provisioning import (
     GetAndPublishCert,
     GetAndPublishCertResponse,
     GetRootCertChains,
     GetRootCertChainsResponse,
     KeyProof,
-    RequestSecurityToken,
-    RequestSecurityTokenResponse,
-    SoapFault,
+)
+from phonesim.wire.soap import (
     SoapMessage,
     decode_soap_request,
     decode_soap_response,
     encode_soap,
+    soap_action,
+)
+from phonesim.wire.soap_envelope import SoapFault
+from phonesim.wire.web_ticket import (
+    PinCredential,
+    RequestSecurityToken,
+    RequestSecurityTokenResponse,
     proof_key,
     saml_assertion,
-    soap_action,
 )
 from phonesim.wire.xml_document import DOCUMENT_LIMIT
 
@@ -54,8 +59,7 @@ INSTANCE = "34D859DB-6585-5F91-A3B4-DE853C15347D"
 ISSUE = RequestSecurityToken(
     context="11111111-2222-3333-4444-555555555555",
     applies_to=URL,
-    username="+14255550100",
-    password="13579",
+    credential=PinCredential(number="+14255550100", pin="13579"),
     entropy=b"\1" * 32,
 )
 TICKET = RequestSecurityTokenResponse(
@@ -352,9 +356,9 @@ def test_a_pin_is_read_plain_and_in_base64(username: str, password: str) -> None
     message = decode_soap_request(data)
     assert isinstance(message, RequestSecurityToken)
     if username.startswith("K"):
-        assert (message.username, message.password) == ("+14255550100", "13579")
+        assert message.credential == PinCredential(number="+14255550100", pin="13579")
     else:
-        assert (message.username, message.password) == (username, password)
+        assert message.credential == PinCredential(number=username, pin=password)
 
 
 @pytest.mark.parametrize(
@@ -530,11 +534,14 @@ def test_hostile_documents_are_refused(decode: Any, data: bytes, text: str) -> N
 
 def test_texts_are_escaped() -> None:
     message = msgspec.structs.replace(
-        ISSUE, context="\"<&>'\t\n", applies_to="a&b<c>]]>\r\n", username="</wsse:Username>"
+        ISSUE,
+        context="\"<&>'\t\n",
+        applies_to="a&b<c>]]>\r\n",
+        credential=PinCredential(number="</wsse:Username>", pin="1"),
     )
     assert decode_soap_request(encode_soap(message)) == message
 
 
 def test_what_xml_cannot_hold_is_not_written() -> None:
     with pytest.raises(ValueError, match="XML cannot hold a control character"):
-        encode_soap(msgspec.structs.replace(ISSUE, username="\0"))
+        encode_soap(msgspec.structs.replace(ISSUE, credential=PinCredential(number="\0", pin="1")))
