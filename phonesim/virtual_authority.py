@@ -9,6 +9,8 @@ section 15 (no wildcards).
 
 from __future__ import annotations
 
+import hashlib
+
 from phonesim.device.outcome import ConnectFailure
 from phonesim.errors import DecodeError
 from phonesim.mocksite.exchange import Listener
@@ -34,6 +36,18 @@ class VirtualAuthority:
     def issue(self, csr: bytes, not_before: int, not_after: int) -> bytes:
         """A certificate for the request's subject."""
         return f"certificate {not_before} {not_after} {self.request_subject(csr)}".encode()
+
+    def sign(self, data: bytes) -> bytes:
+        """A stand-in for a signature: the digest of the data."""
+        return b"signed " + hashlib.sha1(data, usedforsecurity=False).digest()
+
+    def has_signed(self, data: bytes, signature: bytes) -> bool:
+        """Whether `sign` made it."""
+        return signature == self.sign(data)
+
+    def signing_certificate(self) -> bytes:
+        """The certificate of `sign`."""
+        return b"virtual signing certificate"
 
     def subject(self, certificate: bytes, now: int) -> str | None:
         """The subject of a certificate made by `issue`, if valid at `now`."""

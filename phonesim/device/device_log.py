@@ -218,6 +218,9 @@ CHAIN_RECEIVED = RecordKind("chain_received", size=NUMBER)
 SERVICE_PORT = RecordKind("service_port", port=TOKEN, url=TOKEN)
 TICKET_ISSUER = RecordKind("ticket_issuer", url=TOKEN)
 TICKET_RECEIVED = RecordKind("ticket_received", user=TOKEN, assertion=TOKEN, lifetime=NUMBER)
+WEB_DIAGNOSTICS = RecordKind(
+    "web_diagnostics", error=NUMBER, source=TOKEN, fault=TOKEN, reason=TEXT
+)
 TICKET_REFUSED = RecordKind("ticket_refused", reason=TOKEN, error=NUMBER, detail=TEXT)
 CERTIFICATE_RECEIVED = RecordKind("certificate_received", user=TOKEN, size=NUMBER)
 

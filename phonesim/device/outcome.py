@@ -48,6 +48,8 @@ class FailureReason(StrEnum):
     PIN_NOT_SET = "pin-not-set"
     PIN_NOT_ENABLED = "pin-not-enabled"
     PIN_NOT_UNIQUE = "pin-not-unique"
+    USER_NOT_UNIQUE = "user-not-unique"
+    USER_UNAUTHORIZED = "user-unauthorized"
     USER_UNKNOWN = "user-unknown"
     USER_DISABLED = "user-disabled"
     CERTIFICATE_NOT_ISSUED = "certificate-not-issued"

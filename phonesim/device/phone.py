@@ -133,6 +133,8 @@ _NEEDS_A_PERSON = frozenset(
         FailureReason.PIN_NOT_SET,
         FailureReason.PIN_NOT_ENABLED,
         FailureReason.PIN_NOT_UNIQUE,
+        FailureReason.USER_NOT_UNIQUE,
+        FailureReason.USER_UNAUTHORIZED,
         FailureReason.USER_UNKNOWN,
         FailureReason.USER_DISABLED,
     }

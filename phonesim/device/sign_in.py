@@ -78,14 +78,14 @@ _FAULT_REASONS = {
 # PinFailureReason values [documented hh383225].
 _PIN_REASONS = {
     "IncorrectPin": FailureReason.PIN_INCORRECT,
-    "Unauthorized": FailureReason.PIN_INCORRECT,
+    "Unauthorized": FailureReason.USER_UNAUTHORIZED,
     "UserPinAccountLocked": FailureReason.PIN_LOCKED,
     "UserPinAccountDisabled": FailureReason.USER_DISABLED,
     "PinExpired": FailureReason.PIN_EXPIRED,
     "PinNotSet": FailureReason.PIN_NOT_SET,
     "PinNotEnabledForUser": FailureReason.PIN_NOT_ENABLED,
     "PinNotUnique": FailureReason.PIN_NOT_UNIQUE,
-    "NonUniqueUser": FailureReason.PIN_NOT_UNIQUE,
+    "NonUniqueUser": FailureReason.USER_NOT_UNIQUE,
     "UserDoesNotExist": FailureReason.USER_UNKNOWN,
 }
 
@@ -347,6 +347,8 @@ class SignIn:
             reason = _PIN_REASONS.get(fault.pin_failure or "", _FAULT_REASONS[stage])
             refused = log.TICKET_REFUSED(fault.pin_failure or fault.code, fault.error_id, text)
             return [refused, *self._fail(reason, f"{detail}: {text}")]
+        if response.diagnostics is not None:
+            detail += f": {response.diagnostics.reason}"
         if response.status == 404:
             return self._fail(FailureReason.WEB_SERVICES_NOT_FOUND, detail)
         if response.status >= 500:

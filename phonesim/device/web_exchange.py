@@ -217,6 +217,9 @@ class WebExchange:
         out: list[Output] = []
         if response.status != 200:
             out.append(log.HTTP_ANSWER(operation, response.status, describe(response.message)))
+        said = response.diagnostics
+        if said is not None:
+            out.append(log.WEB_DIAGNOSTICS(said.error_id, said.source, said.faultcode, said.reason))
         if response.status in {408, 503} and state.attempt < self._config.attempts:
             wanted = min(response.retry_after or 0, _LONGEST_RETRY_AFTER)
             return out + self._pause(state, now, max(self._config.retry_delay, wanted))

@@ -20,7 +20,7 @@ import msgspec
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -95,6 +95,18 @@ class SiteAuthority:
             name, key, not_before, not_after, (), ExtendedKeyUsageOID.CLIENT_AUTH
         )
         return certificate.public_bytes(Encoding.DER)
+
+    def sign(self, data: bytes) -> bytes:
+        """An RSA-SHA1 signature of the issuing authority."""
+        return self._issuing.sign_octets(data)
+
+    def has_signed(self, data: bytes, signature: bytes) -> bool:
+        """Whether `sign` made this signature of `data`."""
+        return verifies(self._issuing.certificate, data, signature)
+
+    def signing_certificate(self) -> bytes:
+        """The issuing authority's certificate (DER)."""
+        return self._issuing.certificate.public_bytes(Encoding.DER)
 
     def subject(self, certificate: bytes, now: int) -> str | None:
         """The common name of a certificate issued here and valid at `now`; None otherwise."""
@@ -178,6 +190,10 @@ class _Authority:
         ).add_extension(_KEY_CERT_SIGN, critical=True)
         self.certificate = builder.sign((issuer or self)._key, hashes.SHA256())
 
+    def sign_octets(self, data: bytes) -> bytes:
+        """An RSA-SHA1 signature."""
+        return self._key.sign(data, padding.PKCS1v15(), hashes.SHA1())  # noqa: S303
+
     def sign(
         self,
         name: x509.Name,
@@ -200,6 +216,18 @@ class _Authority:
                 critical=False,
             )
         return builder.sign(self._key, hashes.SHA256())
+
+
+def verifies(certificate: x509.Certificate, data: bytes, signature: bytes) -> bool:
+    """Whether the key of `certificate` made this RSA-SHA1 signature of `data`."""
+    key = certificate.public_key()
+    if not isinstance(key, rsa.RSAPublicKey):
+        return False
+    try:
+        key.verify(signature, data, padding.PKCS1v15(), hashes.SHA1())  # noqa: S303
+    except InvalidSignature:
+        return False
+    return True
 
 
 _KEY_CERT_SIGN = x509.KeyUsage(

@@ -33,8 +33,11 @@ from phonesim.drivers.phone_tasks import Spawn
 from phonesim.drivers.trust import PhoneTls, check_server_name, explain
 from phonesim.errors import DecodeError
 from phonesim.wire.http import (
+    DIAGNOSTICS_HEADER,
     HttpResponse,
+    WebDiagnostics,
     decode_answer,
+    decode_diagnostics,
     encode_body,
     encode_request,
     encode_response,
@@ -249,6 +252,7 @@ def _read_answer(action: SendHttp, answer: aiohttp.ClientResponse, body: bytes |
             status=answer.status,
             message=message,
             retry_after=_retry_after(answer.headers.get("Retry-After")),
+            diagnostics=_diagnostics(answer.headers.get(DIAGNOSTICS_HEADER)),
         ),
     )
 
@@ -260,6 +264,13 @@ def _failed(action: SendHttp, failure: ConnectFailure, detail: str) -> HttpFaile
         failure=failure,
         detail=f"{request.host} ({action.address}:{request.port}): {detail}",
     )
+
+
+def _diagnostics(value: str | None) -> WebDiagnostics | None:
+    try:
+        return None if value is None else decode_diagnostics(value)
+    except DecodeError:
+        return None
 
 
 def _retry_after(value: str | None) -> int | None:

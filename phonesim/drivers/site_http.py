@@ -20,7 +20,14 @@ from aiohttp.http_exceptions import HttpProcessingError
 from phonesim.drivers.server_host import ServerHost
 from phonesim.errors import DecodeError
 from phonesim.mocksite.exchange import HttpReceived, Listener, MalformedArrived, SendHttpResponse
-from phonesim.wire.http import HttpRequest, HttpResponse, WebMessage, encode_body
+from phonesim.wire.http import (
+    DIAGNOSTICS_HEADER,
+    HttpRequest,
+    HttpResponse,
+    WebMessage,
+    encode_body,
+    encode_diagnostics,
+)
 from phonesim.wire.soap import decode_soap_request
 from phonesim.wire.web_services_metadata import GetMetadata
 
@@ -121,9 +128,12 @@ async def _read_body(request: web.BaseRequest) -> bytes | None:
 
 
 def _response(response: HttpResponse) -> web.Response:
-    headers = {}
+    headers: dict[str, str] = {}
     if response.retry_after is not None:
         headers["Retry-After"] = str(response.retry_after)
+    if response.diagnostics is not None:
+        headers[DIAGNOSTICS_HEADER] = encode_diagnostics(response.diagnostics)
+        headers["X-MS-Server-Fqdn"] = response.diagnostics.source
     if response.message is None:
         text = f"<html><body>{response.status}</body></html>\n"
         return web.Response(

@@ -200,6 +200,18 @@ class CertificateAuthority(Protocol):
         """Sign a client certificate (DER) for the request's own subject and key."""
         ...
 
+    def sign(self, data: bytes) -> bytes:
+        """Sign with RSA-SHA1, as the issuer of web tickets."""
+        ...
+
+    def has_signed(self, data: bytes, signature: bytes) -> bool:
+        """Whether `sign` made this signature of `data`."""
+        ...
+
+    def signing_certificate(self) -> bytes:
+        """The certificate (DER) for the key of `sign`."""
+        ...
+
     def subject(self, certificate: bytes, now: int) -> str | None:
         """The common name of a certificate issued here and valid at `now`; None otherwise."""
         ...

@@ -19,6 +19,12 @@ from lxml import etree
 
 from phonesim.errors import DecodeError
 from phonesim.wire import soap_names as ns
+from phonesim.wire.message_signature import (
+    TicketSignature,
+    read_ticket_signature,
+    ticket_signature_xml,
+    timestamp_xml,
+)
 from phonesim.wire.soap_envelope import attribute_of, expect_text, security_header
 from phonesim.wire.xml_document import (
     attribute_xml,
@@ -29,12 +35,6 @@ from phonesim.wire.xml_document import (
     seconds_of,
     text_of,
     text_xml,
-)
-from phonesim.wire.xml_signature import (
-    SignatureParts,
-    read_signature,
-    signature_xml,
-    timestamp_xml,
 )
 
 
@@ -60,12 +60,12 @@ class KeyProof(Proof):
 class XmlSignatureProof(Proof):
     """The receiver's side: the signature that came with the request."""
 
-    def __init__(self, parts: SignatureParts) -> None:
-        self._parts = parts
+    def __init__(self, signature: TicketSignature) -> None:
+        self._signature = signature
 
     def verify(self, key: bytes) -> bool:
         """Whether `key` signed the Timestamp that the request's times were read from."""
-        return self._parts.verifies(key)
+        return self._signature.verifies(key)
 
 
 class GetRootCertChains(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -140,7 +140,7 @@ def ticket_header_xml(message: GetAndPublishCert) -> str:
     if not isinstance(message.proof, KeyProof):
         raise TypeError("a request can only be signed by a KeyProof")
     timestamp = timestamp_xml(message.created, message.expires)
-    signature = signature_xml(timestamp, message.proof.key, message.assertion_id)
+    signature = ticket_signature_xml(timestamp, message.proof.key, message.assertion_id)
     return (
         f'<wsa:To xmlns:wsa="{ns.WSA}">{text_xml(message.to)}</wsa:To>'
         f'<wsa:ReplyTo xmlns:wsa="{ns.WSA}"><wsa:Address>{ns.ANONYMOUS}</wsa:Address></wsa:ReplyTo>'
@@ -195,7 +195,7 @@ def read_publish(
     """Read a certificate request; its signature is for `proof` to verify."""
     header, security = security_header(envelope)
     expect_text(only_child(header, f"{{{ns.WSA}}}Action"), ns.PUBLISH_ACTION)
-    signature = read_signature(security)
+    signature = read_ticket_signature(security)
     timestamp = only_child(security, f"{{{ns.WSU}}}Timestamp")
     assertion = only_child(security, f"{{{ns.SAML}}}Assertion")
     assertion_id = assertion.get("AssertionID")

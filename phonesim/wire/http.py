@@ -33,6 +33,11 @@ _STANDARD_PORTS = {"http": 80, "https": 443}
 _CONTENT_TYPE = "text/xml; charset=utf-8"
 _URL = re.compile(r"(https?)://([A-Za-z0-9_.-]{1,253})(?::([0-9]{1,5}))?(/[!-~]*)?", re.IGNORECASE)
 _URL_LIMIT = 1024
+_DIAGNOSTICS_LIMIT = 2048
+_DIAGNOSTICS = re.compile(r"([0-9]{1,9})\s*(?:;(.*))?", re.DOTALL)
+_PARAMETER = re.compile(r'([A-Za-z]+)\s*=\s*"([^"]*)"')
+_UNQUOTABLE = re.compile(r"[^ !#-~]")
+DIAGNOSTICS_HEADER = "X-Ms-diagnostics"
 
 WebMessage = SoapRequest | GetMetadata
 WebAnswer = SoapResponse | ServiceMetadata
@@ -74,12 +79,22 @@ class HttpRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return f"{self.scheme}://{self.host}:{self.port}{self.path}"
 
 
+class WebDiagnostics(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The header X-Ms-diagnostics: which server refused, and why."""
+
+    error_id: int
+    source: str
+    reason: str
+    faultcode: str = ""
+
+
 class HttpResponse(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A web service's answer; `message` is None when the body is no XML of theirs (a 404 page)."""
 
     status: int
     message: WebAnswer | None = None
     retry_after: int | None = None
+    diagnostics: WebDiagnostics | None = None
 
 
 def parse_url(text: str) -> HttpUrl:
@@ -90,6 +105,29 @@ def parse_url(text: str) -> HttpUrl:
     scheme = match[1].lower()
     port = int(match[3]) if match[3] else _STANDARD_PORTS[scheme]
     return HttpUrl(scheme=scheme, host=match[2].lower(), port=port, path=match[4] or "/")
+
+
+def encode_diagnostics(diagnostics: WebDiagnostics) -> str:
+    """The value of X-Ms-diagnostics."""
+    fields = [("source", diagnostics.source), ("reason", diagnostics.reason)]
+    if diagnostics.faultcode:
+        fields.append(("faultcode", diagnostics.faultcode))
+    quoted = (f'{name}="{_UNQUOTABLE.sub("?", value)}"' for name, value in fields)
+    return ";".join([str(diagnostics.error_id), *quoted])
+
+
+def decode_diagnostics(text: str) -> WebDiagnostics:
+    """Read the value of X-Ms-diagnostics; DecodeError if it has no number."""
+    match = _DIAGNOSTICS.fullmatch(text.strip()[:_DIAGNOSTICS_LIMIT])
+    if match is None:
+        raise DecodeError("X-Ms-diagnostics does not begin with a number and a semicolon")
+    fields = {name.lower(): value for name, value in _PARAMETER.findall(match[2] or "")}
+    return WebDiagnostics(
+        error_id=int(match[1]),
+        source=fields.get("source", ""),
+        reason=fields.get("reason", ""),
+        faultcode=fields.get("faultcode", ""),
+    )
 
 
 def encode_body(message: WebMessage | WebAnswer) -> bytes:
@@ -153,6 +191,8 @@ def encode_http_response(response: HttpResponse) -> bytes:
     headers: list[tuple[str, str]] = []
     if response.retry_after is not None:
         headers.append(("Retry-After", str(response.retry_after)))
+    if response.diagnostics is not None:
+        headers.append((DIAGNOSTICS_HEADER, encode_diagnostics(response.diagnostics)))
     if response.message is None:
         return encode_response(response.status, reason, headers, b"")
     headers.append(("Content-Type", _CONTENT_TYPE))

@@ -49,5 +49,7 @@ PSHA1_KEY = "http://docs.oasis-open.org/ws-sx/ws-trust/200512/CK/PSHA1"
 
 SOAP_OVER_HTTP = "http://schemas.xmlsoap.org/soap/http"
 EXCLUSIVE_C14N = "http://www.w3.org/2001/10/xml-exc-c14n#"
+ENVELOPED_SIGNATURE = "http://www.w3.org/2000/09/xmldsig#enveloped-signature"
+RSA_SHA1 = "http://www.w3.org/2000/09/xmldsig#rsa-sha1"
 HMAC_SHA1 = "http://www.w3.org/2000/09/xmldsig#hmac-sha1"
 SHA1 = "http://www.w3.org/2000/09/xmldsig#sha1"

@@ -18,6 +18,7 @@ from lxml import etree
 
 from phonesim.errors import DecodeError
 from phonesim.wire import soap_names as ns
+from phonesim.wire.saml_assertion import read_name
 from phonesim.wire.soap_envelope import attribute_of, expect_text, security_header
 from phonesim.wire.xml_document import (
     attribute_xml,
@@ -76,31 +77,6 @@ def proof_key(client_entropy: bytes, server_entropy: bytes) -> bytes:
         chain = hmac.digest(client_entropy, chain, "sha1")
         key += hmac.digest(client_entropy, chain + server_entropy, "sha1")
     return key[:32]
-
-
-def saml_assertion(
-    assertion_id: str, issuer: str, sip_uri: str, audience: str, created: int, expires: int
-) -> bytes:
-    """A SAML 1.1 assertion about `sip_uri` for the service `audience`; times are Unix seconds.
-
-    It is not signed: whoever issues it must know it again by its id.
-    """
-    instant = seconds_xml(created)
-    return (
-        f'<saml:Assertion xmlns:saml="{ns.SAML}" MajorVersion="1" MinorVersion="1"'
-        f' AssertionID="{attribute_xml(assertion_id)}" Issuer="{attribute_xml(issuer)}"'
-        f' IssueInstant="{instant}">'
-        f'<saml:Conditions NotBefore="{instant}" NotOnOrAfter="{seconds_xml(expires)}">'
-        f"<saml:AudienceRestrictionCondition><saml:Audience>{text_xml(audience)}</saml:Audience>"
-        "</saml:AudienceRestrictionCondition></saml:Conditions>"
-        f'<saml:AuthenticationStatement AuthenticationInstant="{instant}"'
-        ' AuthenticationMethod="urn:oasis:names:tc:SAML:1.0:am:unspecified">'
-        f"<saml:Subject><saml:NameIdentifier>{text_xml(sip_uri)}</saml:NameIdentifier>"
-        "<saml:SubjectConfirmation><saml:ConfirmationMethod>"
-        "urn:oasis:names:tc:SAML:1.0:cm:holder-of-key"
-        "</saml:ConfirmationMethod></saml:SubjectConfirmation></saml:Subject>"
-        "</saml:AuthenticationStatement></saml:Assertion>"
-    ).encode()
 
 
 def issue_xml(message: RequestSecurityToken) -> str:
@@ -201,13 +177,5 @@ def read_issue_response(content: etree._Element, data: bytes) -> RequestSecurity
         created=seconds_of(only_child(lifetime, "{*}Created")),
         expires=seconds_of(only_child(lifetime, "{*}Expires")),
         entropy=octets_of(only_child(only_child(response, "{*}Entropy"), "{*}BinarySecret")),
-        sip_uri=_read_sip_uri(assertion),
+        sip_uri=read_name(assertion),
     )
-
-
-def _read_sip_uri(assertion: etree._Element) -> str | None:
-    """[inferred] The user's SIP URI is the first NameIdentifier of the ticket, if it is one."""
-    for identifier in assertion.iter(f"{{{ns.SAML}}}NameIdentifier"):
-        text = text_of(identifier)
-        return text if text.startswith("sip:") else None
-    return None

@@ -244,6 +244,8 @@ NEEDS_A_PERSON = {
     "PinNotSet": FailureReason.PIN_NOT_SET,
     "PinNotEnabledForUser": FailureReason.PIN_NOT_ENABLED,
     "PinNotUnique": FailureReason.PIN_NOT_UNIQUE,
+    "NonUniqueUser": FailureReason.USER_NOT_UNIQUE,
+    "Unauthorized": FailureReason.USER_UNAUTHORIZED,
     "UserDoesNotExist": FailureReason.USER_UNKNOWN,
     "UserPinAccountDisabled": FailureReason.USER_DISABLED,
 }

@@ -36,7 +36,7 @@ from phonesim.wire.cert_provisioning import (
 )
 from phonesim.wire.dns import DnsRecord
 from phonesim.wire.endpoint import epid_for, sip_instance
-from phonesim.wire.http import HttpRequest, HttpResponse
+from phonesim.wire.http import HttpRequest, HttpResponse, WebDiagnostics
 from phonesim.wire.soap_envelope import SoapFault
 from phonesim.wire.web_services_metadata import (
     PIN_PORT,
@@ -598,6 +598,27 @@ def test_a_fault_has_the_reason_of_its_stage(stage, reason):
     )
 
 
+def test_diagnostics_in_the_header_are_logged():
+    machine, number = at_stage(Stage.TICKET)
+    said = WebDiagnostics(error_id=28020, source="fe01", reason="No token.", faultcode="wsse:X")
+    response = HttpResponse(status=400, diagnostics=said)
+    play(
+        machine,
+        [
+            (
+                1.0,
+                HttpResponseReceived(exchange_id=number, response=response),
+                [
+                    matching(log.HTTP_ANSWER, status=400),
+                    log.WEB_DIAGNOSTICS(28020, "fe01", "wsse:X", "No token."),
+                    ended(1, 1.0),
+                    failed(Stage.TICKET, FailureReason.WEB_SERVICES_FAULT, containing("No token.")),
+                ],
+            )
+        ],
+    )
+
+
 def test_a_fault_without_diagnostics_is_told_by_its_reason():
     machine, number = at_stage(Stage.TICKET)
     fault = SoapFault(code="FailedAuthentication", reason="try later")
@@ -609,14 +630,14 @@ def test_a_fault_without_diagnostics_is_told_by_its_reason():
     ("pin_failure", "reason"),
     [
         ("IncorrectPin", FailureReason.PIN_INCORRECT),
-        ("Unauthorized", FailureReason.PIN_INCORRECT),
+        ("Unauthorized", FailureReason.USER_UNAUTHORIZED),
         ("UserPinAccountLocked", FailureReason.PIN_LOCKED),
         ("UserPinAccountDisabled", FailureReason.USER_DISABLED),
         ("PinExpired", FailureReason.PIN_EXPIRED),
         ("PinNotSet", FailureReason.PIN_NOT_SET),
         ("PinNotEnabledForUser", FailureReason.PIN_NOT_ENABLED),
         ("PinNotUnique", FailureReason.PIN_NOT_UNIQUE),
-        ("NonUniqueUser", FailureReason.PIN_NOT_UNIQUE),
+        ("NonUniqueUser", FailureReason.USER_NOT_UNIQUE),
         ("UserDoesNotExist", FailureReason.USER_UNKNOWN),
         ("SomethingNew", FailureReason.WEB_SERVICES_FAULT),
     ],

@@ -1,5 +1,7 @@
 """What the tests of the mock site share: playing a table, and a certificate authority."""
 
+import hashlib
+
 import pytest
 
 from phonesim.errors import DecodeError
@@ -19,6 +21,15 @@ class StubAuthority:
 
     def issue(self, csr, not_before, not_after):
         return b"CERTIFICATE|%s|%d|%d" % (csr, not_before, not_after)
+
+    def sign(self, data):
+        return hashlib.sha1(b"key" + data).digest()
+
+    def has_signed(self, data, signature):
+        return signature == self.sign(data)
+
+    def signing_certificate(self):
+        return b"CERTIFICATE"
 
     def subject(self, certificate, now):
         kind, *rest = certificate.split(b"|")

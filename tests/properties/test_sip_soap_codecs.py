@@ -1,5 +1,6 @@
 import contextlib
 import copy
+import hashlib
 import itertools
 import string
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from phonesim.wire.cert_provisioning import (
 )
 from phonesim.wire.digest import digest_credentials, digest_verifies
 from phonesim.wire.http import WebAnswer, decode_answer, encode_body
+from phonesim.wire.saml_assertion import Assertion, decode_assertion, encode_assertion
 from phonesim.wire.sip import (
     Challenge,
     Contact,
@@ -47,7 +49,6 @@ from phonesim.wire.web_ticket import (
     PinCredential,
     RequestSecurityToken,
     RequestSecurityTokenResponse,
-    saml_assertion,
 )
 
 untimed = settings(deadline=None)
@@ -344,18 +345,27 @@ ISSUES = st.builds(
 REQUESTS_UNSIGNED = st.just(GetRootCertChains()) | ISSUES
 
 
+def sign(data: bytes) -> bytes:
+    return hashlib.sha1(b"key" + data).digest()
+
+
 @st.composite
 def tickets(draw: st.DrawFn) -> RequestSecurityTokenResponse:
     assertion_id = draw(NAMES.filter(lambda name: name != "timestamp"))  # the other Id
     created, expires = draw(TIMES), draw(TIMES)
     sip_uri = f"sip:{draw(XML_TEXTS)}"
-    assertion = saml_assertion(
-        assertion_id, draw(XML_TEXTS), sip_uri, draw(XML_TEXTS), created, expires
+    assertion = Assertion(
+        assertion_id=assertion_id,
+        issuer=draw(XML_TEXTS.filter(bool)),
+        name=sip_uri,
+        audience=draw(XML_TEXTS),
+        not_before=created,
+        not_on_or_after=expires,
     )
     return RequestSecurityTokenResponse(
         context=draw(XML_TEXTS),
         assertion_id=assertion_id,
-        assertion=assertion,
+        assertion=encode_assertion(assertion, sign, b"certificate"),
         created=created,
         expires=expires,
         entropy=draw(st.binary(min_size=32, max_size=32)),
@@ -429,6 +439,17 @@ def test_a_body_comes_back_as_it_was(message: WebAnswer) -> None:
 
 
 @untimed
+@given(tickets())
+def test_an_assertion_comes_back_as_it_was_signed(ticket: RequestSecurityTokenResponse) -> None:
+    signed = decode_assertion(ticket.assertion)
+    assert sign(signed.signed_info) == signed.signature
+    said = signed.assertion
+    assert (said.assertion_id, said.name) == (ticket.assertion_id, ticket.sip_uri)
+    assert (said.not_before, said.not_on_or_after) == (ticket.created, ticket.expires)
+    assert encode_assertion(said, sign, b"certificate") == ticket.assertion
+
+
+@untimed
 @given(signed_requests())
 def test_a_signed_request_comes_back_with_its_proof(message: GetAndPublishCert) -> None:
     received = decode_soap_request(encode_soap(message))
@@ -439,6 +460,14 @@ def test_a_signed_request_comes_back_with_its_proof(message: GetAndPublishCert) 
     assert msgspec.structs.replace(received, proof=message.proof) == message
 
 
+ASSERTION = Assertion(
+    assertion_id="ticket",
+    issuer="i",
+    name="sip:alice@contoso.com",
+    audience="a",
+    not_before=1000,
+    not_on_or_after=2000,
+)
 SAMPLE = GetAndPublishCert(
     to="https://web.contoso.com/",
     message_id="1",
@@ -447,7 +476,7 @@ SAMPLE = GetAndPublishCert(
     csr=b"\x30\x00",
     request_id="3",
     assertion_id="ticket",
-    assertion=saml_assertion("ticket", "i", "sip:alice@contoso.com", "a", 1000, 2000),
+    assertion=encode_assertion(ASSERTION, sign, b"certificate"),
     created=1767596400,
     expires=1767625200,
     proof=KeyProof(bytes(32)),
@@ -509,6 +538,15 @@ def is_as_signed(data: bytes) -> bool:
     return (message.created, message.expires) == (SAMPLE.created, SAMPLE.expires)
 
 
+def is_as_issued(data: bytes) -> bool:
+    """Whether an assertion is refused, or says what was signed."""
+    try:
+        signed = decode_assertion(data)
+    except DecodeError:
+        return True
+    return sign(signed.signed_info) != signed.signature or signed.assertion == ASSERTION
+
+
 SIGNED = encode_soap(SAMPLE)
 TIMES_BEGIN, TIMES_END = SIGNED.index(b"<wsu:Created>"), SIGNED.index(b"</wsu:Timestamp>")
 
@@ -530,12 +568,12 @@ def test_no_damage_makes_a_signature_vouch_for_other_times(data: bytes) -> None:
 
 
 @st.composite
-def rearranged(draw: st.DrawFn) -> bytes:
-    """The signed request with elements left out, copied elsewhere, or changed.
+def rearranged(draw: st.DrawFn, document: bytes) -> bytes:
+    """The signed document with elements left out, copied elsewhere, or changed.
 
     Those that the signature is about are the likeliest.
     """
-    root = etree.fromstring(SIGNED)
+    root = etree.fromstring(document)
     for _ in range(draw(st.integers(1, 4))):
         elements = list(root.iter())
         near = [each for each in elements if etree.QName(each).localname in NEAR_THE_SIGNATURE]
@@ -550,7 +588,8 @@ def rearranged(draw: st.DrawFn) -> bytes:
                 element.text = draw(st.sampled_from(["", "2027-01-01T00:00:00Z", "ticket"]))
             case "id":
                 name = draw(st.sampled_from([*element.attrib, "Id", "URI"]))
-                element.set(name, draw(st.sampled_from(["", "timestamp", "#timestamp", "#x"])))
+                ids = ["", "timestamp", "#timestamp", "ticket", "#ticket", "#x"]
+                element.set(name, draw(st.sampled_from(ids)))
             case "rename":
                 element.tag = target.tag
             case "remove" if element is not root:
@@ -560,10 +599,19 @@ def rearranged(draw: st.DrawFn) -> bytes:
     return etree.tostring(root)
 
 
-NEAR_THE_SIGNATURE = {"Security", "Timestamp", "Created", "Expires", "Signature", "Reference"}
+NEAR_THE_SIGNATURE = {
+    *("Security", "Timestamp", "Created", "Expires", "Signature", "Reference", "Transforms"),
+    *("Assertion", "Conditions", "NameIdentifier", "Audience"),
+}
 
 
 @searched
-@given(rearranged())
+@given(rearranged(SIGNED))
 def test_no_rearrangement_makes_a_signature_vouch_for_other_times(data: bytes) -> None:
     assert is_as_signed(data)
+
+
+@searched
+@given(mutations(SAMPLE.assertion) | rearranged(SAMPLE.assertion))
+def test_no_damage_makes_an_assertion_say_something_else(data: bytes) -> None:
+    assert is_as_issued(data)
