@@ -14,6 +14,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
+import aiohttp
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
@@ -34,6 +35,9 @@ from phonesim.wire.web_services_metadata import GetMetadata
 BODY_LIMIT = 256 * 1024
 """Octets of a request that the server reads."""
 
+BODY_SECONDS = 30.0
+"""How long the server waits for the rest of a request."""
+
 _BACKLOG = 1024
 _CLOSE_SECONDS = 0.01  # 0 would wait for ever
 _XML = "text/xml"
@@ -50,6 +54,7 @@ class WebPort:
         self._server = web.Server(
             self._answer,
             handler_cancellation=True,
+            auto_decompress=False,  # a small body can be a large one packed; phones pack none
             access_log=None,
             logger=_Complaints(host, failed),
         )
@@ -79,7 +84,15 @@ class WebPort:
         if request.method not in {"GET", "POST"}:
             self._refused(peer, f"{request.method} {request.path}: only GET and POST are served")
             return web.Response(status=405, headers={"Allow": "GET, POST"})
-        body = await _read_body(request)
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await _read_body(request)
+        except TimeoutError:
+            self._refused(peer, f"a body that is not there after {BODY_SECONDS:.0f} s")
+            return web.Response(status=408)
+        except aiohttp.ClientPayloadError as error:
+            self._refused(peer, f"a body that ends too early: {error}")
+            return web.Response(status=400)
         if body is None:
             self._refused(peer, f"a body of more than {BODY_LIMIT} octets")
             return web.Response(status=413)

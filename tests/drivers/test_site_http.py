@@ -1,9 +1,11 @@
 import asyncio
+import gzip
 
 import aiohttp
 import pytest
 from serving import NAME, Client, Serve
 
+from phonesim.drivers import site_http
 from phonesim.drivers.site_http import BODY_LIMIT
 from phonesim.mocksite import exchange as on
 from phonesim.wire.cert_provisioning import GetRootCertChains, GetRootCertChainsResponse
@@ -113,6 +115,84 @@ async def test_what_is_no_soap_request_is_refused_and_told(
     assert isinstance(event, on.MalformedArrived)
     assert event.protocol == "http"
     assert event.reason
+    writer.close()
+    await writer.wait_closed()
+
+
+LIE = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n<soap"
+
+
+async def test_a_body_that_does_not_come_is_not_awaited_for_ever(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(site_http, "BODY_SECONDS", 0.05)
+    served = await serve("http", 80)
+    reader, writer = await asyncio.open_connection(*served.place(80))
+    writer.write(LIE)
+    assert b" 408 " in await reader.readline()
+    event = await served.machine.events.get()
+    assert isinstance(event, on.MalformedArrived)
+    assert "a body that is not there after" in event.reason
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_a_body_that_ends_too_early_is_told_or_dropped(serve: Serve) -> None:
+    served = await serve("http", 80)
+    reader, writer = await asyncio.open_connection(*served.place(80))
+    writer.write(LIE)
+    writer.write_eof()
+    await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    await asyncio.sleep(0.02)
+    while not served.machine.events.empty():
+        assert isinstance(served.machine.events.get_nowait(), on.MalformedArrived)
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "reason"),
+    [
+        (b"Content-Encoding: gzip\r\n", gzip.compress(bytes(10**7)), "not well-formed XML"),
+        (b"", b"<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>", "holds a DTD"),
+        (b"", b"<a>" * 5000, "not well-formed XML"),
+        (b"", "<a/>".encode("utf-16"), "not well-formed XML"),
+        (b"", b"", "not well-formed XML"),
+    ],
+    ids=["packed", "DTD", "deep", "UTF-16", "empty"],
+)
+async def test_a_hostile_body_is_refused_with_its_reason(
+    serve: Serve, headers: bytes, body: bytes, reason: str
+) -> None:
+    served = await serve("http", 80)
+    reader, writer = await asyncio.open_connection(*served.place(80))
+    length = b"Content-Length: %d\r\n" % len(body)
+    writer.write(b"POST / HTTP/1.1\r\nHost: a\r\n" + headers + length + b"\r\n" + body)
+    assert b" 400 " in await reader.readline()
+    event = await served.machine.events.get()
+    assert isinstance(event, on.MalformedArrived)
+    assert reason in event.reason
+    writer.close()
+    await writer.wait_closed()
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [
+        b"Content-Length: 4\r\nContent-Length: 5\r\n",
+        b"Content-Length: -4\r\n",
+        b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",
+        b"Transfer-Encoding: chunked, chunked\r\n",
+    ],
+)
+async def test_a_request_that_lies_about_its_length_is_refused(
+    serve: Serve, framing: bytes
+) -> None:
+    served = await serve("http", 80)
+    reader, writer = await asyncio.open_connection(*served.place(80))
+    writer.write(b"POST / HTTP/1.1\r\nHost: a\r\n" + framing + b"\r\n<a/>\r\n")
+    assert b" 400 " in await reader.readline()
+    assert isinstance(await served.machine.events.get(), on.MalformedArrived)
     writer.close()
     await writer.wait_closed()
 

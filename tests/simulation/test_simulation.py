@@ -63,6 +63,7 @@ OUTCOMES: dict[tuple[str, ...], str | None] = {
     ("registrars-down",): "register:registrar-refused",
     ("registrar-forbids",): "register:registration-forbidden",
     ("user-disabled",): "ticket:user-disabled",
+    ("user-unauthorized",): "ticket:user-unauthorized",
     ("web-slow",): None,
 }
 
