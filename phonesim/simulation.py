@@ -24,7 +24,7 @@ from phonesim.device.outcome import ConnectFailure
 from phonesim.device.phone import Output, Phone
 from phonesim.mocksite import exchange as site_side
 from phonesim.mocksite.site import Site
-from phonesim.virtual_authority import certificate_refusal
+from phonesim.virtual_authority import certificate_refusal, certificate_validity, virtual_signature
 from phonesim.virtual_capture import VirtualCapture
 from phonesim.wire.dhcp import BROADCAST
 from phonesim.world import Observer, PhoneDisk, PhoneSpec, RunLimits, new_phone
@@ -191,7 +191,9 @@ class _World:
         if self.is_ending:
             return
         node.boot += 1
-        node.phone = new_phone(node.spec, random.Random(f"{node.spec.seed}/{node.boot}"))
+        node.phone = new_phone(
+            node.spec, random.Random(f"{node.spec.seed}/{node.boot}"), certificate_validity
+        )
         node.wake_at = None
         node.vlan_id = None
         self.powered += 1
@@ -334,6 +336,10 @@ class _World:
                     csr = f"csr {output.subject}".encode()
                     made = on.CertificateRequestMade(subject=output.subject, csr=csr)
                     self.at(self.now, self.to_phone, node, node.boot, made)
+                case do.SignWithKey():
+                    signature = virtual_signature(output.subject, output.data)
+                    signed = on.DataSigned(data=output.data, signature=signature)
+                    self.at(self.now, self.to_phone, node, node.boot, signed)
                 case do.OpenConnection():
                     self.open_connection(node, output)
                 case do.SendKeepAlive():

@@ -45,6 +45,11 @@ class VirtualAuthority:
         """Whether `sign` made it."""
         return signature == self.sign(data)
 
+    def verifies(self, certificate: bytes, data: bytes, signature: bytes) -> bool:
+        """Whether it is what `virtual_signature` makes of the data for that subject."""
+        subject = certificate.decode("utf-8", "replace").rpartition(" ")[2]
+        return signature == virtual_signature(subject, data)
+
     def signing_certificate(self) -> bytes:
         """The certificate of `sign`."""
         return b"virtual signing certificate"
@@ -55,6 +60,19 @@ class VirtualAuthority:
         if len(parts) != 4 or parts[0] != "certificate":
             return None
         return parts[3] if int(parts[1]) <= now <= int(parts[2]) else None
+
+
+def virtual_signature(subject: str, data: bytes) -> bytes:
+    """What a phone of this world signs with: its user's name stands for its key."""
+    return hashlib.sha1(subject.encode() + data, usedforsecurity=False).digest()
+
+
+def certificate_validity(certificate: bytes) -> tuple[float, float] | None:
+    """Begin and end of a certificate of this world, Unix seconds; None if it is none."""
+    parts = certificate.decode("utf-8", "replace").split(" ", 3)
+    if len(parts) != 4 or parts[0] != "certificate":
+        return None
+    return float(parts[1]), float(parts[2])
 
 
 def certificate_refusal(

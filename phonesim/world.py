@@ -17,6 +17,7 @@ from phonesim.device.actions import WriteLog
 from phonesim.device.events import Lease, Observation
 from phonesim.device.outcome import Stage
 from phonesim.device.phone import Phone
+from phonesim.device.renewal import Validity
 from phonesim.relay_agent import Circuit
 
 
@@ -43,8 +44,11 @@ class PhoneSpec(msgspec.Struct, frozen=True, kw_only=True):
     circuits: tuple[Circuit, ...] = ()
 
 
-def new_phone(spec: PhoneSpec, rng: random.Random) -> Phone:
-    """The phone of `spec` before a boot, with `rng` for its xids and delays."""
+def new_phone(spec: PhoneSpec, rng: random.Random, validity: Validity) -> Phone:
+    """The phone of `spec` before a boot, with `rng` for its xids and delays.
+
+    `validity` reads the certificates of this world.
+    """
     return Phone(
         spec.profile,
         spec.mac,
@@ -54,6 +58,7 @@ def new_phone(spec: PhoneSpec, rng: random.Random) -> Phone:
         spec.last_stage,
         spec.fixed_lease,
         spec.first_stage,
+        validity,
     )
 
 

@@ -147,9 +147,13 @@ class WebServicesConfig(Config):
     """Seconds [unknown]."""
     certificate_validity_hours: Annotated[int, Field(ge=8, le=8760)] = 4320
     """[documented DefaultValidityPeriodHours]"""
+    certificate_suffix: str = "/Cert"
+    """Where under `web_ticket_path` WebTicketServiceCert is [unknown]."""
     use_pin_auth: bool = True
     """Whether there is a WebTicketServicePin [documented UsePinAuth; what is missing without
-    it: inferred]."""
+    without it: inferred]."""
+    use_certificate_auth: bool = True
+    """Whether there is a WebTicketServiceCert [documented UseCertificateAuth]."""
     certificate_names: tuple[str, ...] = ()
     """Names beside `fqdn` that the certificate carries and under which the services answer."""
     error_ids: dict[str, Annotated[int, Field(ge=1)]] = {}

@@ -107,6 +107,13 @@ class MakeCertificateRequest(Action, frozen=True, kw_only=True):
     subject: str
 
 
+class SignWithKey(Action, frozen=True, kw_only=True):
+    """Sign `data` with RSA-SHA1 and the key of `MakeCertificateRequest`, which is `subject`'s."""
+
+    subject: str
+    data: bytes
+
+
 class OpenConnection(Action, frozen=True, kw_only=True):
     """Connect to a Registrar by `transport` "tls" or "tcp".
 
@@ -182,6 +189,7 @@ PhoneAction = (
     | SendNtp
     | SendHttp
     | MakeCertificateRequest
+    | SignWithKey
     | OpenConnection
     | SendSip
     | SendKeepAlive

@@ -222,6 +222,10 @@ WEB_DIAGNOSTICS = RecordKind(
     "web_diagnostics", error=NUMBER, source=TOKEN, fault=TOKEN, reason=TEXT
 )
 TICKET_REFUSED = RecordKind("ticket_refused", reason=TOKEN, error=NUMBER, detail=TEXT)
+RENEWAL_PLANNED = RecordKind("renewal_planned", seconds=NUMBER)
+RENEWAL_STARTED = RecordKind("renewal_started", user=TOKEN)
+RENEWAL_REFUSED = RecordKind("renewal_refused", reason=TOKEN, detail=TEXT)
+RENEWAL_FAILED = RecordKind("renewal_failed", reason=TOKEN, detail=TEXT)
 CERTIFICATE_RECEIVED = RecordKind("certificate_received", user=TOKEN, size=NUMBER)
 
 # --- registration ------------------------------------------------------------

@@ -111,6 +111,13 @@ class CertificateRequestMade(Event, frozen=True, kw_only=True):
     csr: bytes
 
 
+class DataSigned(Event, frozen=True, kw_only=True):
+    """The phone's key signed `data`; `signature` is empty if there is no key any more."""
+
+    data: bytes
+    signature: bytes
+
+
 class ConnectionOpened(Event, frozen=True, kw_only=True):
     """Answer to `OpenConnection`; `local_address` and `local_port` are the phone's end."""
 
@@ -346,11 +353,21 @@ class DiscoveryWanted(Event, frozen=True, kw_only=True):
     lease: Lease
 
 
+class RenewalWanted(Event, frozen=True, kw_only=True):
+    """The certificate has not long to live."""
+
+
 class SignInWanted(Event, frozen=True, kw_only=True):
-    """Authenticate at these web services, from the phone's address `source`."""
+    """Authenticate at these web services, from the phone's address `source`.
+
+    With an `identity`, do it with that certificate, and with the PIN if it is refused. In the
+    background no stage of a boot is entered.
+    """
 
     web_services: WebServicesAddress
     source: str
+    identity: CertificateIssued | None = None
+    in_background: bool = False
 
 
 class CertificateIssued(Event, frozen=True, kw_only=True):

@@ -68,6 +68,7 @@ from phonesim.device.events import (
     ConnectionClosed,
     ConnectionFailed,
     ConnectionOpened,
+    DataSigned,
     DhcpAnswerKept,
     DhcpMessageReceived,
     DiscoveryWanted,
@@ -96,6 +97,7 @@ from phonesim.device.events import (
     RegistrationFailed,
     RegistrationRegained,
     RegistrationWanted,
+    RenewalWanted,
     ServicesLocated,
     ShutdownRequested,
     SignedIn,
@@ -114,6 +116,7 @@ from phonesim.device.events import (
 )
 from phonesim.device.outcome import FailureReason, Stage
 from phonesim.device.registration import Registration
+from phonesim.device.renewal import Renewal, Validity
 from phonesim.device.resolver import Resolver
 from phonesim.device.sign_in import SignIn
 from phonesim.device.vlan import LldpEndpoint
@@ -121,7 +124,15 @@ from phonesim.wire.dhcp import BOOTREPLY, format_mac
 
 Output = PhoneAction | Observation
 Machine = (
-    LldpEndpoint | DhcpClient | Resolver | PhoneClock | Discovery | SignIn | Registration | Cache
+    LldpEndpoint
+    | DhcpClient
+    | Resolver
+    | PhoneClock
+    | Discovery
+    | SignIn
+    | Renewal
+    | Registration
+    | Cache
 )
 
 # What waiting cannot mend: someone has to type another PIN, or an administrator has to act.
@@ -141,12 +152,16 @@ _NEEDS_A_PERSON = frozenset(
 )
 
 
+def _unreadable(certificate: bytes) -> None:
+    return None
+
+
 class Phone:
     """One phone, from power-on to power-off.
 
     `last_stage` is IP, DISCOVERY or, for a whole boot, COMMIT; `first_stage` is VLAN or, for a
     phone that takes no notice of VLANs, IP. A `fixed_lease` is an address that somebody typed in:
-    the phone begins with it, and never asks for another.
+    the phone begins with it, and never asks for another. `validity` reads certificates.
     """
 
     def __init__(
@@ -159,6 +174,7 @@ class Phone:
         last_stage: Stage = Stage.COMMIT,
         fixed_lease: Lease | None = None,
         first_stage: Stage = Stage.VLAN,
+        validity: Validity = _unreadable,
     ) -> None:
         self._profile = profile
         self._mac = mac
@@ -174,6 +190,7 @@ class Phone:
             profile.discovery.cert_prov_rel_path if asks_dns else None,
             keeps_lease=profile.dhcp.reboot_keeps_lease,
         )
+        self._validity = validity
         self._number = number
         self._pin = pin
         self._deadlines: dict[Machine, tuple[float, str]] = {}
@@ -209,6 +226,10 @@ class Phone:
         return SignIn(
             self._profile.sign_in, self._mac, self._number, self._pin, self._rng, believed
         )
+
+    @cached_property
+    def _renewal(self) -> Renewal:
+        return Renewal(self._profile.sign_in, self._validity, self._clock.believed)
 
     @cached_property
     def _registration(self) -> Registration:
@@ -329,7 +350,15 @@ class Phone:
                 self._located(event, now, out)
             case CertificateIssued():
                 self._identity = event
-                self._register(now, out)
+                self._run(self._renewal, event, now, out)
+                if self._is_signed_in:
+                    self._run(self._registration, event, now, out)
+                else:
+                    self._register(now, out)
+            case RenewalWanted():
+                self._renew(now, out)
+            case SignInFailed() if self._is_signed_in:
+                self._run(self._renewal, event, now, out)
             case SignInFailed():
                 self._failed(event.stage, event.reason, event.detail, now, out)
             case Registered():
@@ -589,6 +618,20 @@ class Phone:
         wanted = SignInWanted(web_services=services.web_services, source=self._lease.address)
         self._run(self._sign_in, wanted, now, out)
 
+    def _renew(self, now: float, out: list[Output]) -> None:
+        """Sign in with the certificate, in the background, for as long as it is registered."""
+        if not self._is_signed_in or self._is_shutting_down or self._lease is None:
+            return
+        assert self._services is not None
+        assert self._services.web_services is not None
+        wanted = SignInWanted(
+            web_services=self._services.web_services,
+            source=self._lease.address,
+            identity=self._identity,
+            in_background=True,
+        )
+        self._run(self._sign_in, wanted, now, out)
+
     def _register(self, now: float, out: list[Output]) -> None:
         assert self._lease is not None
         assert self._services is not None
@@ -726,6 +769,7 @@ _TAKERS: dict[type[Event], Callable[[Phone, Any, float, list[Output]], None]] = 
     HttpResponseReceived: Phone._sign_in_event,
     HttpFailed: Phone._sign_in_event,
     CertificateRequestMade: Phone._sign_in_event,
+    DataSigned: Phone._sign_in_event,
     SipMessageReceived: Phone._registration_event,
     ConnectionOpened: Phone._registration_event,
     ConnectionFailed: Phone._registration_event,

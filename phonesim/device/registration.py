@@ -29,6 +29,7 @@ from phonesim.device.actions import (
 )
 from phonesim.device.device_log import LogRecord
 from phonesim.device.events import (
+    CertificateIssued,
     ConnectionClosed,
     ConnectionFailed,
     ConnectionOpened,
@@ -210,6 +211,12 @@ class Registration:
                 return self._timer_expired(now)
             case RegistrationWanted():
                 return self._begin(event)
+            case CertificateIssued() if self._wanted is not None:
+                # Shown from the next connection on.
+                self._wanted = msgspec.structs.replace(
+                    self._wanted, certificate=event.certificate, chain=event.chain
+                )
+                return []
             case MalformedReceived() if self._is_open(self._connection_id):
                 # Framing is lost: what follows on the connection has no meaning.
                 return [*self._close(), *self._closed(event.reason, now)]

@@ -1,10 +1,14 @@
-"""Sign-in at the web services: trust chain, web ticket by PIN, certificate.
+"""Sign-in at the web services: trust chain, web ticket, certificate.
 
     chain        http, anonymous      -> the only thing the phone trusts from now on
     ticket       https, metadata      -> who issues web tickets for the provisioning service,
                                          and where
                  https, number + PIN  -> assertion and proof key, and who the user is
     certificate  https, signed        -> a certificate for that user
+
+A phone that has a certificate renews it: it trusts the chain it has, and signs its ticket
+request with the certificate's key instead of a PIN. What goes wrong before it has the ticket
+makes it ask again with the PIN.
 
 Discovery gave one URL; where the ports are, the services say themselves. Whatever goes
 wrong ends the sign-in with its reason.
@@ -22,11 +26,12 @@ import msgspec
 
 from phonesim.config.device_profile import SignInConfig
 from phonesim.device import device_log as log
-from phonesim.device.actions import MakeCertificateRequest, PhoneAction
+from phonesim.device.actions import MakeCertificateRequest, PhoneAction, SignWithKey
 from phonesim.device.device_log import LogRecord
 from phonesim.device.events import (
     CertificateIssued,
     CertificateRequestMade,
+    DataSigned,
     Event,
     SignInFailed,
     SignInWanted,
@@ -51,8 +56,10 @@ from phonesim.wire.cert_provisioning import (
 )
 from phonesim.wire.endpoint import epid_for, sip_instance
 from phonesim.wire.http import HttpUrl, WebMessage, parse_url
+from phonesim.wire.message_signature import CertificateSignature, certificate_signed_info
 from phonesim.wire.soap_envelope import SoapFault
 from phonesim.wire.web_services_metadata import (
+    CERTIFICATE_PORT,
     METADATA_SUFFIX,
     PIN_PORT,
     PROOF_PORT,
@@ -60,6 +67,8 @@ from phonesim.wire.web_services_metadata import (
     ServiceMetadata,
 )
 from phonesim.wire.web_ticket import (
+    CertificateCredential,
+    Credential,
     PinCredential,
     RequestSecurityToken,
     RequestSecurityTokenResponse,
@@ -89,6 +98,9 @@ _PIN_REASONS = {
     "UserDoesNotExist": FailureReason.USER_UNKNOWN,
 }
 
+_SIGNATURE_LIFETIME = 300
+"""Seconds for which a signed ticket request is good, the usual span of WS-Security clients."""
+
 _is_sip_uri = re.compile(r"sip:[!#-;=?A-~]+@[!#-;=?A-~]+").fullmatch
 
 
@@ -117,6 +129,15 @@ class ReadingIssuer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     provisioning: Port
 
 
+class MakingSignature(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Waiting for the key's signature of a ticket request at `port`."""
+
+    provisioning: Port
+    port: Port
+    created: int
+    expires: int
+
+
 class GettingTicket(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """RequestSecurityToken is under way."""
 
@@ -143,6 +164,7 @@ State = (
     | GettingChain
     | ReadingProvisioning
     | ReadingIssuer
+    | MakingSignature
     | GettingTicket
     | MakingKey
     | GettingCertificate
@@ -167,7 +189,9 @@ class SignIn:
         self._pin = pin
         self._rng = rng
         self._web = WebExchange(config, believed)
+        self._believed = believed
         self._wanted: SignInWanted | None = None
+        self._identity: CertificateIssued | None = None
         self._chain = b""
         self.state: State = Idle()
 
@@ -175,11 +199,19 @@ class SignIn:
 
     def handle(self, event: Event, now: float) -> list[Output]:
         """Take one event; return actions, log records and events for the phone."""
+        out = self._handle(event, now)
+        if self._wanted is not None and self._wanted.in_background:
+            return [each for each in out if not isinstance(each, StageEntered | StageEnded)]
+        return out
+
+    def _handle(self, event: Event, now: float) -> list[Output]:
         match event:
             case SignInWanted():
                 return self._begin(event, now)
             case CertificateRequestMade():
                 return self._request_made(event, now)
+            case DataSigned():
+                return self._signed(event, now)
             case _:
                 out: list[Output] = []
                 for each in self._web.handle(event, now):
@@ -187,7 +219,7 @@ class SignIn:
                         case WebAnswered():
                             out += self._answered(each, now)
                         case WebFailed():
-                            out += self._fail(each.reason, each.detail)
+                            out += self._fail(each.reason, each.detail, now)
                         case _:
                             out.append(each)
                 return out
@@ -205,7 +237,17 @@ class SignIn:
 
     def _begin(self, event: SignInWanted, now: float) -> list[Output]:
         self._wanted = event
+        self._identity = event.identity
         self._web.begin(event.source)
+        if event.identity is not None:
+            self._chain = event.identity.chain
+            return [
+                StageEntered(stage=Stage.CHAIN),
+                StageEnded(stage=Stage.CHAIN, skipped=True),
+                StageEntered(stage=Stage.TICKET),
+                log.RENEWAL_STARTED(event.identity.sip_uri),
+                *self._read_provisioning(now),
+            ]
         self.state = GettingChain()
         services = event.web_services
         url = HttpUrl(
@@ -226,35 +268,38 @@ class SignIn:
                 RequestSecurityToken() as request,
                 RequestSecurityTokenResponse() as answer,
             ):
-                return self._ticket_received(state, request, answer)
+                return self._ticket_received(state, request, answer, now)
             case GettingCertificate() as state, _, GetAndPublishCertResponse() as answer:
                 return self._certificate_received(state, answer)
             case _:
-                return self._refused(event)
+                return self._refused(event, now)
 
     def _chain_received(self, response: GetRootCertChainsResponse, now: float) -> list[Output]:
         if not response.chain:
-            return self._fail(FailureReason.CHAIN_UNUSABLE, "the chain is empty")
-        assert self._wanted is not None
+            return self._fail(FailureReason.CHAIN_UNUSABLE, "the chain is empty", now)
         self._chain = response.chain
+        return [
+            log.CHAIN_RECEIVED(len(response.chain)),
+            StageEnded(stage=Stage.CHAIN),
+            StageEntered(stage=Stage.TICKET),
+            *self._read_provisioning(now),
+        ]
+
+    def _read_provisioning(self, now: float) -> list[Output]:
+        assert self._wanted is not None
         self.state = ReadingProvisioning()
         services = self._wanted.web_services
         url = HttpUrl(
             scheme=services.scheme, host=services.host, port=services.port, path=services.path
         )
-        return [
-            log.CHAIN_RECEIVED(len(response.chain)),
-            StageEnded(stage=Stage.CHAIN),
-            StageEntered(stage=Stage.TICKET),
-            *self._ask(_metadata_of(url), GetMetadata(), now),
-        ]
+        return self._ask(_metadata_of(url), GetMetadata(), now)
 
     def _provisioning_described(self, metadata: ServiceMetadata, now: float) -> list[Output]:
         try:
             provisioning = _find_port(metadata, PROOF_PORT)
             issuer = _find_issuer(metadata, PROOF_PORT)
         except DecodeError as error:
-            return self._fail(FailureReason.WEB_SERVICES_UNUSABLE, str(error))
+            return self._fail(FailureReason.WEB_SERVICES_UNUSABLE, str(error), now)
         self.state = ReadingIssuer(provisioning=provisioning)
         return [
             log.SERVICE_PORT(PROOF_PORT, provisioning.location),
@@ -265,28 +310,64 @@ class SignIn:
     def _issuer_described(
         self, state: ReadingIssuer, metadata: ServiceMetadata, now: float
     ) -> list[Output]:
+        name = PIN_PORT if self._identity is None else CERTIFICATE_PORT
         try:
-            port = _find_port(metadata, PIN_PORT)
+            port = _find_port(metadata, name)
         except DecodeError as error:
-            return self._fail(FailureReason.WEB_SERVICES_UNUSABLE, str(error))
-        self.state = GettingTicket(provisioning=state.provisioning)
+            return self._fail(FailureReason.WEB_SERVICES_UNUSABLE, str(error), now)
+        found = log.SERVICE_PORT(name, port.location)
+        if self._identity is None:
+            credential = PinCredential(number=self._number, pin=self._pin)
+            return [found, *self._ask_ticket(state.provisioning, port, credential, now)]
+        created = int(self._believed(now))
+        expires = created + _SIGNATURE_LIFETIME
+        self.state = MakingSignature(
+            provisioning=state.provisioning, port=port, created=created, expires=expires
+        )
+        subject = self._identity.sip_uri.removeprefix("sip:")
+        data = certificate_signed_info(created, expires)
+        return [found, SignWithKey(subject=subject, data=data)]
+
+    def _signed(self, event: DataSigned, now: float) -> list[Output]:
+        state, identity = self.state, self._identity
+        if not isinstance(state, MakingSignature) or identity is None:
+            return []
+        if not event.signature:
+            detail = "the key of the certificate is gone"
+            return self._fail(FailureReason.CERTIFICATE_NOT_ISSUED, detail, now)
+        credential = CertificateCredential(
+            created=state.created,
+            expires=state.expires,
+            signature=CertificateSignature(
+                certificate=identity.certificate, signed_info=event.data, value=event.signature
+            ),
+        )
+        return self._ask_ticket(state.provisioning, state.port, credential, now)
+
+    def _ask_ticket(
+        self, provisioning: Port, port: Port, credential: Credential, now: float
+    ) -> list[Output]:
+        self.state = GettingTicket(provisioning=provisioning)
         message = RequestSecurityToken(
             context=self._uuid(),
-            applies_to=state.provisioning.location,
+            applies_to=provisioning.location,
             entropy=self._rng.randbytes(32),
-            credential=PinCredential(number=self._number, pin=self._pin),
+            credential=credential,
+            sip_uri=None if self._identity is None else self._identity.sip_uri,
         )
-        return [log.SERVICE_PORT(PIN_PORT, port.location), *self._ask(port.url, message, now)]
+        return self._ask(port.url, message, now)
 
     def _ticket_received(
         self,
         state: GettingTicket,
         request: RequestSecurityToken,
         ticket: RequestSecurityTokenResponse,
+        now: float,
     ) -> list[Output]:
         if ticket.context != request.context or not _is_sip_uri(ticket.sip_uri or ""):
             detail = "the ticket is not for this request, or names no user"
-            return self._fail(FailureReason.MALFORMED_ANSWER, detail)
+            return self._fail(FailureReason.MALFORMED_ANSWER, detail, now)
+        self._identity = None  # from here on a PIN would not do better
         assert ticket.sip_uri is not None
         entity = ticket.sip_uri.removeprefix("sip:")
         self.state = MakingKey(
@@ -337,7 +418,7 @@ class SignIn:
 
     # --- failing ---
 
-    def _refused(self, event: WebAnswered) -> list[Output]:
+    def _refused(self, event: WebAnswered, now: float) -> list[Output]:
         response = event.response
         fault = response.message
         stage = self._stage
@@ -346,19 +427,22 @@ class SignIn:
             text = fault.error_reason or fault.reason
             reason = _PIN_REASONS.get(fault.pin_failure or "", _FAULT_REASONS[stage])
             refused = log.TICKET_REFUSED(fault.pin_failure or fault.code, fault.error_id, text)
-            return [refused, *self._fail(reason, f"{detail}: {text}")]
+            return [refused, *self._fail(reason, f"{detail}: {text}", now)]
         if response.diagnostics is not None:
             detail += f": {response.diagnostics.reason}"
         if response.status == 404:
-            return self._fail(FailureReason.WEB_SERVICES_NOT_FOUND, detail)
+            return self._fail(FailureReason.WEB_SERVICES_NOT_FOUND, detail, now)
         if response.status >= 500:
-            return self._fail(FailureReason.WEB_SERVICES_UNAVAILABLE, detail)
+            return self._fail(FailureReason.WEB_SERVICES_UNAVAILABLE, detail, now)
         if response.status == 200:
             detail += f" with {describe(fault)}"
-            return self._fail(FailureReason.MALFORMED_ANSWER, detail)
-        return self._fail(FailureReason.WEB_SERVICES_FAULT, detail)
+            return self._fail(FailureReason.MALFORMED_ANSWER, detail, now)
+        return self._fail(FailureReason.WEB_SERVICES_FAULT, detail, now)
 
-    def _fail(self, reason: FailureReason, detail: str) -> list[Output]:
+    def _fail(self, reason: FailureReason, detail: str, now: float) -> list[Output]:
+        if self._identity is not None:
+            self._identity = None
+            return [log.RENEWAL_REFUSED(reason, detail), *self._read_provisioning(now)]
         stage = self._stage
         self.state = Idle()
         return [SignInFailed(stage=stage, reason=reason, detail=detail)]
@@ -368,7 +452,7 @@ class SignIn:
         match self.state:
             case Idle() | GettingChain():
                 return Stage.CHAIN
-            case ReadingProvisioning() | ReadingIssuer() | GettingTicket():
+            case ReadingProvisioning() | ReadingIssuer() | MakingSignature() | GettingTicket():
                 return Stage.TICKET
             case MakingKey() | GettingCertificate():
                 return Stage.CERTIFICATE

@@ -104,6 +104,13 @@ class SiteAuthority:
         """Whether `sign` made this signature of `data`."""
         return verifies(self._issuing.certificate, data, signature)
 
+    def verifies(self, certificate: bytes, data: bytes, signature: bytes) -> bool:
+        """Whether the key of a certificate made this RSA-SHA1 signature of `data`."""
+        try:
+            return verifies(x509.load_der_x509_certificate(certificate), data, signature)
+        except ValueError:
+            return False
+
     def signing_certificate(self) -> bytes:
         """The issuing authority's certificate (DER)."""
         return self._issuing.certificate.public_bytes(Encoding.DER)

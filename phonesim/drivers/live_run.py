@@ -24,7 +24,7 @@ from phonesim.device.events import (
     StagesDone,
 )
 from phonesim.device.outcome import Stage
-from phonesim.drivers.key_pool import KeyPool
+from phonesim.drivers.key_pool import KeyPool, certificate_validity
 from phonesim.drivers.packet_pace import PacketPace
 from phonesim.drivers.phone_host import PhoneHost, PhoneLink
 from phonesim.drivers.timer_queue import Timer, TimerQueue
@@ -173,7 +173,7 @@ class LiveRun:
         spec, capture = place.spec, self._capture
         place.host = PhoneHost(
             spec,
-            new_phone(spec, self._rng),
+            new_phone(spec, self._rng, certificate_validity),
             self._link,
             place.disk,
             self._keys,

@@ -23,6 +23,7 @@ from phonesim.capture import PhoneTap
 from phonesim.device import actions as do
 from phonesim.device.events import (
     CertificateRequestMade,
+    DataSigned,
     Event,
     Observation,
     PhoneAbandoned,
@@ -329,6 +330,9 @@ class PhoneHost:
                 self._link.remove_address(self, action.address)
             case do.MakeCertificateRequest():
                 self._make_certificate_request(action.subject)
+            case do.SignWithKey():
+                signature = b"" if self._key is None else self._key.sign(action.data)
+                self.deliver(DataSigned(data=action.data, signature=signature))
             case do.OpenConnection():
                 self._open_sockets().connections.open(action)
             case do.CloseConnection():

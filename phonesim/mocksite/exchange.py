@@ -208,6 +208,10 @@ class CertificateAuthority(Protocol):
         """Whether `sign` made this signature of `data`."""
         ...
 
+    def verifies(self, certificate: bytes, data: bytes, signature: bytes) -> bool:
+        """Whether the key of a certificate issued here made this RSA-SHA1 signature of `data`."""
+        ...
+
     def signing_certificate(self) -> bytes:
         """The certificate (DER) for the key of `sign`."""
         ...

@@ -2,7 +2,8 @@
 
 Three exchanges lead a phone to its certificate; where it finds them, the metadata of the
 services say. GetRootCertChains is anonymous and the only one that plain HTTP may carry. A
-RequestSecurityToken with number and PIN is answered with a web ticket. GetAndPublishCert
+RequestSecurityToken with number and PIN, or signed with the key of an earlier certificate, is
+answered with a web ticket. GetAndPublishCert
 shows the ticket, proves to hold its key, and is answered with a certificate for the ticket's
 user, which is published to the site's Registrars.
 
@@ -17,6 +18,7 @@ import random
 
 from phonesim.config.site_profile import WebServicesConfig
 from phonesim.errors import DecodeError
+from phonesim.mocksite.certificate_authentication import CertificateAuthentication
 from phonesim.mocksite.exchange import (
     CertificateAuthority,
     HttpReceived,
@@ -27,8 +29,8 @@ from phonesim.mocksite.exchange import (
     ServerEvent,
 )
 from phonesim.mocksite.pin_authentication import PinAuthentication
-from phonesim.mocksite.refusal import Refusal, refuse, refuse_pin, refuse_request
-from phonesim.mocksite.users import UserDirectory
+from phonesim.mocksite.refusal import Refusal, refuse, refuse_pin, refuse_request, refuse_token
+from phonesim.mocksite.users import User, UserDirectory
 from phonesim.mocksite.web_tickets import WebTickets
 from phonesim.wire.cert_provisioning import (
     GetAndPublishCert,
@@ -45,6 +47,7 @@ from phonesim.wire.http import (
 )
 from phonesim.wire.web_services_metadata import (
     ANONYMOUS_PORT,
+    CERTIFICATE_PORT,
     METADATA_SUFFIX,
     PIN_PORT,
     PROOF_PORT,
@@ -52,7 +55,13 @@ from phonesim.wire.web_services_metadata import (
     ServiceMetadata,
     ServicePort,
 )
-from phonesim.wire.web_ticket import RequestSecurityToken, RequestSecurityTokenResponse
+from phonesim.wire.web_ticket import (
+    CertificateCredential,
+    Credential,
+    PinCredential,
+    RequestSecurityToken,
+    RequestSecurityTokenResponse,
+)
 
 
 class WebServices:
@@ -79,6 +88,7 @@ class WebServices:
             for port in (f":{config.https_port}", *([""] if config.https_port == 443 else []))
         )
         self._pins = PinAuthentication(users)
+        self._certificates = CertificateAuthentication(users, authority)
         self._tickets = WebTickets(
             config.fqdn, self._provisioning_urls, config.ticket_lifetime, authority, rng
         )
@@ -91,9 +101,11 @@ class WebServices:
             config.cert_prov_rel_path.lower(): GetRootCertChains,
             proof_path.lower(): GetAndPublishCert,
         }
-        if config.use_pin_auth:
-            pin_path = config.web_ticket_path + config.pin_suffix
-            self._services[pin_path.lower()] = RequestSecurityToken
+        self._credentials: dict[str, type[Credential]] = {}
+        for suffix, credential in _ticket_ports(config).values():
+            path = (config.web_ticket_path + suffix).lower()
+            self._services[path] = RequestSecurityToken
+            self._credentials[path] = credential
 
     def handle(self, event: ServerEvent, now: float) -> list[ServerAction]:
         """Take one event; return what to do about it."""
@@ -132,7 +144,7 @@ class WebServices:
             case GetRootCertChains():
                 outcome = GetRootCertChainsResponse(chain=self._authority.chain())
             case RequestSecurityToken():
-                outcome = self._issue_ticket(message, now)
+                outcome = self._issue_ticket(message, path, now)
             case GetAndPublishCert():
                 outcome = self._issue_certificate(message, now)
         if isinstance(outcome, Refusal):
@@ -162,15 +174,38 @@ class WebServices:
         return HttpResponse(status=500, message=fault, diagnostics=diagnostics)
 
     def _issue_ticket(
-        self, message: RequestSecurityToken, now: float
+        self, message: RequestSecurityToken, path: str, now: float
     ) -> RequestSecurityTokenResponse | Refusal:
         refusal = self._tickets.check_request(message)
         if refusal is not None:
             return refusal
-        user = self._pins.authenticate(message.credential, now)
+        clock = int(self._epoch + now)
+        credential = message.credential
+        if not isinstance(credential, self._credentials[path]):
+            return refuse_token("no web ticket: another port takes such credentials")
+        user: User | Refusal
+        if isinstance(credential, PinCredential):
+            user = self._authenticate_pin(credential, now)
+        else:
+            user = self._certificates.authenticate(credential, clock)
+        if isinstance(user, Refusal):
+            return user
+        if message.sip_uri is not None and message.sip_uri.lower() != user.sip_uri:
+            return refuse(
+                "RequestFailed",
+                "The SIP URI in the claim type requirements of the web ticket request does not"
+                " match the SIP URI associated with the presented credentials.",
+                "no web ticket: another SIP URI is claimed",
+                ("user", user.sip_uri),
+                ("claimed", message.sip_uri),
+            )
+        return self._tickets.issue(message, user, clock)
+
+    def _authenticate_pin(self, credential: PinCredential, now: float) -> User | Refusal:
+        user = self._pins.authenticate(credential, now)
         if isinstance(user, str):
-            return refuse_pin(user, message.credential.number, self._error_ids)
-        return self._tickets.issue(message, user, int(self._epoch + now))
+            return refuse_pin(user, credential.number, self._error_ids)
+        return user
 
     def _issue_certificate(
         self, message: GetAndPublishCert, now: float
@@ -216,11 +251,24 @@ def _describe_services(config: WebServicesConfig) -> tuple[ServiceMetadata, Serv
             ),
         ),
     )
-    ports = []
+    tickets = ServiceMetadata(
+        service="WebTicketService",
+        ports=tuple(
+            ServicePort(name=port, location=secure + config.web_ticket_path + suffix)
+            for port, (suffix, _) in _ticket_ports(config).items()
+        ),
+    )
+    return provisioning, tickets
+
+
+def _ticket_ports(config: WebServicesConfig) -> dict[str, tuple[str, type[Credential]]]:
+    """Where each port of web tickets is, and which credential it takes."""
+    ports: dict[str, tuple[str, type[Credential]]] = {}
     if config.use_pin_auth:
-        location = secure + config.web_ticket_path + config.pin_suffix
-        ports.append(ServicePort(name=PIN_PORT, location=location))
-    return provisioning, ServiceMetadata(service="WebTicketService", ports=tuple(ports))
+        ports[PIN_PORT] = config.pin_suffix, PinCredential
+    if config.use_certificate_auth:
+        ports[CERTIFICATE_PORT] = config.certificate_suffix, CertificateCredential
+    return ports
 
 
 def _refuse_certificate(why: str, about: tuple[str, str]) -> Refusal:

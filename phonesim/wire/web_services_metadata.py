@@ -43,6 +43,7 @@ PROOF_PORT = "CertProvisioningServiceWebTicketProof_SHA1"
 ANONYMOUS_PORT = "CertProvisioningServiceAnon"
 """The port of GetRootCertChains; named by analogy [inferred]."""
 PIN_PORT = "WebTicketServicePin"
+CERTIFICATE_PORT = "WebTicketServiceCert"
 """[documented MobilePreferredAuthType]"""
 
 

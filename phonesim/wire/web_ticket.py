@@ -18,6 +18,12 @@ from lxml import etree
 
 from phonesim.errors import DecodeError
 from phonesim.wire import soap_names as ns
+from phonesim.wire.message_signature import (
+    CertificateSignature,
+    certificate_signature_xml,
+    read_certificate_signature,
+    timestamp_xml,
+)
 from phonesim.wire.saml_assertion import read_name
 from phonesim.wire.soap_envelope import attribute_of, expect_text, security_header
 from phonesim.wire.xml_document import (
@@ -26,6 +32,7 @@ from phonesim.wire.xml_document import (
     octets_of,
     octets_xml,
     only_child,
+    optional_child,
     seconds_of,
     seconds_xml,
     text_of,
@@ -44,13 +51,31 @@ class PinCredential(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return f"PinCredential({self.number!r})"
 
 
+class CertificateCredential(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A certificate that the services issued earlier, and a signature with its key.
+
+    `created` and `expires` are the signed Timestamp, Unix seconds.
+    """
+
+    created: int
+    expires: int
+    signature: CertificateSignature
+
+
+Credential = PinCredential | CertificateCredential
+
+
 class RequestSecurityToken(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Web ticket request for the service at `applies_to`; `entropy` is 32 octets."""
+    """Web ticket request for the service at `applies_to`; `entropy` is 32 octets.
+
+    `sip_uri` is claimed by who knows it already: who signs in with a PIN does not.
+    """
 
     context: str
     applies_to: str
     entropy: bytes
-    credential: PinCredential
+    credential: Credential
+    sip_uri: str | None = None
 
 
 class RequestSecurityTokenResponse(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -80,7 +105,14 @@ def proof_key(client_entropy: bytes, server_entropy: bytes) -> bytes:
 
 
 def issue_xml(message: RequestSecurityToken) -> str:
-    """The Body, without Claims: who signs in with a PIN does not know the SIP URI yet."""
+    """The Body; without Claims if no SIP URI is known."""
+    claims = ""
+    if message.sip_uri is not None:
+        claims = (
+            f'<wst:Claims Dialect="{ns.CLAIMS}"><auth:ClaimType xmlns:auth="{ns.AUTHORIZATION}"'
+            f' Uri="{ns.URI_CLAIM}" Optional="false"><auth:Value>{text_xml(message.sip_uri)}'
+            "</auth:Value></auth:ClaimType></wst:Claims>"
+        )
     return (
         f'<wst:RequestSecurityToken xmlns:wst="{ns.WST}"'
         f' Context="{attribute_xml(message.context)}">'
@@ -88,13 +120,24 @@ def issue_xml(message: RequestSecurityToken) -> str:
         f"<wst:RequestType>{ns.ISSUE_REQUEST_TYPE}</wst:RequestType>"
         f'<wsp:AppliesTo xmlns:wsp="{ns.WSP}"><wsa:EndpointReference xmlns:wsa="{ns.WSA}">'
         f"<wsa:Address>{text_xml(message.applies_to)}</wsa:Address>"
-        "</wsa:EndpointReference></wsp:AppliesTo>"
+        f"</wsa:EndpointReference></wsp:AppliesTo>{claims}"
         f"<wst:Entropy><wst:BinarySecret>{octets_xml(message.entropy)}</wst:BinarySecret>"
         f"</wst:Entropy><wst:KeyType>{ns.SYMMETRIC_KEY}</wst:KeyType></wst:RequestSecurityToken>"
     )
 
 
-def credential_xml(credential: PinCredential) -> str:
+def credential_xml(credential: Credential) -> str:
+    """The Header of a ticket request."""
+    if isinstance(credential, PinCredential):
+        return _pin_credential_xml(credential)
+    return (
+        f'<wsse:Security xmlns:wsse="{ns.WSSE}" soap:mustUnderstand="1">'
+        f"{timestamp_xml(credential.created, credential.expires)}"
+        f"{certificate_signature_xml(credential.signature)}</wsse:Security>"
+    )
+
+
+def _pin_credential_xml(credential: PinCredential) -> str:
     """[inferred] The credential of WebTicketServicePin; `_read_pin_credential` is its reader.
 
     Synthetic: the UsernameToken that the password port takes, with the number as
@@ -140,8 +183,36 @@ def read_issue(
         context=content.get("Context") or "",
         applies_to=text_of(only_child(reference, f"{{{ns.WSA}}}Address")),
         entropy=octets_of(only_child(entropy, f"{{{ns.WST}}}BinarySecret")),
-        credential=_read_pin_credential(security),
+        credential=_read_credential(security),
+        sip_uri=_read_claim(content),
     )
+
+
+def _read_claim(content: etree._Element) -> str | None:
+    claims = optional_child(content, f"{{{ns.WST}}}Claims")
+    if claims is None:
+        return None
+    claim = only_child(claims, f"{{{ns.AUTHORIZATION}}}ClaimType")
+    if claims.get("Dialect") != ns.CLAIMS or claim.get("Uri") != ns.URI_CLAIM:
+        raise DecodeError("the claim is not about the SIP URI")
+    return text_of(only_child(claim, f"{{{ns.AUTHORIZATION}}}Value"))
+
+
+def _read_credential(security: etree._Element) -> Credential:
+    tokens = [each for each in security if each.tag in _TOKENS]
+    if len(tokens) != 1:
+        raise DecodeError(f"Security holds {len(tokens)} credentials instead of one")
+    if tokens[0].tag == _TOKENS[0]:
+        return _read_pin_credential(security)
+    timestamp = only_child(security, f"{{{ns.WSU}}}Timestamp")
+    return CertificateCredential(
+        created=seconds_of(only_child(timestamp, f"{{{ns.WSU}}}Created")),
+        expires=seconds_of(only_child(timestamp, f"{{{ns.WSU}}}Expires")),
+        signature=read_certificate_signature(security),
+    )
+
+
+_TOKENS = (f"{{{ns.WSSE}}}UsernameToken", f"{{{ns.WSSE}}}BinarySecurityToken")
 
 
 def _read_pin_credential(security: etree._Element) -> PinCredential:

@@ -9,10 +9,11 @@ from playing import Dice, containing, like, matching, play
 
 from phonesim.config.device_profile import SignInConfig
 from phonesim.device import device_log as log
-from phonesim.device.actions import MakeCertificateRequest, SendHttp
+from phonesim.device.actions import MakeCertificateRequest, SendHttp, SignWithKey
 from phonesim.device.events import (
     CertificateIssued,
     CertificateRequestMade,
+    DataSigned,
     ExchangeEnded,
     HttpFailed,
     HttpResponseReceived,
@@ -37,8 +38,10 @@ from phonesim.wire.cert_provisioning import (
 from phonesim.wire.dns import DnsRecord
 from phonesim.wire.endpoint import epid_for, sip_instance
 from phonesim.wire.http import HttpRequest, HttpResponse, WebDiagnostics
+from phonesim.wire.message_signature import CertificateSignature, certificate_signed_info
 from phonesim.wire.soap_envelope import SoapFault
 from phonesim.wire.web_services_metadata import (
+    CERTIFICATE_PORT,
     PIN_PORT,
     PROOF_PORT,
     GetMetadata,
@@ -46,6 +49,7 @@ from phonesim.wire.web_services_metadata import (
     ServicePort,
 )
 from phonesim.wire.web_ticket import (
+    CertificateCredential,
     PinCredential,
     RequestSecurityToken,
     RequestSecurityTokenResponse,
@@ -788,3 +792,189 @@ def test_the_ids_of_requests_are_random_uuids(seed):
     (sent,) = [item for item in outputs if isinstance(item, SendHttp)]
     context = standard.UUID(sent.request.message.context)
     assert (context.version, context.variant) == (4, standard.RFC_4122)
+
+
+# --- renewal ---
+
+IDENTITY = CertificateIssued(sip_uri=SIP_URI, certificate=b"old", chain=CHAIN)
+CERT_PATH = f"{TICKET_PATH}/AnyOtherName"
+
+
+def both_ports():
+    ports = (
+        *issuer().ports,
+        ServicePort(name=CERTIFICATE_PORT, location=f"https://{HOST}{CERT_PATH}"),
+    )
+    return ServiceMetadata(service="WebTicketService", ports=ports)
+
+
+def renewal_wanted(**fields):
+    return SignInWanted(web_services=services(), source=ME, identity=IDENTITY, **fields)
+
+
+def signed_request(at):
+    created = int(EPOCH + at)
+    return RequestSecurityToken(
+        context=uuid(1),
+        applies_to=PROOF_URL,
+        entropy=bytes(range(32)),
+        credential=CertificateCredential(
+            created=created,
+            expires=created + 300,
+            signature=CertificateSignature(
+                certificate=b"old",
+                signed_info=certificate_signed_info(created, created + 300),
+                value=b"a signature",
+            ),
+        ),
+        sip_uri=SIP_URI,
+    )
+
+
+def test_a_certificate_is_renewed_with_its_own_key():
+    data = certificate_signed_info(int(EPOCH), int(EPOCH) + 300)
+    play(
+        sign_in(),
+        [
+            (
+                0.0,
+                renewal_wanted(),
+                [
+                    StageEntered(stage=Stage.CHAIN),
+                    StageEnded(stage=Stage.CHAIN, skipped=True),
+                    StageEntered(stage=Stage.TICKET),
+                    log.RENEWAL_STARTED(SIP_URI),
+                    LOOKUP,
+                ],
+            ),
+            (0.0, found(WEB), [asks_metadata(1, PATH)]),
+            (0.0, answer(1, provisioning()), [ended(), asks_metadata(2, TICKET_PATH)]),
+            (
+                0.0,
+                answer(2, both_ports()),
+                [
+                    log.SERVICE_PORT(CERTIFICATE_PORT, f"https://{HOST}{CERT_PATH}"),
+                    ended(),
+                    SignWithKey(subject="user00001@contoso.com", data=data),
+                ],
+            ),
+            (
+                1.0,
+                DataSigned(data=data, signature=b"a signature"),
+                [posts(3, signed_request(0.0), path=CERT_PATH, at=1.0)],
+            ),
+            (
+                1.0,
+                answer(3, ticket()),
+                [
+                    ended(),
+                    StageEnded(stage=Stage.TICKET),
+                    StageEntered(stage=Stage.CERTIFICATE),
+                    MakeCertificateRequest(subject="user00001@contoso.com"),
+                ],
+            ),
+            (1.0, made(), [posts(4, CERTIFICATE_REQUEST, path=PROOF_PATH, at=1.0)]),
+            (
+                1.0,
+                certificate_answer(4),
+                [
+                    ended(),
+                    StageEnded(stage=Stage.CERTIFICATE),
+                    CertificateIssued(sip_uri=SIP_URI, certificate=CERTIFICATE, chain=CHAIN),
+                ],
+            ),
+        ],
+    )
+
+
+def test_in_the_background_no_stage_of_a_boot_is_entered():
+    machine = renewing(in_background=True)
+    outputs = machine.handle(answer(3, ticket()), 0.0)
+    outputs += machine.handle(made(), 0.0)
+    outputs += machine.handle(certificate_answer(4), 0.0)
+    assert not [each for each in outputs if isinstance(each, StageEntered | StageEnded)]
+    assert [each for each in outputs if isinstance(each, CertificateIssued)]
+
+
+def renewing(metadata=None, **fields):
+    """A renewal that waits for its ticket, if there is a port for it."""
+    machine = sign_in()
+    machine.handle(renewal_wanted(**fields), 0.0)
+    machine.handle(found(WEB), 0.0)
+    machine.handle(answer(1, provisioning()), 0.0)
+    if metadata is None:
+        outputs = machine.handle(answer(2, both_ports()), 0.0)
+        (sign,) = [each for each in outputs if isinstance(each, SignWithKey)]
+        machine.handle(DataSigned(data=sign.data, signature=b"a signature"), 0.0)
+    return machine
+
+
+REFUSED = SoapFault(code="InvalidSecurityToken", reason="not this one")
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        (answer(3, REFUSED, 500), FailureReason.WEB_SERVICES_FAULT),
+        (answer(3, None, 404), FailureReason.WEB_SERVICES_NOT_FOUND),
+        (answer(3, ticket(sip_uri=None)), FailureReason.MALFORMED_ANSWER),
+        (failure(3, ConnectFailure.TLS_FAILED), FailureReason.TLS_FAILED),
+    ],
+)
+def test_a_certificate_that_is_refused_makes_way_for_the_pin(event, reason):
+    refused = matching(log.RENEWAL_REFUSED, reason=reason)
+    over = like(ExchangeEnded)
+    play(
+        renewing(),
+        [
+            (0.0, event, [refused, over, asks_metadata(4, PATH)]),
+            (0.0, answer(4, provisioning()), [over, asks_metadata(5, TICKET_PATH)]),
+            (0.0, answer(5, both_ports()), [over, like(SendHttp, exchange_id=6)]),
+            (
+                0.0,
+                answer(6, REFUSED, 500),
+                [over, failed(Stage.TICKET, FailureReason.WEB_SERVICES_FAULT)],
+            ),
+        ],
+    )
+
+
+def test_the_pin_that_follows_is_the_users():
+    machine = renewing()
+    machine.handle(answer(3, REFUSED, 500), 0.0)
+    machine.handle(answer(4, provisioning()), 0.0)
+    outputs = machine.handle(answer(5, both_ports()), 0.0)
+    (sent,) = [each for each in outputs if isinstance(each, SendHttp)]
+    asked = sent.request.message
+    assert (asked.credential, asked.sip_uri) == (PinCredential(number=NUMBER, pin=PIN), None)
+    assert sent.request.path == PIN_PATH
+
+
+def test_without_a_port_for_certificates_the_pin_is_used():
+    machine = renewing(metadata=issuer())
+    play(
+        machine,
+        [
+            (
+                0.0,
+                answer(2, issuer()),
+                [
+                    matching(log.RENEWAL_REFUSED, detail=containing(CERTIFICATE_PORT)),
+                    ended(),
+                    asks_metadata(3, PATH),
+                ],
+            )
+        ],
+    )
+
+
+def test_without_its_key_a_certificate_is_of_no_use():
+    machine = renewing(metadata=both_ports())
+    machine.handle(answer(2, both_ports()), 0.0)
+    signed = DataSigned(data=b"", signature=b"")
+    play(machine, [(0.0, signed, [matching(log.RENEWAL_REFUSED), asks_metadata(3, PATH)])])
+
+
+def test_a_signature_that_nobody_wants_is_dropped():
+    machine, _ = at_stage(Stage.TICKET)
+    play(machine, [(0.0, DataSigned(data=b"", signature=b"x"), [])])

@@ -28,6 +28,9 @@ class StubAuthority:
     def has_signed(self, data, signature):
         return signature == self.sign(data)
 
+    def verifies(self, certificate, data, signature):
+        return signature == hashlib.sha1(certificate.split(b"|")[1] + data).digest()
+
     def signing_certificate(self):
         return b"CERTIFICATE"
 

@@ -20,6 +20,7 @@ from phonesim.wire.cert_provisioning import (
 )
 from phonesim.wire.digest import digest_credentials, digest_verifies
 from phonesim.wire.http import WebAnswer, decode_answer, encode_body
+from phonesim.wire.message_signature import CertificateSignature, certificate_signed_info
 from phonesim.wire.saml_assertion import Assertion, decode_assertion, encode_assertion
 from phonesim.wire.sip import (
     Challenge,
@@ -46,6 +47,7 @@ from phonesim.wire.soap import (
 from phonesim.wire.soap_envelope import SoapFault
 from phonesim.wire.web_services_metadata import ServiceMetadata, ServicePort
 from phonesim.wire.web_ticket import (
+    CertificateCredential,
     PinCredential,
     RequestSecurityToken,
     RequestSecurityTokenResponse,
@@ -335,12 +337,28 @@ OCTETS = st.binary(max_size=200)
 TIMES = st.integers(-(2**33), 2**37)
 UUIDS = st.uuids().map(str)
 
+
+@st.composite
+def certificate_credentials(draw: st.DrawFn) -> CertificateCredential:
+    created, expires = draw(TIMES), draw(TIMES)
+    return CertificateCredential(
+        created=created,
+        expires=expires,
+        signature=CertificateSignature(
+            certificate=draw(OCTETS),
+            signed_info=certificate_signed_info(created, expires),
+            value=draw(OCTETS),
+        ),
+    )
+
+
 ISSUES = st.builds(
     RequestSecurityToken,
     context=XML_TEXTS,
     applies_to=XML_TEXTS,
     entropy=st.binary(min_size=32, max_size=32),
-    credential=st.builds(PinCredential, number=XML_TEXTS, pin=PINS),
+    credential=st.builds(PinCredential, number=XML_TEXTS, pin=PINS) | certificate_credentials(),
+    sip_uri=st.none() | XML_TEXTS,
 )
 REQUESTS_UNSIGNED = st.just(GetRootCertChains()) | ISSUES
 
@@ -615,3 +633,35 @@ def test_no_rearrangement_makes_a_signature_vouch_for_other_times(data: bytes) -
 @given(mutations(SAMPLE.assertion) | rearranged(SAMPLE.assertion))
 def test_no_damage_makes_an_assertion_say_something_else(data: bytes) -> None:
     assert is_as_issued(data)
+
+
+CREDENTIAL = CertificateCredential(
+    created=1767596400,
+    expires=1767596700,
+    signature=CertificateSignature(
+        certificate=b"mine",
+        signed_info=certificate_signed_info(1767596400, 1767596700),
+        value=sign(certificate_signed_info(1767596400, 1767596700)),
+    ),
+)
+SIGNED_ISSUE = encode_soap(
+    RequestSecurityToken(
+        context="c", applies_to="a", entropy=bytes(32), credential=CREDENTIAL, sip_uri="sip:a@b"
+    )
+)
+
+
+@searched
+@given(mutations(SIGNED_ISSUE) | rearranged(SIGNED_ISSUE))
+def test_no_damage_makes_a_certificate_vouch_for_other_times(data: bytes) -> None:
+    try:
+        message = decode_soap_request(data)
+    except DecodeError:
+        return
+    if not isinstance(message, RequestSecurityToken):
+        return
+    shown = message.credential
+    if isinstance(shown, CertificateCredential) and shown.signature.value == sign(
+        shown.signature.signed_info
+    ):
+        assert (shown.created, shown.expires) == (CREDENTIAL.created, CREDENTIAL.expires)

@@ -8,6 +8,10 @@ from lxml import etree
 
 from phonesim.errors import DecodeError
 from phonesim.wire.message_signature import (
+    CertificateSignature,
+    certificate_signature_xml,
+    certificate_signed_info,
+    read_certificate_signature,
     read_ticket_signature,
     ticket_signature_xml,
     timestamp_xml,
@@ -214,4 +218,44 @@ FORGED = timestamp_xml(1767596400, 1999999999)
 def test_what_could_deceive_is_refused(data: bytes, text: str) -> None:
     with pytest.raises(DecodeError) as caught:
         read_ticket_signature(parse_document(data))
+    assert text in str(caught.value)
+
+
+INFO = certificate_signed_info(1767596400, 1767625200)
+BY_CERTIFICATE = certificate_signature_xml(
+    CertificateSignature(certificate=b"certificate", signed_info=INFO, value=b"value")
+)
+TOKEN = BY_CERTIFICATE[: BY_CERTIFICATE.index("<ds:Signature")]
+
+
+def test_a_certificate_and_what_its_key_signed_come_back() -> None:
+    read = read_certificate_signature(parse_document(security(signature=BY_CERTIFICATE)))
+    assert (read.certificate, read.signed_info, read.value) == (b"certificate", INFO, b"value")
+
+
+def test_what_a_certificates_key_signs_is_canonical_already() -> None:
+    assert StandardTree.canonicalize(INFO.decode()) == INFO.decode()
+    digest = base64.b64encode(hashlib.sha1(TIMESTAMP.encode()).digest())
+    assert digest in INFO
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "signature", "text"),
+    [
+        (FORGED, BY_CERTIFICATE, "the Timestamp is not the one that was signed"),
+        (TIMESTAMP + FORGED, BY_CERTIFICATE, "Security holds Timestamp 2 times"),
+        (TIMESTAMP, TOKEN + BY_CERTIFICATE, "holds BinarySecurityToken 2 times"),
+        (TIMESTAMP, BY_CERTIFICATE.replace(TOKEN, ""), "holds no BinarySecurityToken"),
+        (TIMESTAMP, BY_CERTIFICATE.replace('"#certificate"', '"#x"'), "does not refer to the cer"),
+        (TIMESTAMP, BY_CERTIFICATE.replace("rsa-sha1", "hmac-sha1"), "SignatureMethod is not"),
+        (TIMESTAMP, BY_CERTIFICATE.replace("#X509v3", "#X509v1"), "not declared as X.509"),
+        (f"<x>{TIMESTAMP}</x>{FORGED}", BY_CERTIFICATE, "another element bears the Id"),
+        (TIMESTAMP, SIGNATURE, "holds no BinarySecurityToken"),
+    ],
+)
+def test_what_could_deceive_about_a_certificate_is_refused(
+    timestamp: str, signature: str, text: str
+) -> None:
+    with pytest.raises(DecodeError) as caught:
+        read_certificate_signature(parse_document(security(timestamp, signature)))
     assert text in str(caught.value)

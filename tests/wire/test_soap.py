@@ -400,7 +400,7 @@ FORGED = TIMESTAMP.replace("15:00:00", "23:00:00")
         (encode_soap(FAULT), "Fault is no request of these services"),
         (changed(ISSUE, "soap:Header", "soap:Head"), "Envelope holds no Header"),
         (changed(ISSUE, "wsse:Security", "wsse:Secure"), "Header holds no Security"),
-        (changed(ISSUE, "UsernameToken", "Token"), "Security holds no UsernameToken"),
+        (changed(ISSUE, "UsernameToken", "Token"), "Security holds 0 credentials instead of one"),
         (changed(ISSUE, "#PasswordText", "#PasswordDigest"), "the Type of Password is not http"),
         (changed(ISSUE, ">13579<", "><x/><"), "Password holds elements where text should be"),
         (changed(ISSUE, "#SAMLV1.1", "#SAMLV2.0"), "TokenType is not http"),
