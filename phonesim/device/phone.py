@@ -615,7 +615,13 @@ class Phone:
         if self._last_stage is Stage.DISCOVERY:
             out.append(StagesDone())
             return
-        wanted = SignInWanted(web_services=services.web_services, source=self._lease.address)
+        identity = self._identity
+        if identity is not None:
+            clock = self._clock.believed(now)
+            identity = identity if self._renewal.is_due(identity.certificate, clock) else None
+        wanted = SignInWanted(
+            web_services=services.web_services, source=self._lease.address, identity=identity
+        )
         self._run(self._sign_in, wanted, now, out)
 
     def _renew(self, now: float, out: list[Output]) -> None:

@@ -3,9 +3,8 @@
 Three exchanges lead a phone to its certificate; where it finds them, the metadata of the
 services say. GetRootCertChains is anonymous and the only one that plain HTTP may carry. A
 RequestSecurityToken with number and PIN, or signed with the key of an earlier certificate, is
-answered with a web ticket. GetAndPublishCert
-shows the ticket, proves to hold its key, and is answered with a certificate for the ticket's
-user, which is published to the site's Registrars.
+answered with a web ticket. GetAndPublishCert shows the ticket, proves to hold its key, and is
+answered with a certificate for the ticket's user, which is published to the site's Registrars.
 
 A fault with an ErrorId says it in the header X-Ms-diagnostics, too.
 

@@ -5,9 +5,9 @@ of a certificate. The one Timestamp of the Security header is what the signature
 and nothing else may bear its Id, so a signed element cannot be moved away and another put in
 its place.
 
-Specifications: WS-Security 1.0 (Timestamp, SAML and X.509
-token profiles), sign-in reference sections 6 and 7. That a certificate's key signs the
-Timestamp alone, as a ticket's does, is [inferred].
+Specifications: WS-Security 1.0 (Timestamp, SAML and X.509 token profiles), sign-in reference
+sections 6 and 7. That a certificate's key signs the Timestamp alone, as a ticket's does, is
+[inferred].
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from rig import (
     PIN,
     POOL,
     PROFILE,
+    PROVISIONING_SERVICE,
     SIP_URI,
     TRUE_TIME,
     WEB,
@@ -36,6 +37,7 @@ from phonesim.device.actions import (
     SendHttp,
     SendNtp,
     SendSip,
+    SignWithKey,
     WriteLog,
 )
 from phonesim.device.events import (
@@ -44,6 +46,7 @@ from phonesim.device.events import (
     BootFailed,
     ConnectionClosed,
     ConnectionFailed,
+    DataSigned,
     DhcpMessageReceived,
     DisplayShowed,
     ExchangeEnded,
@@ -61,8 +64,10 @@ from phonesim.device.events import (
 )
 from phonesim.device.outcome import ConnectFailure, FailureReason, Stage
 from phonesim.device.phone import Phone
+from phonesim.wire.cert_provisioning import GetAndPublishCertResponse
 from phonesim.wire.dhcp import DhcpMessage, MessageType
 from phonesim.wire.soap_envelope import SoapFault
+from phonesim.wire.web_services_metadata import CERTIFICATE_PORT, ServiceMetadata, ServicePort
 from phonesim.wire.web_ticket import proof_key
 
 
@@ -792,3 +797,66 @@ def test_an_srv_answer_to_a_phone_that_was_shut_down_is_dropped():
     bench.give(ShutdownRequested())
     bench.resolve(INTERNAL, (0, 5061, FE01))
     assert bench.records(log.DNS_IGNORED, bench.step)
+
+
+# --- renewal ---
+
+
+def signed_in_for(hours):
+    """A phone that signed in with a certificate that lasts so long, and keeps its address."""
+    bench = Bench(validity=lambda certificate: (TRUE_TIME, TRUE_TIME + hours * 3600))
+    bench.bind(lease=10**6)
+    bench.tell_time()
+    bench.inform_ack(host=POOL, registrars=(FE01,))
+    bench.no_srv()
+    bench.sign_in()
+    bench.register()
+    return bench
+
+
+def renew(bench):
+    """Let a certificate be renewed by certificate."""
+    bench.http(PROVISIONING_SERVICE)
+    ports = (ServicePort(name=CERTIFICATE_PORT, location=f"https://{POOL}/Cert"),)
+    bench.http(ServiceMetadata(service="WebTicketService", ports=ports))
+    data = bench.last(SignWithKey).data
+    bench.give(DataSigned(data=data, signature=b"signed"))
+    bench.give_ticket()
+    bench.make_key()
+
+
+def test_a_registered_phone_renews_its_certificate_and_stays_registered():
+    bench = signed_in_for(8)
+    before = len(stages(bench))
+    bench.now = 7.3 * 3600
+    bench.give(TimerExpired())
+    bench.resolve(POOL, WEB)
+    renew(bench)
+    bench.http(GetAndPublishCertResponse(certificate=b"new", device_id="x", entity="y"))
+    assert not of(bench.step, BootFailed)
+    assert len(stages(bench)) == before
+    # The next connection shows it.
+    number = bench.last(OpenConnection).connection_id
+    bench.give(ConnectionClosed(connection_id=number, detail="gone"))
+    bench.wait_for(SendDns)
+    bench.resolve(FE01, "10.0.0.21")
+    assert bench.last(OpenConnection).certificate == b"new"
+
+
+def test_a_renewal_that_fails_is_no_failed_boot():
+    bench = signed_in_for(8)
+    bench.now = 7.3 * 3600
+    bench.give(TimerExpired())
+    bench.resolve(POOL, rcode="NXDOMAIN")
+    bench.resolve(POOL, rcode="NXDOMAIN")
+    assert bench.records(log.RENEWAL_REFUSED)
+    assert bench.records(log.RENEWAL_FAILED)[-1][0] == "web-server-name-unresolved"
+    assert not of(bench.all, BootFailed)
+
+
+def test_a_phone_that_is_shutting_down_renews_nothing():
+    bench = signed_in_for(8)
+    bench.give(ShutdownRequested())
+    bench.now = 7.3 * 3600
+    bench.give(TimerExpired())
+    assert not bench.records(log.RENEWAL_STARTED)

@@ -1,3 +1,4 @@
+import hashlib
 import random
 
 import msgspec
@@ -17,9 +18,11 @@ from phonesim.wire.cert_provisioning import (
     KeyProof,
 )
 from phonesim.wire.http import HttpRequest, HttpResponse, WebDiagnostics
+from phonesim.wire.message_signature import CertificateSignature, certificate_signed_info
 from phonesim.wire.saml_assertion import Assertion, decode_assertion, encode_assertion
 from phonesim.wire.web_services_metadata import PIN_PORT, PROOF_PORT, GetMetadata
 from phonesim.wire.web_ticket import (
+    CertificateCredential,
     PinCredential,
     RequestSecurityToken,
     RequestSecurityTokenResponse,
@@ -400,3 +403,56 @@ def test_services_wait_for_nothing(site):
 def test_the_same_seed_gives_the_same_tickets(authority):
     first, second = Site(authority).ticket(), Site(authority).ticket()
     assert msgspec.structs.asdict(first) == msgspec.structs.asdict(second)
+
+
+# --- by certificate ---
+
+CERT = "/WebTicket/WebTicketService.svc/Cert"
+
+
+def signed(certificate, signer="alice@contoso.com", **fields):
+    created = EPOCH + 60
+    data = certificate_signed_info(created, created + 300)
+    value = hashlib.sha1(signer.encode() + data).digest()
+    credential = CertificateCredential(
+        created=created,
+        expires=created + 300,
+        signature=CertificateSignature(certificate=certificate, signed_info=data, value=value),
+    )
+    values = {"context": "c", "applies_to": URL, "entropy": ENTROPY, "credential": credential}
+    return RequestSecurityToken(**{**values, **fields})
+
+
+def test_a_certificate_makes_the_ticket_for_the_next_one(site):
+    first = site.enrol(site.ticket()).message.certificate
+    response = site.post(signed(first, sip_uri="sip:Alice@contoso.com"), CERT, now=60)
+    assert response.message.sip_uri == "sip:alice@contoso.com"
+    second = site.enrol(response.message, now=61).message.certificate
+    alice = site.users.by_sip_uri("sip:alice@contoso.com")
+    assert site.users.is_published(alice, second)
+    # The device has one certificate: the first does not count any more.
+    assert site.post(signed(first), CERT, now=62).message.code == "InvalidSecurityToken"
+
+
+def test_another_sip_uri_may_not_be_claimed(site):
+    first = site.enrol(site.ticket()).message.certificate
+    fault = site.post(signed(first, sip_uri="sip:bob@contoso.com"), CERT, now=60).message
+    assert fault.reason.startswith("The SIP URI in the claim type requirements")
+
+
+def test_each_port_takes_credentials_of_its_own(site):
+    first = site.enrol(site.ticket()).message.certificate
+    for message, path in (
+        (signed(first), TICKET),
+        (signed(first, credential=PinCredential(number="+14255550001", pin="24680")), CERT),
+    ):
+        response = site.post(message, path, now=60)
+        assert response.message.code == "InvalidSecurityToken"
+        assert response.diagnostics.error_id == NO_SECURITY_TOKEN
+
+
+def test_without_certificate_authentication_there_is_no_port_for_certificates(authority):
+    site = Site(authority, use_certificate_auth=False)
+    tickets = site.post(GetMetadata(), "/WebTicket/WebTicketService.svc/mex").message
+    assert [port.name for port in tickets.ports] == [PIN_PORT]
+    assert site.post(signed(b""), CERT).status == 404
