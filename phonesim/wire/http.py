@@ -31,7 +31,11 @@ from phonesim.wire.xml_document import local_name, parse_document
 
 _STANDARD_PORTS = {"http": 80, "https": 443}
 _CONTENT_TYPE = "text/xml; charset=utf-8"
-_URL = re.compile(r"(https?)://([A-Za-z0-9_.-]{1,253})(?::([0-9]{1,5}))?(/[!-~]*)?", re.IGNORECASE)
+_LABEL = "[A-Za-z0-9_-]{1,63}"
+_URL = re.compile(
+    rf"(https?)://(?=[^:/]{{1,253}}(?:[:/]|$))({_LABEL}(?:\.{_LABEL})*)(?::([0-9]{{1,5}}))?(/[!-~]*)?",
+    re.IGNORECASE,
+)
 _URL_LIMIT = 1024
 _DIAGNOSTICS_LIMIT = 2048
 _DIAGNOSTICS = re.compile(r"([0-9]{1,9})\s*(?:;(.*))?", re.DOTALL)

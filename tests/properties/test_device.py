@@ -47,6 +47,7 @@ from phonesim.wire.provisioning import UcOptions, encode_sip_servers, encode_uc_
 from phonesim.wire.sip import Challenge, SipResponse, encode_sip, response_to
 from phonesim.wire.soap_envelope import SoapFault
 from phonesim.wire.web_services_metadata import (
+    CERTIFICATE_PORT,
     PIN_PORT,
     PROOF_PORT,
     GetMetadata,
@@ -108,6 +109,8 @@ def answer(request: do.PhoneAction, now: float) -> on.Event | None:
             return on.HttpResponseReceived(exchange_id=number, response=response)
         case do.MakeCertificateRequest(subject=subject):
             return on.CertificateRequestMade(subject=subject, csr=b"a request")
+        case do.SignWithKey(data=data):
+            return on.DataSigned(data=data, signature=b"a signature")
         case do.OpenConnection(connection_id=number, source=source):
             return on.ConnectionOpened(
                 connection_id=number, local_address=source, local_port=50000 + number % 1000
@@ -209,7 +212,10 @@ METADATA = {
     ),
     "/WebTicket": ServiceMetadata(
         service="WebTicketService",
-        ports=(ServicePort(name=PIN_PORT, location="https://webpool.contoso.com/WebTicket/Pin"),),
+        ports=(
+            ServicePort(name=PIN_PORT, location="https://webpool.contoso.com/WebTicket/Pin"),
+            ServicePort(name=CERTIFICATE_PORT, location="https://other.contoso.com/WebTicket/Cert"),
+        ),
     ),
 }
 
@@ -243,6 +249,18 @@ OPTIONS = {
 TIMES = [0, 1, 1 << 63, (1 << 63) + 1, from_unix(-0.5), from_unix(0.5), (1 << 64) - 1]
 FAULTS = [
     None,
+    ServiceMetadata(service="", ports=()),
+    *(
+        ServiceMetadata(
+            service="CertProvisioningService",
+            ports=(
+                ServicePort(name=PROOF_PORT, location=url, issuer=url, needs_proof=True),
+                ServicePort(name=PIN_PORT, location=url),
+                ServicePort(name=CERTIFICATE_PORT, location=url),
+            ),
+        )
+        for url in ("", "https://a", "https://a:99999/", "ftp://a/", "http://a/", "https://.../x")
+    ),
     GetRootCertChainsResponse(chain=b""),
     SoapFault(code="c", reason="r"),
     SoapFault(code="c", reason="r\r\n", error_reason='"%', pin_failure="IncorrectPin"),
@@ -414,6 +432,7 @@ def noise(number: int, rng: random.Random) -> on.Event:
             on.AddressProbed(address=rng.choice(ADDRESSES), conflict=rng.choice([None, "02"])),
             on.AddressClaimed(address=rng.choice(ADDRESSES), mac="02"),
             on.CertificateRequestMade(subject=rng.choice(TEXTS), csr=b""),
+            on.DataSigned(data=rng.choice(OCTETS), signature=rng.choice(OCTETS)),
         ]
     )
 
@@ -425,7 +444,10 @@ class World:
     """A phone and what it has asked for; checks everything that the phone does."""
 
     def __init__(self, files: dict[str, bytes], seed: object) -> None:
-        self.phone = Phone(PROFILE, MAC, "+14255550001", "8000014", random.Random(repr(seed)))
+        self.phone = Phone(
+            *(PROFILE, MAC, "+14255550001", "8000014", random.Random(repr(seed))),
+            validity=lambda certificate: (EPOCH, EPOCH + 7200),
+        )
         self.now = 0.0
         self.files = dict(files)
         self.open: list[do.PhoneAction] = []

@@ -91,6 +91,8 @@ def test_a_url_is_read(text: str, url: str) -> None:
             "https://web:65536/",
         ),
         *("https://user@web/", "https://web/a b", "https://web/\r\nX: y", "https://[::1]/"),
+        *("https://.../", "https://a..b/", "https://a./", "https://-a b/", f"https://{'x' * 64}/"),
+        f"https://{'.'.join(['x' * 60] * 5)}/",
         "https://web/" + "x" * 2000,
     ],
 )
