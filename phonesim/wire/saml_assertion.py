@@ -11,7 +11,6 @@ servers of that make write: RSA-SHA1, holder of key, the user as NameIdentifier.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 
 import msgspec
@@ -86,7 +85,8 @@ def decode_assertion(data: bytes) -> SignedAssertion:
     identifier = attribute_of(root, "AssertionID")
     signature = only_child(root, f"{{{ns.DS}}}Signature")
     parts = read_signature(signature, ns.RSA_SHA1, identifier, _TRANSFORMS)
-    if not parts.is_about(_without_signature(root)):
+    _remove(signature)
+    if not parts.is_about(canonical_form(root)):
         raise DecodeError("the Assertion is not the one that was signed")
     return SignedAssertion(
         assertion=_read_assertion(root, identifier),
@@ -140,15 +140,13 @@ def _read_assertion(root: etree._Element, identifier: str) -> Assertion:
     )
 
 
-def _without_signature(root: etree._Element) -> bytes:
-    """What the enveloped-signature transform leaves, in canonical form."""
-    root = copy.deepcopy(root)
-    signature = only_child(root, f"{{{ns.DS}}}Signature")
-    previous, tail = signature.getprevious(), signature.tail or ""
+def _remove(signature: etree._Element) -> None:
+    """Apply the enveloped-signature transform: the text behind the Signature stays."""
+    parent, tail = signature.getparent(), signature.tail or ""
+    assert parent is not None
+    previous = signature.getprevious()
     if previous is None:
-        root.text = (root.text or "") + tail
+        parent.text = (parent.text or "") + tail
     else:
         previous.tail = (previous.tail or "") + tail
-    signature.tail = None
-    root.remove(signature)
-    return canonical_form(root)
+    parent.remove(signature)
