@@ -26,7 +26,12 @@ from phonesim.device.phone import Output, Phone
 from phonesim.errors import DecodeError
 from phonesim.mocksite import exchange as site_side
 from phonesim.mocksite.site import Site
-from phonesim.virtual_authority import certificate_expiry, certificate_refusal, valid_until
+from phonesim.virtual_authority import (
+    certificate_refusal,
+    certificate_validity,
+    valid_until,
+    virtual_signature,
+)
 from phonesim.virtual_capture import VirtualCapture
 from phonesim.virtual_handshake import VirtualClientHandshake
 from phonesim.wire.dhcp import BROADCAST
@@ -210,7 +215,7 @@ class _World:
         node.boot += 1
         node.rounds += 1
         rng = random.Random(f"{node.spec.seed}/{node.boot}")
-        node.phone = new_phone(node.spec, rng, certificate_expiry)
+        node.phone = new_phone(node.spec, rng, certificate_validity)
         kind = self.limits.boot_kind(node.boot)
         prepare_disk(node.disk, kind)
         node.wake_at = None
@@ -372,6 +377,10 @@ class _World:
                     csr = f"csr {output.subject}".encode()
                     made = on.CertificateRequestMade(subject=output.subject, csr=csr)
                     self.at(self.now, self.to_phone, node, node.boot, made)
+                case do.SignWithKey():
+                    signature = virtual_signature(output.subject, output.data)
+                    signed = on.DataSigned(data=output.data, signature=signature)
+                    self.at(self.now, self.to_phone, node, node.boot, signed)
                 case do.OpenConnection():
                     self.open_connection(node, output)
                 case do.SendKeepAlive():

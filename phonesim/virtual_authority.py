@@ -9,6 +9,7 @@ section 15 (no wildcards).
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 from phonesim.device.outcome import ConnectFailure
@@ -49,6 +50,23 @@ class VirtualAuthority:
         """An inner TLS handshake with a server whose certificate is made for `names`."""
         return VirtualServerHandshake(names)
 
+    def sign(self, data: bytes) -> bytes:
+        """A stand-in for a signature: the digest of the data."""
+        return b"signed " + hashlib.sha1(data, usedforsecurity=False).digest()
+
+    def has_signed(self, data: bytes, signature: bytes) -> bool:
+        """Whether `sign` made it."""
+        return signature == self.sign(data)
+
+    def verifies(self, certificate: bytes, data: bytes, signature: bytes) -> bool:
+        """Whether it is what `virtual_signature` makes of the data for that subject."""
+        subject = certificate.decode("utf-8", "replace").rpartition(" ")[2]
+        return signature == virtual_signature(subject, data)
+
+    def signing_certificate(self) -> bytes:
+        """The certificate of `sign`."""
+        return b"virtual signing certificate"
+
     def subject(self, certificate: bytes, now: int) -> str | None:
         """The subject of a certificate made by `issue`, if valid at `now`."""
         parts = _parts(certificate)
@@ -64,12 +82,17 @@ def valid_until(certificate: bytes) -> int:
     return 0 if parts is None else parts[1]
 
 
-def certificate_expiry(certificate: bytes) -> float | None:
-    """When a certificate of this world ends, Unix seconds; None if it is none."""
+def virtual_signature(subject: str, data: bytes) -> bytes:
+    """What a phone of this world signs with: its user's name stands for its key."""
+    return hashlib.sha1(subject.encode() + data, usedforsecurity=False).digest()
+
+
+def certificate_validity(certificate: bytes) -> tuple[float, float] | None:
+    """Begin and end of a certificate of this world, Unix seconds; None if it is none."""
     parts = certificate.decode("utf-8", "replace").split(" ", 3)
     if len(parts) != 4 or parts[0] != "certificate":
         return None
-    return float(parts[2])
+    return float(parts[1]), float(parts[2])
 
 
 def certificate_refusal(

@@ -17,9 +17,9 @@ from phonesim.config.device_profile import DeviceProfile
 from phonesim.config.fleet_profile import BootKind
 from phonesim.device.actions import WriteLog
 from phonesim.device.events import Event, Lease, Observation
-from phonesim.device.identity import Expiry
 from phonesim.device.outcome import Stage
 from phonesim.device.phone import Phone
+from phonesim.device.renewal import Validity
 from phonesim.relay_agent import Circuit
 
 CRASH_FILE = "crash.txt"
@@ -51,10 +51,10 @@ class PhoneSpec(msgspec.Struct, frozen=True, kw_only=True):
     circuits: tuple[Circuit, ...] = ()
 
 
-def new_phone(spec: PhoneSpec, rng: random.Random, expiry: Expiry) -> Phone:
+def new_phone(spec: PhoneSpec, rng: random.Random, validity: Validity) -> Phone:
     """The phone of `spec` before a boot, with `rng` for its xids and delays.
 
-    `expiry` tells when a certificate of this world ends.
+    `validity` reads the certificates of this world.
     """
     return Phone(
         spec.profile,
@@ -65,7 +65,7 @@ def new_phone(spec: PhoneSpec, rng: random.Random, expiry: Expiry) -> Phone:
         spec.last_stage,
         spec.fixed_lease,
         spec.first_stage,
-        expiry,
+        validity,
     )
 
 

@@ -8,7 +8,8 @@ from scapy.layers.l2 import ARP, Dot1Q, Ether
 
 from phonesim.capture import without_secrets
 from phonesim.wire.pcapng import INBOUND, OUTBOUND
-from phonesim.wire.soap import RequestSecurityToken, decode_soap_request, encode_soap
+from phonesim.wire.soap import decode_soap_request, encode_soap
+from phonesim.wire.web_ticket import PinCredential, RequestSecurityToken
 
 OTHER_ID, OTHER = "00-04-F2-00-00-02", bytes.fromhex("0004f2000002")
 STRANGER = bytes.fromhex("fe0000000001")
@@ -167,8 +168,7 @@ def test_no_secret_is_in_a_message(made: Captured) -> None:
     request = RequestSecurityToken(
         context="c",
         applies_to="https://web.example/",
-        username="+14255550001",
-        password="80&0014",
+        credential=PinCredential(number="+14255550001", pin="80&0014"),
         entropy=bytes(range(32)),
     )
     body = encode_soap(request)
@@ -177,9 +177,9 @@ def test_no_secret_is_in_a_message(made: Captured) -> None:
     assert len(shown) == len(body)
     read = decode_soap_request(shown.replace(b"*" * 44, b"A" * 43 + b"="))
     assert isinstance(read, RequestSecurityToken)
-    assert read.password == "*" * len("80&amp;0014")
+    assert read.credential.pin == "*" * len("80&amp;0014")
     assert read.entropy == bytes(32)
-    assert read.username == request.username
+    assert read.credential.number == request.credential.number
 
 
 @pytest.mark.parametrize(

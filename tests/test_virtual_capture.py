@@ -12,11 +12,12 @@ from phonesim.device.outcome import ConnectFailure
 from phonesim.pcapng_writer import PcapngWriter
 from phonesim.profiles import DEVICE, load
 from phonesim.virtual_capture import VirtualCapture
+from phonesim.wire.cert_provisioning import GetRootCertChains
 from phonesim.wire.dhcp import BOOTREPLY, BROADCAST_FLAG, DhcpMessage, MessageType, decode_dhcp
 from phonesim.wire.dns import DnsQuery, DnsResponse, decode_query, decode_response
+from phonesim.wire.http import HttpRequest, HttpResponse
 from phonesim.wire.ntp import CLIENT, SERVER, NtpPacket, decode_ntp
 from phonesim.wire.sip import NameAddress, SipRequest, encode_sip, response_to
-from phonesim.wire.soap import GetRootCertChains, HttpRequest, HttpResponse
 from phonesim.world import PhoneSpec
 
 EPOCH = 1_764_072_000.25

@@ -251,8 +251,10 @@ class SignInConfig(Config):
 
     chain_port: Annotated[int, Field(ge=1, le=65535)] = 80
     """Port of the anonymous chain download [documented]."""
-    web_ticket_path: str = "/WebTicket/WebTicketService.svc/Pin"
-    """Path of WebTicketServicePin [unknown: real servers publish it in their metadata]."""
+    renewal_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Renew the certificate when this share of its life is left [unknown]."""
+    renewal_retry_delay: Annotated[float, Field(gt=0)] = 3600
+    """Pause before a renewal that failed is tried again [unknown]."""
     http_timeout: Seconds = 30
     """Wait for a connection and its answer [unknown]."""
     attempts: Annotated[int, Field(ge=1)] = 2

@@ -218,7 +218,9 @@ class SetPinState(FaultBase):
     kind: Literal["pin-state"]
     users: str = "*"
     """Shell pattern of SIP URIs."""
-    state: Literal["wrong", "locked", "expired", "not-set", "not-enabled", "disabled"]
+    state: Literal[
+        "wrong", "locked", "expired", "not-set", "not-enabled", "unauthorized", "disabled"
+    ]
 
 
 FaultRule = Annotated[

@@ -17,7 +17,7 @@ Expires = Annotated[int, Field(ge=1, le=0xFFFFFFFF)]
 DomainName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*$")]
 VlanId = Annotated[int, Field(ge=1, le=4094)]
 HexText = Annotated[str, Field(pattern=r"^([0-9A-Fa-f]{2})*$")]
-PinState = Literal["ok", "locked", "expired", "not-set", "not-enabled"]
+PinState = Literal["ok", "locked", "expired", "not-set", "not-enabled", "unauthorized"]
 
 
 class SignInOptions(Config):
@@ -138,17 +138,37 @@ class WebServicesConfig(Config):
     http_port: Port = 80
     https_port: Port = 443
     cert_prov_rel_path: str = "/CertProv/CertProvisioningService.svc"
-    web_ticket_path: str = "/WebTicket/WebTicketService.svc/Pin"
+    proof_suffix: str = "/WebTicket_Proof"
+    """Where under `cert_prov_rel_path` the port for web tickets with proof is [capture]."""
+    web_ticket_path: str = "/WebTicket/WebTicketService.svc"
+    """[documented WebTicketInternalUri]"""
+    pin_suffix: str = "/Pin"
+    """Where under `web_ticket_path` WebTicketServicePin is [unknown]."""
     ticket_lifetime: Annotated[int, Field(ge=60)] = 28800
     """Seconds [unknown]."""
     certificate_validity_hours: Annotated[int, Field(ge=8, le=8760)] = 4320
     """[documented DefaultValidityPeriodHours]"""
-    maximum_pin_attempts: Annotated[int, Field(ge=1)] = 25
-    """Wrong PINs in 30 minutes that lock a user for an hour [documented Set-CsPinPolicy]."""
+    certificate_suffix: str = "/Cert"
+    """Where under `web_ticket_path` WebTicketServiceCert is [unknown]."""
+    use_pin_auth: bool = True
+    """Whether there is a WebTicketServicePin [documented UsePinAuth; what is missing without
+    without it: inferred]."""
+    use_certificate_auth: bool = True
+    """Whether there is a WebTicketServiceCert [documented UseCertificateAuth]."""
     certificate_names: tuple[str, ...] = ()
     """Names beside `fqdn` that the certificate carries and under which the services answer."""
     error_ids: dict[str, Annotated[int, Field(ge=1)]] = {}
     """ErrorId of a PIN fault, by PinFailureReason; one that is not listed has none [unknown]."""
+
+
+class PinPolicyConfig(Config):
+    """The pool's PIN policy [documented Set-CsPinPolicy]."""
+
+    maximum_logon_attempts: Annotated[int, Field(ge=1, le=999)] | None = None
+    """Wrong PINs in 30 minutes that lock a user for an hour; None goes by the PIN's length: 10
+    for 4 digits, 25 for more. What locks for good, 100, 1000 and 5000, it does not change."""
+    lifetime_days: Annotated[int, Field(ge=0, le=999)] = 0
+    """Age at which a PIN has expired; 0 is never."""
 
 
 class RegistrarConfig(Config):
@@ -203,8 +223,12 @@ class UserRange(Config):
     sip_uri: str
     number: str
     """Phone number or extension that is typed on the phone."""
+    extension: str | None = None
+    """Another number that will do: what is dialled inside the company."""
     pin: str
     pin_state: PinState = "ok"
+    pin_age_days: Annotated[float, Field(ge=0)] = 0
+    """How long ago the PIN was set when the site begins; see `pin_policy`."""
     is_enabled: bool = True
     registrar: str | None = None
     """Name of the primary Registrar; None is the site's first one that does not
@@ -229,3 +253,4 @@ class SiteProfile(Config):
     web_services: tuple[WebServicesConfig, ...] = ()
     registrars: tuple[RegistrarConfig, ...] = ()
     users: tuple[UserRange, ...] = ()
+    pin_policy: PinPolicyConfig = PinPolicyConfig()

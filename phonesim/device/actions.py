@@ -7,10 +7,10 @@ import msgspec
 from phonesim.device.device_log import LogRecord
 from phonesim.wire.dhcp import DhcpMessage
 from phonesim.wire.dns import DnsQuery
+from phonesim.wire.http import HttpRequest
 from phonesim.wire.lldp import LldpUnit
 from phonesim.wire.ntp import NtpPacket
 from phonesim.wire.sip import SipMessage
-from phonesim.wire.soap import HttpRequest
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -105,6 +105,13 @@ class MakeCertificateRequest(Action, frozen=True, kw_only=True):
     """Make the phone's key if it has none, and a PKCS#10 for CN=`subject`."""
 
     subject: str
+
+
+class SignWithKey(Action, frozen=True, kw_only=True):
+    """Sign `data` with RSA-SHA1 and the key of `MakeCertificateRequest`, which is `subject`'s."""
+
+    subject: str
+    data: bytes
 
 
 class OpenConnection(Action, frozen=True, kw_only=True):
@@ -204,6 +211,7 @@ PhoneAction = (
     | SendNtp
     | SendHttp
     | MakeCertificateRequest
+    | SignWithKey
     | OpenConnection
     | BeginHandshake
     | ContinueHandshake

@@ -223,8 +223,17 @@ HTTP_ANSWER = RecordKind("http_answer", operation=TOKEN, status=NUMBER, detail=T
 HTTP_FAILED = RecordKind("http_failed", operation=TOKEN, failure=TOKEN, detail=TEXT)
 HTTP_IGNORED = RecordKind("http_ignored", detail=TEXT)
 CHAIN_RECEIVED = RecordKind("chain_received", size=NUMBER)
+SERVICE_PORT = RecordKind("service_port", port=TOKEN, url=TOKEN)
+TICKET_ISSUER = RecordKind("ticket_issuer", url=TOKEN)
 TICKET_RECEIVED = RecordKind("ticket_received", user=TOKEN, assertion=TOKEN, lifetime=NUMBER)
+WEB_DIAGNOSTICS = RecordKind(
+    "web_diagnostics", error=NUMBER, source=TOKEN, fault=TOKEN, reason=TEXT
+)
 TICKET_REFUSED = RecordKind("ticket_refused", reason=TOKEN, error=NUMBER, detail=TEXT)
+RENEWAL_PLANNED = RecordKind("renewal_planned", seconds=NUMBER)
+RENEWAL_STARTED = RecordKind("renewal_started", user=TOKEN)
+RENEWAL_REFUSED = RecordKind("renewal_refused", reason=TOKEN, detail=TEXT)
+RENEWAL_FAILED = RecordKind("renewal_failed", reason=TOKEN, detail=TEXT)
 CERTIFICATE_RECEIVED = RecordKind("certificate_received", user=TOKEN, size=NUMBER)
 
 # --- registration ------------------------------------------------------------

@@ -16,11 +16,11 @@ import msgspec
 from phonesim.device.outcome import ConnectFailure, FailureReason, Stage
 from phonesim.wire.dhcp import DhcpMessage
 from phonesim.wire.dns import DnsRecord, DnsResponse
+from phonesim.wire.http import HttpResponse
 from phonesim.wire.lldp import LldpUnit
 from phonesim.wire.ntp import NtpPacket
 from phonesim.wire.sip import SipMessage, SipResponse
 from phonesim.wire.sipae import SigningKeys
-from phonesim.wire.soap import HttpResponse
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -124,6 +124,13 @@ class CertificateRequestMade(Event, frozen=True, kw_only=True):
 
     subject: str
     csr: bytes
+
+
+class DataSigned(Event, frozen=True, kw_only=True):
+    """The phone's key signed `data`; `signature` is empty if there is no key any more."""
+
+    data: bytes
+    signature: bytes
 
 
 class ConnectionOpened(Event, frozen=True, kw_only=True):
@@ -375,11 +382,21 @@ class DiscoveryWanted(Event, frozen=True, kw_only=True):
     lease: Lease
 
 
+class RenewalWanted(Event, frozen=True, kw_only=True):
+    """The certificate has not long to live."""
+
+
 class SignInWanted(Event, frozen=True, kw_only=True):
-    """Authenticate at these web services, from the phone's address `source`."""
+    """Authenticate at these web services, from the phone's address `source`.
+
+    With an `identity`, do it with that certificate, and with the PIN if it is refused. In the
+    background no stage of a boot is entered.
+    """
 
     web_services: WebServicesAddress
     source: str
+    identity: CertificateIssued | None = None
+    in_background: bool = False
 
 
 class CertificateIssued(Event, frozen=True, kw_only=True):

@@ -76,6 +76,7 @@ from phonesim.device.events import (
     ConnectionClosed,
     ConnectionFailed,
     ConnectionOpened,
+    DataSigned,
     DhcpAnswerKept,
     DhcpMessageReceived,
     DiscoveryWanted,
@@ -109,6 +110,7 @@ from phonesim.device.events import (
     RegistrationFailed,
     RegistrationLost,
     RegistrationWanted,
+    RenewalWanted,
     RepetitionDue,
     ServicesLocated,
     ShutdownRequested,
@@ -130,9 +132,10 @@ from phonesim.device.events import (
     VlanWanted,
     WebServicesAddress,
 )
-from phonesim.device.identity import Expiry, Identity
+from phonesim.device.identity import Identity
 from phonesim.device.line import Line
 from phonesim.device.outcome import FailureReason, Stage
+from phonesim.device.renewal import Renewal, Validity
 from phonesim.device.resolver import Resolver
 from phonesim.device.sign_in import SignIn
 from phonesim.device.vlan import LldpEndpoint
@@ -140,7 +143,16 @@ from phonesim.wire.dhcp import BOOTREPLY, format_mac
 
 Output = PhoneAction | Observation
 Machine = (
-    LldpEndpoint | DhcpClient | Resolver | PhoneClock | Discovery | SignIn | Line | Cache | Identity
+    LldpEndpoint
+    | DhcpClient
+    | Resolver
+    | PhoneClock
+    | Discovery
+    | SignIn
+    | Renewal
+    | Line
+    | Cache
+    | Identity
 )
 
 # What waiting cannot mend: someone has to type another PIN, or an administrator has to act.
@@ -152,6 +164,8 @@ _NEEDS_A_PERSON = frozenset(
         FailureReason.PIN_NOT_SET,
         FailureReason.PIN_NOT_ENABLED,
         FailureReason.PIN_NOT_UNIQUE,
+        FailureReason.USER_NOT_UNIQUE,
+        FailureReason.USER_UNAUTHORIZED,
         FailureReason.USER_UNKNOWN,
         FailureReason.USER_DISABLED,
         FailureReason.REGISTRATION_DISPLACED,
@@ -175,7 +189,7 @@ _CHAIN_OUTDATED = frozenset(
 _OF_TIME = frozenset({FailureReason.CERTIFICATE_EXPIRED, FailureReason.CERTIFICATE_NOT_YET_VALID})
 
 
-def _cannot_read(certificate: bytes) -> float | None:
+def _unreadable(certificate: bytes) -> None:
     return None
 
 
@@ -184,7 +198,7 @@ class Phone:
 
     `last_stage` is IP, DISCOVERY or, for a whole boot, COMMIT; `first_stage` is VLAN or, for a
     phone that takes no notice of VLANs, IP. A `fixed_lease` is an address that somebody typed in:
-    the phone begins with it, and never asks for another. `expiry` reads certificates.
+    the phone begins with it, and never asks for another. `validity` reads certificates.
     """
 
     def __init__(
@@ -197,7 +211,7 @@ class Phone:
         last_stage: Stage = Stage.COMMIT,
         fixed_lease: Lease | None = None,
         first_stage: Stage = Stage.VLAN,
-        expiry: Expiry = _cannot_read,
+        validity: Validity = _unreadable,
     ) -> None:
         self._profile = profile
         self._mac = mac
@@ -213,7 +227,8 @@ class Phone:
             profile.discovery.cert_prov_rel_path if asks_dns else None,
             keeps_lease=profile.dhcp.reboot_keeps_lease,
         )
-        self._kept = Identity(profile.identity, expiry)
+        self._validity = validity
+        self._kept = Identity(profile.identity, self._expiry)
         self._number = number
         self._pin = pin
         self._deadlines: dict[Machine, tuple[float, str]] = {}
@@ -255,6 +270,10 @@ class Phone:
         )
 
     @cached_property
+    def _renewal(self) -> Renewal:
+        return Renewal(self._profile.sign_in, self._validity, self._clock.believed)
+
+    @cached_property
     def _line(self) -> Line:
         profile = self._profile
         user_agent = profile.user_agent.replace("{firmware}", profile.firmware)
@@ -266,6 +285,10 @@ class Phone:
             self._rng,
             self._clock.believed,
         )
+
+    def _expiry(self, certificate: bytes) -> float | None:
+        validity = self._validity(certificate)
+        return None if validity is None else validity[1]
 
     # --- the contract ---
 
@@ -384,8 +407,15 @@ class Phone:
                 self._identity = event
                 self._is_reused = False
                 self._run(self._kept, event, now, out)
-                if not self._is_signed_in:
+                self._run(self._renewal, event, now, out)
+                if self._is_signed_in:
+                    self._run(self._line, event, now, out)
+                else:
                     self._register(now, out)
+            case RenewalWanted():
+                self._renew(now, out)
+            case SignInFailed() if self._is_signed_in:
+                self._run(self._renewal, event, now, out)
             case SignInFailed():
                 self._failed(event.stage, event.reason, event.detail, now, out)
             case Registered():
@@ -658,18 +688,47 @@ class Phone:
             out.append(StagesDone())
             return
         identity = self._identity
-        if identity is not None and self._kept.lasts(identity, self._clock.believed(now)):
+        if identity is None:
+            self._sign_in_at(services.web_services, now, out)
+            return
+        clock = self._clock.believed(now)
+        if not self._kept.lasts(identity, clock):
+            self._sign_in_at(services.web_services, now, out)
+        elif self._renewal.is_due(identity.certificate, clock):
+            self._sign_in_at(services.web_services, now, out, identity)
+        else:
             self._is_reused = True
             for stage in (Stage.CHAIN, Stage.TICKET, Stage.CERTIFICATE):
                 self._skip(stage, now, out)
             self._log(log.IDENTITY_USED(identity.sip_uri))
+            self._run(self._renewal, identity, now, out)
             self._register(now, out)
-        else:
-            self._sign_in_at(services.web_services, now, out)
 
-    def _sign_in_at(self, web_services: WebServicesAddress, now: float, out: list[Output]) -> None:
+    def _sign_in_at(
+        self,
+        web_services: WebServicesAddress,
+        now: float,
+        out: list[Output],
+        identity: CertificateIssued | None = None,
+    ) -> None:
         assert self._lease is not None
-        wanted = SignInWanted(web_services=web_services, source=self._lease.address)
+        wanted = SignInWanted(
+            web_services=web_services, source=self._lease.address, identity=identity
+        )
+        self._run(self._sign_in, wanted, now, out)
+
+    def _renew(self, now: float, out: list[Output]) -> None:
+        """Sign in with the certificate, in the background, for as long as it is registered."""
+        if not self._is_signed_in or self._is_shutting_down or self._lease is None:
+            return
+        assert self._services is not None
+        assert self._services.web_services is not None
+        wanted = SignInWanted(
+            web_services=self._services.web_services,
+            source=self._lease.address,
+            identity=self._identity,
+            in_background=True,
+        )
         self._run(self._sign_in, wanted, now, out)
 
     def _register(self, now: float, out: list[Output]) -> None:
@@ -906,6 +965,7 @@ _TAKERS: dict[type[Event], Callable[[Phone, Any, float, list[Output]], None]] = 
     HttpResponseReceived: Phone._sign_in_event,
     HttpFailed: Phone._sign_in_event,
     CertificateRequestMade: Phone._sign_in_event,
+    DataSigned: Phone._sign_in_event,
     SipMessageReceived: Phone._line_event,
     ConnectionOpened: Phone._line_event,
     ConnectionFailed: Phone._line_event,

@@ -42,6 +42,7 @@ from phonesim.device.actions import (
 from phonesim.device.device_log import LogRecord
 from phonesim.device.events import (
     AuthenticationFailed,
+    CertificateIssued,
     ConnectionClosed,
     ConnectionFailed,
     ConnectionOpened,
@@ -186,6 +187,8 @@ class Registration:
                 return out + self._try_registrar(now)
             case RegistrationWanted():
                 return self._begin(event, now)
+            case CertificateIssued() if self._wanted is not None:
+                return self._renewed(event, now)
             case MalformedReceived() if self._is_open(self._connection_id):
                 # Framing is lost: what follows on the connection has no meaning.
                 return [*self._close(), *self._closed(event.reason, now)]
@@ -249,6 +252,14 @@ class Registration:
         self._known = {each.host: each.addresses for each in event.registrars if each.addresses}
         self._order.begin(event.registrars)
         return self._try_registrar(now)
+
+    def _renewed(self, event: CertificateIssued, now: float) -> list[Output]:
+        """Use a new certificate from the next handshake on."""
+        assert self._wanted is not None
+        self._wanted = msgspec.structs.replace(
+            self._wanted, certificate=event.certificate, chain=event.chain
+        )
+        return self._authentication.handle(event, now)
 
     @property
     def is_elsewhere(self) -> bool:

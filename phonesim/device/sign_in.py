@@ -1,12 +1,17 @@
-"""Sign-in at the web services: trust chain, web ticket by PIN, certificate.
+"""Sign-in at the web services: trust chain, web ticket, certificate.
 
     chain        http, anonymous      -> the only thing the phone trusts from now on
-    ticket       https, number + PIN  -> assertion and proof key, and who the user is
+    ticket       https, metadata      -> who issues web tickets for the provisioning service,
+                                         and where
+                 https, number + PIN  -> assertion and proof key, and who the user is
     certificate  https, signed        -> a certificate for that user
 
-Each step is one HTTP exchange with the server whose name discovery gave. A time-out, a
-refused connection or a 503 is tried again as often as the profile says, at the next
-address of the name; everything else ends the sign-in with its reason.
+A phone that has a certificate renews it: it trusts the chain it has, and signs its ticket
+request with the certificate's key instead of a PIN. What goes wrong before it has the ticket
+makes it ask again with the PIN.
+
+Discovery gave one URL; where the ports are, the services say themselves. Whatever goes
+wrong ends the sign-in with its reason.
 
 Specifications: [MS-OCAUTHWS], WS-Trust 1.3, sign-in reference sections 1 and 4 to 9.
 """
@@ -21,57 +26,56 @@ import msgspec
 
 from phonesim.config.device_profile import SignInConfig
 from phonesim.device import device_log as log
-from phonesim.device.actions import MakeCertificateRequest, PhoneAction, SendHttp
+from phonesim.device.actions import MakeCertificateRequest, PhoneAction, SignWithKey
 from phonesim.device.device_log import LogRecord
 from phonesim.device.events import (
     CertificateIssued,
     CertificateRequestMade,
+    DataSigned,
     Event,
-    ExchangeEnded,
-    HttpFailed,
-    HttpResponseReceived,
-    LookupAnswered,
-    LookupRequested,
     SignInFailed,
     SignInWanted,
     StageEnded,
     StageEntered,
-    TimerExpired,
-    WebServicesAddress,
 )
-from phonesim.device.outcome import PEER_REASONS, ConnectFailure, FailureReason, Stage
-from phonesim.wire.endpoint import epid_for, sip_instance
-from phonesim.wire.soap import (
+from phonesim.device.outcome import FailureReason, Stage
+from phonesim.device.web_exchange import (
+    WebAnswered,
+    WebExchange,
+    WebFailed,
+    describe,
+    operation_name,
+)
+from phonesim.errors import DecodeError
+from phonesim.wire.cert_provisioning import (
     GetAndPublishCert,
     GetAndPublishCertResponse,
     GetRootCertChains,
     GetRootCertChainsResponse,
-    HttpRequest,
-    HttpResponse,
     KeyProof,
+)
+from phonesim.wire.endpoint import epid_for, sip_instance
+from phonesim.wire.http import HttpUrl, WebMessage, parse_url
+from phonesim.wire.message_signature import CertificateSignature, certificate_signed_info
+from phonesim.wire.soap_envelope import SoapFault
+from phonesim.wire.web_services_metadata import (
+    CERTIFICATE_PORT,
+    METADATA_SUFFIX,
+    PIN_PORT,
+    PROOF_PORT,
+    GetMetadata,
+    ServiceMetadata,
+)
+from phonesim.wire.web_ticket import (
+    CertificateCredential,
+    Credential,
+    PinCredential,
     RequestSecurityToken,
     RequestSecurityTokenResponse,
-    SoapFault,
-    SoapMessage,
-    SoapRequest,
     proof_key,
 )
 
 Output = PhoneAction | Event | LogRecord
-
-_OPERATIONS = {
-    Stage.CHAIN: "GetRootCertChains",
-    Stage.TICKET: "RequestSecurityToken",
-    Stage.CERTIFICATE: "GetAndPublishCert",
-}
-
-_CONNECT_REASONS = {
-    ConnectFailure.REFUSED: FailureReason.WEB_SERVICES_REFUSED,
-    ConnectFailure.UNREACHABLE: FailureReason.WEB_SERVICES_REFUSED,
-    ConnectFailure.CLOSED: FailureReason.WEB_SERVICES_REFUSED,
-    ConnectFailure.TIMEOUT: FailureReason.WEB_SERVICES_TIMEOUT,
-    **PEER_REASONS,
-}
 
 # What a fault means that gives no PinFailureReason.
 _FAULT_REASONS = {
@@ -80,68 +84,93 @@ _FAULT_REASONS = {
     Stage.CERTIFICATE: FailureReason.CERTIFICATE_NOT_ISSUED,
 }
 
-_TRANSIENT = {
-    ConnectFailure.REFUSED,
-    ConnectFailure.UNREACHABLE,
-    ConnectFailure.CLOSED,
-    ConnectFailure.TIMEOUT,
-}
-
 # PinFailureReason values [documented hh383225].
 _PIN_REASONS = {
     "IncorrectPin": FailureReason.PIN_INCORRECT,
-    "Unauthorized": FailureReason.PIN_INCORRECT,
+    "Unauthorized": FailureReason.USER_UNAUTHORIZED,
     "UserPinAccountLocked": FailureReason.PIN_LOCKED,
     "UserPinAccountDisabled": FailureReason.USER_DISABLED,
     "PinExpired": FailureReason.PIN_EXPIRED,
     "PinNotSet": FailureReason.PIN_NOT_SET,
     "PinNotEnabledForUser": FailureReason.PIN_NOT_ENABLED,
     "PinNotUnique": FailureReason.PIN_NOT_UNIQUE,
-    "NonUniqueUser": FailureReason.PIN_NOT_UNIQUE,
+    "NonUniqueUser": FailureReason.USER_NOT_UNIQUE,
     "UserDoesNotExist": FailureReason.USER_UNKNOWN,
 }
 
-_LONGEST_RETRY_AFTER = 3600.0
+_SIGNATURE_LIFETIME = 300
+"""Seconds for which a signed ticket request is good, the usual span of WS-Security clients."""
+
 _is_sip_uri = re.compile(r"sip:[!#-;=?A-~]+@[!#-;=?A-~]+").fullmatch
+
+
+class Port(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A port of a service: where it is, as it is written in the metadata and as it is read."""
+
+    location: str
+    url: HttpUrl
 
 
 class Idle(msgspec.Struct, frozen=True, gc=False):
     """Nothing under way."""
 
 
-class Resolving(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The web server's name is being looked up."""
+class GettingChain(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """GetRootCertChains is under way."""
 
 
-class Awaiting(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A request is under way."""
-
-    stage: Stage
-    exchange_id: int
-    message: SoapRequest
-    attempt: int
-    started_at: float
+class ReadingProvisioning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The metadata of the provisioning service are awaited."""
 
 
-class Pausing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A request failed for now and is sent again at `retry_at`."""
+class ReadingIssuer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The metadata of the issuer of web tickets for `provisioning` are awaited."""
 
-    stage: Stage
-    message: SoapRequest
-    attempt: int
-    started_at: float
-    retry_at: float
+    provisioning: Port
+
+
+class MakingSignature(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Waiting for the key's signature of a ticket request at `port`."""
+
+    provisioning: Port
+    port: Port
+    created: int
+    expires: int
+
+
+class GettingTicket(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """RequestSecurityToken is under way."""
+
+    provisioning: Port
 
 
 class MakingKey(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Waiting for the certificate request of `sip_uri`."""
+    """Waiting for the certificate request of `entity`."""
 
+    provisioning: Port
     ticket: RequestSecurityTokenResponse
     key: bytes
     entity: str
 
 
-State = Idle | Resolving | Awaiting | Pausing | MakingKey
+class GettingCertificate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """GetAndPublishCert is under way, with a ticket that ends at `ticket_expires`, Unix seconds."""
+
+    sip_uri: str
+    ticket_id: str
+    ticket_expires: int
+
+
+State = (
+    Idle
+    | GettingChain
+    | ReadingProvisioning
+    | ReadingIssuer
+    | MakingSignature
+    | GettingTicket
+    | MakingKey
+    | GettingCertificate
+)
 
 
 class SignIn:
@@ -161,98 +190,193 @@ class SignIn:
         self._number = number
         self._pin = pin
         self._rng = rng
+        self._web = WebExchange(config, believed)
         self._believed = believed
-        self._exchanges = 0
         self._wanted: SignInWanted | None = None
-        self._addresses: tuple[str, ...] = ()
+        self._identity: CertificateIssued | None = None
         self._chain = b""
-        self._ticket: RequestSecurityTokenResponse | None = None
         self.state: State = Idle()
 
     # --- the contract ---
 
     def handle(self, event: Event, now: float) -> list[Output]:
         """Take one event; return actions, log records and events for the phone."""
+        out = self._handle(event, now)
+        if self._wanted is not None and self._wanted.in_background:
+            return [each for each in out if not isinstance(each, StageEntered | StageEnded)]
+        return out
+
+    def _handle(self, event: Event, now: float) -> list[Output]:
         match event:
-            case HttpResponseReceived():
-                return self._answered(event, now)
-            case HttpFailed():
-                return self._not_answered(event, now)
-            case LookupAnswered():
-                return self._looked_up(event, now)
+            case SignInWanted():
+                return self._begin(event, now)
             case CertificateRequestMade():
                 return self._request_made(event, now)
-            case TimerExpired():
-                match self.state:
-                    case Pausing(retry_at=at) if now >= at:
-                        return self._send(self.state, now)
-                    case _:
-                        return []
-            case SignInWanted():
-                return self._begin(event)
+            case DataSigned():
+                return self._signed(event, now)
             case _:
-                return []
+                out: list[Output] = []
+                for each in self._web.handle(event, now):
+                    match each:
+                        case WebAnswered():
+                            out += self._answered(each, now)
+                        case WebFailed():
+                            out += self._fail(each.reason, each.detail, now)
+                        case _:
+                            out.append(each)
+                return out
 
     def next_deadline(self) -> tuple[float, str] | None:
-        """When a request is repeated. While one is under way, the world's time-out counts."""
-        match self.state:
-            case Pausing(retry_at=at):
-                return at, "repeat the request"
-            case _:
-                return None
+        """When a request is repeated."""
+        return self._web.next_deadline()
 
     def abandon(self) -> None:
         """Stop: the address is gone. Late answers will be dropped."""
+        self._web.abandon()
         self.state = Idle()
 
-    # --- the three steps ---
+    # --- the steps ---
 
-    def _begin(self, event: SignInWanted) -> list[Output]:
+    def _begin(self, event: SignInWanted, now: float) -> list[Output]:
         self._wanted = event
-        self.state = Resolving()
-        return [
-            StageEntered(stage=Stage.CHAIN),
-            LookupRequested(lookup_id="sign_in:web", qname=event.web_services.host, qtype="A"),
-        ]
+        self._identity = event.identity
+        self._web.begin(event.source)
+        if event.identity is not None:
+            self._chain = event.identity.chain
+            return [
+                StageEntered(stage=Stage.CHAIN),
+                StageEnded(stage=Stage.CHAIN, skipped=True),
+                StageEntered(stage=Stage.TICKET),
+                log.RENEWAL_STARTED(event.identity.sip_uri),
+                *self._read_provisioning(now),
+            ]
+        self.state = GettingChain()
+        services = event.web_services
+        url = HttpUrl(
+            scheme="http", host=services.host, port=self._config.chain_port, path=services.path
+        )
+        return [StageEntered(stage=Stage.CHAIN), *self._ask(url, GetRootCertChains(), now)]
 
-    def _looked_up(self, event: LookupAnswered, now: float) -> list[Output]:
-        if not isinstance(self.state, Resolving):
-            return []
-        self._addresses = tuple(str(record.data) for record in event.records)
-        if not self._addresses:
-            detail = f"{event.qname}: {event.rcode}, no address"
-            return self._fail(Stage.CHAIN, FailureReason.WEB_SERVER_NAME_UNRESOLVED, detail)
-        return self._start(Stage.CHAIN, GetRootCertChains(), now)
+    def _answered(self, event: WebAnswered, now: float) -> list[Output]:
+        match self.state, event.request, event.response.message:
+            case GettingChain(), _, GetRootCertChainsResponse() as answer:
+                return self._chain_received(answer, now)
+            case ReadingProvisioning(), _, ServiceMetadata() as answer:
+                return self._provisioning_described(answer, now)
+            case ReadingIssuer() as state, _, ServiceMetadata() as answer:
+                return self._issuer_described(state, answer, now)
+            case (
+                GettingTicket() as state,
+                RequestSecurityToken() as request,
+                RequestSecurityTokenResponse() as answer,
+            ):
+                return self._ticket_received(state, request, answer, now)
+            case GettingCertificate() as state, _, GetAndPublishCertResponse() as answer:
+                return self._certificate_received(state, answer)
+            case _:
+                return self._refused(event, now)
 
     def _chain_received(self, response: GetRootCertChainsResponse, now: float) -> list[Output]:
         if not response.chain:
-            return self._fail(Stage.CHAIN, FailureReason.CHAIN_UNUSABLE, "the chain is empty")
+            return self._fail(FailureReason.CHAIN_UNUSABLE, "the chain is empty", now)
         self._chain = response.chain
-        message = RequestSecurityToken(
-            context=self._uuid(),
-            applies_to=self._services.url,
-            username=self._number,
-            password=self._pin,
-            entropy=self._rng.randbytes(32),
-        )
         return [
             log.CHAIN_RECEIVED(len(response.chain)),
             StageEnded(stage=Stage.CHAIN),
             StageEntered(stage=Stage.TICKET),
-            *self._start(Stage.TICKET, message, now),
+            *self._read_provisioning(now),
         ]
 
+    def _read_provisioning(self, now: float) -> list[Output]:
+        assert self._wanted is not None
+        self.state = ReadingProvisioning()
+        services = self._wanted.web_services
+        url = HttpUrl(
+            scheme=services.scheme, host=services.host, port=services.port, path=services.path
+        )
+        return self._ask(_metadata_of(url), GetMetadata(), now)
+
+    def _provisioning_described(self, metadata: ServiceMetadata, now: float) -> list[Output]:
+        try:
+            provisioning = _find_port(metadata, PROOF_PORT)
+            issuer = _find_issuer(metadata, PROOF_PORT)
+        except DecodeError as error:
+            return self._fail(FailureReason.WEB_SERVICES_UNUSABLE, str(error), now)
+        self.state = ReadingIssuer(provisioning=provisioning)
+        return [
+            log.SERVICE_PORT(PROOF_PORT, provisioning.location),
+            log.TICKET_ISSUER(str(issuer)),
+            *self._ask(_metadata_of(issuer), GetMetadata(), now),
+        ]
+
+    def _issuer_described(
+        self, state: ReadingIssuer, metadata: ServiceMetadata, now: float
+    ) -> list[Output]:
+        name = PIN_PORT if self._identity is None else CERTIFICATE_PORT
+        try:
+            port = _find_port(metadata, name)
+        except DecodeError as error:
+            return self._fail(FailureReason.WEB_SERVICES_UNUSABLE, str(error), now)
+        found = log.SERVICE_PORT(name, port.location)
+        if self._identity is None:
+            credential = PinCredential(number=self._number, pin=self._pin)
+            return [found, *self._ask_ticket(state.provisioning, port, credential, now)]
+        created = int(self._believed(now))
+        expires = created + _SIGNATURE_LIFETIME
+        self.state = MakingSignature(
+            provisioning=state.provisioning, port=port, created=created, expires=expires
+        )
+        subject = self._identity.sip_uri.removeprefix("sip:")
+        data = certificate_signed_info(created, expires)
+        return [found, SignWithKey(subject=subject, data=data)]
+
+    def _signed(self, event: DataSigned, now: float) -> list[Output]:
+        state, identity = self.state, self._identity
+        if not isinstance(state, MakingSignature) or identity is None:
+            return []
+        if not event.signature:
+            detail = "the key of the certificate is gone"
+            return self._fail(FailureReason.CERTIFICATE_NOT_ISSUED, detail, now)
+        credential = CertificateCredential(
+            created=state.created,
+            expires=state.expires,
+            signature=CertificateSignature(
+                certificate=identity.certificate, signed_info=event.data, value=event.signature
+            ),
+        )
+        return self._ask_ticket(state.provisioning, state.port, credential, now)
+
+    def _ask_ticket(
+        self, provisioning: Port, port: Port, credential: Credential, now: float
+    ) -> list[Output]:
+        self.state = GettingTicket(provisioning=provisioning)
+        message = RequestSecurityToken(
+            context=self._uuid(),
+            applies_to=provisioning.location,
+            entropy=self._rng.randbytes(32),
+            credential=credential,
+            sip_uri=None if self._identity is None else self._identity.sip_uri,
+        )
+        return self._ask(port.url, message, now)
+
     def _ticket_received(
-        self, request: RequestSecurityToken, ticket: RequestSecurityTokenResponse
+        self,
+        state: GettingTicket,
+        request: RequestSecurityToken,
+        ticket: RequestSecurityTokenResponse,
+        now: float,
     ) -> list[Output]:
         if ticket.context != request.context or not _is_sip_uri(ticket.sip_uri or ""):
             detail = "the ticket is not for this request, or names no user"
-            return self._fail(Stage.TICKET, FailureReason.MALFORMED_ANSWER, detail)
+            return self._fail(FailureReason.MALFORMED_ANSWER, detail, now)
+        self._identity = None  # from here on a PIN would not do better
         assert ticket.sip_uri is not None
         entity = ticket.sip_uri.removeprefix("sip:")
-        self._ticket = ticket
         self.state = MakingKey(
-            ticket=ticket, key=proof_key(request.entropy, ticket.entropy), entity=entity
+            provisioning=state.provisioning,
+            ticket=ticket,
+            key=proof_key(request.entropy, ticket.entropy),
+            entity=entity,
         )
         lifetime = ticket.expires - ticket.created
         return [
@@ -268,7 +392,7 @@ class SignIn:
             return []
         ticket = state.ticket
         message = GetAndPublishCert(
-            to=self._services.url,
+            to=state.provisioning.location,
             message_id=self._uuid(),
             device_id=sip_instance(epid_for(self._mac, f"sip:{state.entity}")),
             entity=state.entity,
@@ -280,135 +404,77 @@ class SignIn:
             expires=ticket.expires,
             proof=KeyProof(state.key),
         )
-        return self._start(Stage.CERTIFICATE, message, now)
+        self.state = GettingCertificate(
+            sip_uri=f"sip:{state.entity}",
+            ticket_id=ticket.assertion_id,
+            ticket_expires=ticket.expires,
+        )
+        return self._ask(state.provisioning.url, message, now)
 
-    def _certificate_received(self, response: GetAndPublishCertResponse) -> list[Output]:
-        assert self._ticket is not None
-        assert self._ticket.sip_uri is not None
+    def _certificate_received(
+        self, state: GettingCertificate, response: GetAndPublishCertResponse
+    ) -> list[Output]:
         self.state = Idle()
-        sip_uri, certificate = self._ticket.sip_uri, response.certificate
+        certificate = response.certificate
         return [
-            log.CERTIFICATE_RECEIVED(sip_uri, len(certificate)),
+            log.CERTIFICATE_RECEIVED(state.sip_uri, len(certificate)),
             StageEnded(stage=Stage.CERTIFICATE),
             CertificateIssued(
-                sip_uri=sip_uri,
+                sip_uri=state.sip_uri,
                 certificate=certificate,
                 chain=self._chain,
-                ticket_id=self._ticket.assertion_id,
-                ticket_expires=self._ticket.expires,
+                ticket_id=state.ticket_id,
+                ticket_expires=state.ticket_expires,
             ),
         ]
 
-    # --- one exchange ---
+    # --- failing ---
 
-    def _start(self, stage: Stage, message: SoapRequest, now: float) -> list[Output]:
-        first = Pausing(stage=stage, message=message, attempt=0, started_at=now, retry_at=now)
-        return self._send(first, now)
-
-    def _send(self, pausing: Pausing, now: float) -> list[Output]:
-        assert self._wanted is not None
-        self._exchanges += 1
-        attempt = pausing.attempt + 1
-        self.state = Awaiting(
-            stage=pausing.stage,
-            exchange_id=self._exchanges,
-            message=pausing.message,
-            attempt=attempt,
-            started_at=pausing.started_at,
-        )
-        services = self._services
-        if pausing.stage is Stage.CHAIN:
-            scheme, port, path = "http", self._config.chain_port, services.path
-        elif pausing.stage is Stage.TICKET:
-            scheme, port, path = services.scheme, services.port, self._config.web_ticket_path
-        else:
-            scheme, port, path = services.scheme, services.port, services.path
-        request = HttpRequest(
-            scheme=scheme, host=services.host, port=port, path=path, message=pausing.message
-        )
-        address = self._addresses[(attempt - 1) % len(self._addresses)]
-        return [
-            log.HTTP_SENT(_OPERATIONS[pausing.stage], request.url, address, attempt),
-            SendHttp(
-                exchange_id=self._exchanges,
-                request=request,
-                source=self._wanted.source,
-                address=address,
-                trust=None if scheme == "http" else self._chain,
-                clock=self._believed(now),
-                timeout=self._config.http_timeout,
-            ),
-        ]
-
-    def _answered(self, event: HttpResponseReceived, now: float) -> list[Output]:
-        state, response = self.state, event.response
-        if not isinstance(state, Awaiting) or state.exchange_id != event.exchange_id:
-            return [log.HTTP_IGNORED(f"{response.status} answers no open request")]
-        operation = _OPERATIONS[state.stage]
-        out: list[Output] = []
-        if response.status != 200:
-            out.append(log.HTTP_ANSWER(operation, response.status, _describe(response.message)))
-        if response.status in {408, 503} and state.attempt < self._config.attempts:
-            wanted = min(response.retry_after or 0, _LONGEST_RETRY_AFTER)
-            return out + self._pause(state, now, max(self._config.retry_delay, wanted))
-        out.append(ExchangeEnded(kind="http", sent=state.attempt, seconds=now - state.started_at))
-        match state.message, response.message:
-            case GetRootCertChains(), GetRootCertChainsResponse() as answer:
-                return out + self._chain_received(answer, now)
-            case RequestSecurityToken() as request, RequestSecurityTokenResponse() as answer:
-                return out + self._ticket_received(request, answer)
-            case GetAndPublishCert(), GetAndPublishCertResponse() as answer:
-                return out + self._certificate_received(answer)
-            case _:
-                return out + self._refused(state.stage, response)
-
-    def _refused(self, stage: Stage, response: HttpResponse) -> list[Output]:
+    def _refused(self, event: WebAnswered, now: float) -> list[Output]:
+        response = event.response
         fault = response.message
-        detail = f"{_OPERATIONS[stage]}: HTTP {response.status}"
+        stage = self._stage
+        detail = f"{operation_name(event.request)}: HTTP {response.status}"
         if isinstance(fault, SoapFault):
             text = fault.error_reason or fault.reason
             reason = _PIN_REASONS.get(fault.pin_failure or "", _FAULT_REASONS[stage])
             refused = log.TICKET_REFUSED(fault.pin_failure or fault.code, fault.error_id, text)
-            return [refused, *self._fail(stage, reason, f"{detail}: {text}")]
+            return [refused, *self._fail(reason, f"{detail}: {text}", now)]
+        if response.diagnostics is not None:
+            detail += f": {response.diagnostics.reason}"
         if response.status == 404:
-            return self._fail(stage, FailureReason.WEB_SERVICES_NOT_FOUND, detail)
+            return self._fail(FailureReason.WEB_SERVICES_NOT_FOUND, detail, now)
         if response.status >= 500:
-            return self._fail(stage, FailureReason.WEB_SERVICES_UNAVAILABLE, detail)
+            return self._fail(FailureReason.WEB_SERVICES_UNAVAILABLE, detail, now)
         if response.status == 200:
-            detail += f" with {_describe(fault)}"
-            return self._fail(stage, FailureReason.MALFORMED_ANSWER, detail)
-        return self._fail(stage, FailureReason.WEB_SERVICES_FAULT, detail)
+            detail += f" with {describe(fault)}"
+            return self._fail(FailureReason.MALFORMED_ANSWER, detail, now)
+        return self._fail(FailureReason.WEB_SERVICES_FAULT, detail, now)
 
-    def _not_answered(self, event: HttpFailed, now: float) -> list[Output]:
-        state = self.state
-        if not isinstance(state, Awaiting) or state.exchange_id != event.exchange_id:
-            return [log.HTTP_IGNORED(f"no request is open that could fail: {event.detail}")]
-        operation = _OPERATIONS[state.stage]
-        out: list[Output] = [log.HTTP_FAILED(operation, event.failure, event.detail)]
-        if event.failure in _TRANSIENT and state.attempt < self._config.attempts:
-            return out + self._pause(state, now, self._config.retry_delay)
-        out.append(ExchangeEnded(kind="http", sent=state.attempt, seconds=None))
-        detail = f"{operation}: {event.detail}"
-        return out + self._fail(state.stage, _CONNECT_REASONS[event.failure], detail)
-
-    def _pause(self, state: Awaiting, now: float, delay: float) -> list[Output]:
-        self.state = Pausing(
-            stage=state.stage,
-            message=state.message,
-            attempt=state.attempt,
-            started_at=state.started_at,
-            retry_at=now + delay,
-        )
-        return []
-
-    def _fail(self, stage: Stage, reason: FailureReason, detail: str) -> list[Output]:
+    def _fail(self, reason: FailureReason, detail: str, now: float) -> list[Output]:
+        if self._identity is not None:
+            self._identity = None
+            return [log.RENEWAL_REFUSED(reason, detail), *self._read_provisioning(now)]
+        stage = self._stage
         self.state = Idle()
         return [SignInFailed(stage=stage, reason=reason, detail=detail)]
 
     @property
-    def _services(self) -> WebServicesAddress:
-        assert self._wanted is not None
-        return self._wanted.web_services
+    def _stage(self) -> Stage:
+        match self.state:
+            case Idle() | GettingChain():
+                return Stage.CHAIN
+            case ReadingProvisioning() | ReadingIssuer() | MakingSignature() | GettingTicket():
+                return Stage.TICKET
+            case MakingKey() | GettingCertificate():
+                return Stage.CERTIFICATE
+
+    def _ask(self, url: HttpUrl, message: WebMessage, now: float) -> list[Output]:
+        out: list[Output] = []
+        for each in self._web.ask(url, message, self._chain, now):
+            assert not isinstance(each, WebAnswered | WebFailed)
+            out.append(each)
+        return out
 
     def _uuid(self) -> str:
         # RFC 9562 section 5.4; five times as fast as uuid.UUID, and five go into a boot.
@@ -417,11 +483,29 @@ class SignIn:
         return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
-def _describe(message: SoapMessage | None) -> str:
-    match message:
-        case None:
-            return "no SOAP message"
-        case SoapFault():
-            return f"fault {message.code}: {message.reason}"
-        case _:
-            return type(message).__name__
+def _metadata_of(url: HttpUrl) -> HttpUrl:
+    return msgspec.structs.replace(url, path=url.path + METADATA_SUFFIX)
+
+
+def _find_port(metadata: ServiceMetadata, name: str) -> Port:
+    port = metadata.port(name)
+    if port is None:
+        raise DecodeError(f"{metadata.service} has no port {name}")
+    return Port(location=port.location, url=_secure_url(port.location, f"port {name}"))
+
+
+def _find_issuer(metadata: ServiceMetadata, name: str) -> HttpUrl:
+    port = metadata.port(name)
+    if port is None or port.issuer is None or not port.needs_proof:
+        raise DecodeError(f"the policy of port {name} names no issuer of tokens with proof")
+    return _secure_url(port.issuer, "the issuer of web tickets")
+
+
+def _secure_url(text: str, of_what: str) -> HttpUrl:
+    try:
+        url = parse_url(text)
+    except DecodeError as error:
+        raise DecodeError(f"{of_what}: {error}") from None
+    if url.scheme != "https":
+        raise DecodeError(f"{of_what}: {text} is no https URL")
+    return url

@@ -37,6 +37,7 @@ from phonesim.device.actions import BeginHandshake, ContinueHandshake, PhoneActi
 from phonesim.device.device_log import LogRecord
 from phonesim.device.events import (
     AuthenticationFailed,
+    CertificateIssued,
     CredentialsReady,
     Event,
     HandshakeAdvanced,
@@ -148,6 +149,11 @@ class SipAuthentication:
                 return self._advanced(event, now)
             case HandshakeFailed() if event.handshake_id == self._handshakes:
                 return self._not_advanced(event)
+            case CertificateIssued() if self._wanted is not None:
+                self._wanted = msgspec.structs.replace(
+                    self._wanted, certificate=event.certificate, chain=event.chain
+                )
+                return []
             case RegistrationWanted():
                 self._wanted = event
                 self.reset()

@@ -22,7 +22,7 @@ import msgspec
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -130,6 +130,25 @@ class SiteAuthority:
         """An inner TLS handshake with a server whose certificate is made for `names`."""
         return SiteHandshake(self._inner_context(names))
 
+    def sign(self, data: bytes) -> bytes:
+        """An RSA-SHA1 signature of the issuing authority."""
+        return self._issuing.sign_octets(data)
+
+    def has_signed(self, data: bytes, signature: bytes) -> bool:
+        """Whether `sign` made this signature of `data`."""
+        return verifies(self._issuing.certificate, data, signature)
+
+    def verifies(self, certificate: bytes, data: bytes, signature: bytes) -> bool:
+        """Whether the key of a certificate made this RSA-SHA1 signature of `data`."""
+        try:
+            return verifies(x509.load_der_x509_certificate(certificate), data, signature)
+        except ValueError:
+            return False
+
+    def signing_certificate(self) -> bytes:
+        """The issuing authority's certificate (DER)."""
+        return self._issuing.certificate.public_bytes(Encoding.DER)
+
     def subject(self, certificate: bytes, now: int) -> str | None:
         """The common name of a certificate issued here and valid at `now`; None otherwise."""
         identity = self._identity(certificate)
@@ -215,6 +234,7 @@ class _Authority:
             key.public_key(),
             now - 10 * _VALIDITY,
             now + 10 * _VALIDITY,
+            (key if issuer is None else issuer._key).public_key(),
         )
         builder = builder.add_extension(
             x509.BasicConstraints(ca=True, path_length=None), critical=True
@@ -229,6 +249,10 @@ class _Authority:
         )
         return key + self.certificate.public_bytes(Encoding.PEM)
 
+    def sign_octets(self, data: bytes) -> bytes:
+        """An RSA-SHA1 signature."""
+        return self._key.sign(data, padding.PKCS1v15(), hashes.SHA1())  # noqa: S303
+
     def sign(
         self,
         name: x509.Name,
@@ -239,7 +263,9 @@ class _Authority:
         usage: x509.ObjectIdentifier,
     ) -> x509.Certificate:
         """A certificate for somebody else's key."""
-        builder = _builder(name, self.certificate.subject, key, not_before, not_after)
+        builder = _builder(
+            name, self.certificate.subject, key, not_before, not_after, self._key.public_key()
+        )
         builder = builder.add_extension(
             x509.BasicConstraints(ca=False, path_length=None), critical=True
         ).add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
@@ -249,6 +275,18 @@ class _Authority:
                 critical=False,
             )
         return builder.sign(self._key, hashes.SHA256())
+
+
+def verifies(certificate: x509.Certificate, data: bytes, signature: bytes) -> bool:
+    """Whether the key of `certificate` made this RSA-SHA1 signature of `data`."""
+    key = certificate.public_key()
+    if not isinstance(key, rsa.RSAPublicKey):
+        return False
+    try:
+        key.verify(signature, data, padding.PKCS1v15(), hashes.SHA1())  # noqa: S303
+    except InvalidSignature:
+        return False
+    return True
 
 
 _KEY_CERT_SIGN = x509.KeyUsage(
@@ -281,8 +319,9 @@ def _builder(
     key: rsa.RSAPublicKey,
     not_before: int,
     not_after: int,
+    issuer_key: rsa.RSAPublicKey,
 ) -> x509.CertificateBuilder:
-    return x509.CertificateBuilder(
+    builder = x509.CertificateBuilder(
         issuer_name=issuer,
         subject_name=subject,
         public_key=key,
@@ -290,6 +329,9 @@ def _builder(
         not_valid_before=datetime.datetime.fromtimestamp(not_before, datetime.UTC),
         not_valid_after=datetime.datetime.fromtimestamp(not_after, datetime.UTC),
     )
+    return builder.add_extension(
+        x509.SubjectKeyIdentifier.from_public_key(key), critical=False
+    ).add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), critical=False)
 
 
 def _name(common_name: str) -> x509.Name:

@@ -33,9 +33,18 @@ from phonesim.device.outcome import ConnectFailure
 from phonesim.drivers.phone_tasks import Spawn
 from phonesim.drivers.trust import PhoneTls, check_server_name, connects_on, explain
 from phonesim.errors import DecodeError
-from phonesim.wire.http import encode_request, encode_response, request_headers
+from phonesim.wire.http import (
+    DIAGNOSTICS_HEADER,
+    HttpResponse,
+    WebDiagnostics,
+    decode_answer,
+    decode_diagnostics,
+    encode_body,
+    encode_request,
+    encode_response,
+    request_headers,
+)
 from phonesim.wire.pcapng import TransportAddress
-from phonesim.wire.soap import HttpResponse, decode_soap_response, encode_soap
 
 BODY_LIMIT = 1024 * 1024
 """Octets of an answer that a phone reads before it gives up."""
@@ -105,7 +114,7 @@ class HttpClient:
     async def _exchange(self, action: SendHttp) -> None:
         try:
             async with asyncio.timeout(action.timeout):
-                event = await self._post(action)
+                event = await self._request(action)
         except TimeoutError:
             event = _failed(
                 action, ConnectFailure.TIMEOUT, f"no answer within {action.timeout:.0f} s"
@@ -121,7 +130,7 @@ class HttpClient:
             event = _failed(action, *explain(error))
         self._deliver(event)
 
-    async def _post(self, action: SendHttp) -> Event:
+    async def _request(self, action: SendHttp) -> Event:
         request = action.request
         url = URL.build(
             scheme=request.scheme,
@@ -133,14 +142,16 @@ class HttpClient:
         if request.scheme == "https":
             check_server_name(request.host)
             ssl = self._tls.context(action.trust, action.clock)
-        data, headers = encode_soap(request.message), request_headers(request)
+        data, headers = encode_body(request.message), request_headers(request)
         told = None
         if self._tap is not None:
-            told = _ToldExchange(self._tap, action, encode_request(request.path, headers, data))
+            octets = encode_request(request.method, request.path, headers, data)
+            told = _ToldExchange(self._tap, action, octets)
             _told.set(told)
-        async with self._session_for(action).post(
+        async with self._session_for(action).request(
+            request.method,
             url,
-            data=data,
+            data=data or None,
             headers=headers,
             ssl=ssl,
             server_hostname=request.host if ssl else None,
@@ -244,16 +255,17 @@ def _read_answer(action: SendHttp, answer: aiohttp.ClientResponse, body: bytes |
         return _failed(action, ConnectFailure.MALFORMED, text)
     message = None
     try:
-        message = decode_soap_response(body)
+        message = decode_answer(body)
     except DecodeError as error:
         if answer.status in _SUCCESS:
-            return _failed(action, ConnectFailure.MALFORMED, f"the answer is no SOAP: {error}")
+            return _failed(action, ConnectFailure.MALFORMED, f"the answer is unusable: {error}")
     return HttpResponseReceived(
         exchange_id=action.exchange_id,
         response=HttpResponse(
             status=answer.status,
             message=message,
             retry_after=_retry_after(answer.headers.get("Retry-After")),
+            diagnostics=_diagnostics(answer.headers.get(DIAGNOSTICS_HEADER)),
         ),
     )
 
@@ -265,6 +277,13 @@ def _failed(action: SendHttp, failure: ConnectFailure, detail: str) -> HttpFaile
         failure=failure,
         detail=f"{request.host} ({action.address}:{request.port}): {detail}",
     )
+
+
+def _diagnostics(value: str | None) -> WebDiagnostics | None:
+    try:
+        return None if value is None else decode_diagnostics(value)
+    except DecodeError:
+        return None
 
 
 def _retry_after(value: str | None) -> int | None:

@@ -23,7 +23,7 @@ from typing import Literal, Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_der_private_key
 from cryptography.x509.oid import NameOID
 
@@ -57,6 +57,19 @@ class PhoneKey:
         name = x509.Name([attribute])
         request = x509.CertificateSigningRequestBuilder(name).sign(self._key, hashes.SHA256())
         return request.public_bytes(Encoding.DER)
+
+    def sign(self, data: bytes) -> bytes:
+        """An RSA-SHA1 signature."""
+        return self._key.sign(data, padding.PKCS1v15(), hashes.SHA1())  # noqa: S303
+
+
+def certificate_validity(certificate: bytes) -> tuple[float, float] | None:
+    """Begin and end of a DER certificate, Unix seconds; None if it cannot be read."""
+    try:
+        parsed = x509.load_der_x509_certificate(certificate)
+        return parsed.not_valid_before_utc.timestamp(), parsed.not_valid_after_utc.timestamp()
+    except ValueError:
+        return None
 
 
 class KeyPool:

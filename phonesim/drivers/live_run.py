@@ -27,11 +27,10 @@ from phonesim.device.events import (
     StagesDone,
 )
 from phonesim.device.outcome import Stage
-from phonesim.drivers.key_pool import KeyPool
+from phonesim.drivers.key_pool import KeyPool, certificate_validity
 from phonesim.drivers.packet_pace import PacketPace
 from phonesim.drivers.phone_host import PhoneHost, PhoneLink
 from phonesim.drivers.timer_queue import Timer, TimerQueue
-from phonesim.drivers.trust import certificate_expiry
 from phonesim.world import Observer, PhoneDisk, PhoneSpec, RunLimits, new_phone, prepare_disk
 
 POWER_OFF_SECONDS = 1.0
@@ -188,7 +187,7 @@ class LiveRun:
         spec, capture = place.spec, self._capture
         place.host = PhoneHost(
             spec,
-            new_phone(spec, self._rng, certificate_expiry),
+            new_phone(spec, self._rng, certificate_validity),
             self._link,
             place.disk,
             self._keys,

@@ -22,6 +22,7 @@ from phonesim.capture import PhoneTap
 from phonesim.device import actions as do
 from phonesim.device.events import (
     CertificateRequestMade,
+    DataSigned,
     Event,
     Observation,
     PhoneAbandoned,
@@ -361,6 +362,10 @@ class PhoneHost:
     def _continue_handshake(self, action: do.ContinueHandshake) -> None:
         self._open_sockets().handshake.go_on(action)
 
+    def _sign_with_key(self, action: do.SignWithKey) -> None:
+        signature = b"" if self._key is None else self._key.sign(action.data)
+        self.deliver(DataSigned(data=action.data, signature=signature))
+
     def _send(self, action: do.SendDhcp | do.SendDns | do.SendNtp) -> None:
         if isinstance(action, do.SendDhcp):
             self._link.send_dhcp(self, action)
@@ -442,6 +447,7 @@ _PERFORMERS: dict[type[Event | do.PhoneAction], Callable[[PhoneHost, Any], None]
     do.JoinVlan: PhoneHost._join_vlan,
     do.SendHttp: PhoneHost._send_http,
     do.MakeCertificateRequest: PhoneHost._make_certificate_request,
+    do.SignWithKey: PhoneHost._sign_with_key,
     do.OpenConnection: PhoneHost._open_connection,
     do.CloseConnection: PhoneHost._close_connection,
     do.BeginHandshake: PhoneHost._begin_handshake,

@@ -1,7 +1,7 @@
 """The mock site's web services, over aiohttp's low-level server.
 
-Only a POST of a SOAP request reaches the server's machine. Anything else is answered
-here (405, 413, 400) and told to the machine as malformed.
+Only a GET and a POST of a SOAP request reach the server's machine. Anything else is
+answered here (405, 413, 400) and told to the machine as malformed.
 
 Specifications: RFC 9110, RFC 9112; SOAP 1.1 section 6.
 """
@@ -14,16 +14,29 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
+import aiohttp
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from phonesim.drivers.server_host import ServerHost
 from phonesim.errors import DecodeError
 from phonesim.mocksite.exchange import HttpReceived, Listener, MalformedArrived, SendHttpResponse
-from phonesim.wire.soap import HttpRequest, HttpResponse, decode_soap_request, encode_soap
+from phonesim.wire.http import (
+    DIAGNOSTICS_HEADER,
+    HttpRequest,
+    HttpResponse,
+    WebMessage,
+    encode_body,
+    encode_diagnostics,
+)
+from phonesim.wire.soap import decode_soap_request
+from phonesim.wire.web_services_metadata import GetMetadata
 
 BODY_LIMIT = 256 * 1024
 """Octets of a request that the server reads."""
+
+BODY_SECONDS = 30.0
+"""How long the server waits for the rest of a request."""
 
 _BACKLOG = 1024
 _CLOSE_SECONDS = 0.01  # 0 would wait for ever
@@ -41,6 +54,7 @@ class WebPort:
         self._server = web.Server(
             self._answer,
             handler_cancellation=True,
+            auto_decompress=False,  # a small body can be a large one packed; phones pack none
             access_log=None,
             logger=_Complaints(host, failed),
         )
@@ -67,18 +81,28 @@ class WebPort:
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         peer = request.remote or "unknown"
-        if request.method != "POST":
-            self._refused(peer, f"{request.method} {request.path}: only POST is served")
-            return web.Response(status=405, headers={"Allow": "POST"})
-        body = await _read_body(request)
+        if request.method not in {"GET", "POST"}:
+            self._refused(peer, f"{request.method} {request.path}: only GET and POST are served")
+            return web.Response(status=405, headers={"Allow": "GET, POST"})
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await _read_body(request)
+        except TimeoutError:
+            self._refused(peer, f"a body that is not there after {BODY_SECONDS:.0f} s")
+            return web.Response(status=408)
+        except aiohttp.ClientPayloadError as error:
+            self._refused(peer, f"a body that ends too early: {error}")
+            return web.Response(status=400)
         if body is None:
             self._refused(peer, f"a body of more than {BODY_LIMIT} octets")
             return web.Response(status=413)
-        try:
-            message = decode_soap_request(body)
-        except DecodeError as error:
-            self._refused(peer, str(error))
-            return web.Response(status=400, text=f"{error}\n")
+        message: WebMessage = GetMetadata()
+        if request.method == "POST":
+            try:
+                message = decode_soap_request(body)
+            except DecodeError as error:
+                self._refused(peer, str(error))
+                return web.Response(status=400, text=f"{error}\n")
         exchange_id = self._host.new_id()
         answer = asyncio.get_running_loop().create_future()
         exchanges = self._host.ports.exchanges
@@ -117,9 +141,12 @@ async def _read_body(request: web.BaseRequest) -> bytes | None:
 
 
 def _response(response: HttpResponse) -> web.Response:
-    headers = {}
+    headers: dict[str, str] = {}
     if response.retry_after is not None:
         headers["Retry-After"] = str(response.retry_after)
+    if response.diagnostics is not None:
+        headers[DIAGNOSTICS_HEADER] = encode_diagnostics(response.diagnostics)
+        headers["X-MS-Server-Fqdn"] = response.diagnostics.source
     if response.message is None:
         text = f"<html><body>{response.status}</body></html>\n"
         return web.Response(
@@ -128,7 +155,7 @@ def _response(response: HttpResponse) -> web.Response:
     return web.Response(
         status=response.status,
         headers=headers,
-        body=encode_soap(response.message),
+        body=encode_body(response.message),
         content_type=_XML,
         charset="utf-8",
     )

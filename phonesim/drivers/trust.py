@@ -134,14 +134,6 @@ def take_versions(context: ssl.SSLContext, oldest: str, newest: str) -> None:
     context.set_ciphers("DEFAULT:@SECLEVEL=0")
 
 
-def certificate_expiry(certificate: bytes) -> float | None:
-    """When a DER certificate ends, Unix seconds; None if it cannot be read."""
-    try:
-        return _read_leaf(certificate).validity.not_after
-    except ValueError:
-        return None
-
-
 def trusted_certificates(trust: bytes) -> tuple[x509.Certificate, ...]:
     """The certificates of a downloaded chain; none if it cannot be read."""
     return _read_chain(trust).parsed

@@ -15,11 +15,11 @@ import msgspec
 
 from phonesim.wire.dhcp import DhcpMessage
 from phonesim.wire.dns import DnsQuery, DnsResponse
+from phonesim.wire.http import HttpRequest, HttpResponse
 from phonesim.wire.lldp import LldpUnit
 from phonesim.wire.ntp import NtpPacket
 from phonesim.wire.sip import SipMessage, SipRequest, SipResponse
 from phonesim.wire.sipae import SigningKeys
-from phonesim.wire.soap import HttpRequest, HttpResponse
 
 
 class ServerEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -244,6 +244,22 @@ class CertificateAuthority(Protocol):
 
     def accept_handshake(self, names: tuple[str, ...]) -> ServerHandshake:
         """An inner TLS handshake with a server whose certificate is made for `names`."""
+        ...
+
+    def sign(self, data: bytes) -> bytes:
+        """Sign with RSA-SHA1, as the issuer of web tickets."""
+        ...
+
+    def has_signed(self, data: bytes, signature: bytes) -> bool:
+        """Whether `sign` made this signature of `data`."""
+        ...
+
+    def verifies(self, certificate: bytes, data: bytes, signature: bytes) -> bool:
+        """Whether the key of a certificate issued here made this RSA-SHA1 signature of `data`."""
+        ...
+
+    def signing_certificate(self) -> bytes:
+        """The certificate (DER) for the key of `sign`."""
         ...
 
     def subject(self, certificate: bytes, now: int) -> str | None:

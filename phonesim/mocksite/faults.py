@@ -45,9 +45,10 @@ from phonesim.mocksite.exchange import (
     ServerEvent,
     SipReceived,
 )
+from phonesim.wire.cert_provisioning import GetRootCertChainsResponse
 from phonesim.wire.dns import DnsRecord, DnsResponse, SrvData
+from phonesim.wire.http import HttpResponse
 from phonesim.wire.sip import Contact, SipMessage, SipRequest, SipResponse, response_to
-from phonesim.wire.soap import GetRootCertChainsResponse, HttpResponse
 
 RequestRule = Silence | DnsRcode | HttpStatus | SipStatus
 ReplyRule = (

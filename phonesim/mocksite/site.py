@@ -98,7 +98,8 @@ def build_site(
         "web": [config.name for config in profile.web_services],
         "sip": [config.name for config in profile.registrars],
     }
-    users = UserDirectory(profile.users, [rule for rule in rules if isinstance(rule, SetPinState)])
+    pin_states = [rule for rule in rules if isinstance(rule, SetPinState)]
+    users = UserDirectory(profile.users, pin_states, profile.pin_policy)
     for fault in faults:
         for rule in fault.rules:
             _check_target(fault, rule, names, users)

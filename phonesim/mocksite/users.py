@@ -1,6 +1,7 @@
 """The site's users, and the certificates published for them.
 
-Every web service and Registrar of a site reads the same directory. A range of a
+Every web service and Registrar of a site reads the same directory, which also counts the
+wrong PINs of the whole pool. A range of a
 hundred thousand users costs nothing until one of them is looked up: a template
 with one `{n}` is read backwards, from the text to the number.
 """
@@ -8,6 +9,7 @@ with one `{n}` is read backwards, from the text to the number.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from fnmatch import translate
 from string import Formatter
@@ -15,7 +17,7 @@ from string import Formatter
 import msgspec
 
 from phonesim.config.fault import SetPinState
-from phonesim.config.site_profile import PinState, UserRange
+from phonesim.config.site_profile import PinPolicyConfig, PinState, UserRange
 from phonesim.errors import ProfileError
 
 
@@ -29,6 +31,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     number: str
     pin: str
     pin_state: PinState = "ok"
+    pin_age_days: float = 0
     is_enabled: bool = True
     registrar: str | None = None
     backup_registrar: str | None = None
@@ -49,7 +52,14 @@ class UserDirectory:
     Raises `ProfileError` when a template of a range cannot be filled in.
     """
 
-    def __init__(self, ranges: Sequence[UserRange], changes: Sequence[SetPinState] = ()) -> None:
+    def __init__(
+        self,
+        ranges: Sequence[UserRange],
+        changes: Sequence[SetPinState] = (),
+        pin_policy: PinPolicyConfig | None = None,
+    ) -> None:
+        self.pin_policy = pin_policy or PinPolicyConfig()
+        self._wrong_pins: Counter[str] = Counter()
         self._ranges = tuple(_Range(users, changes) for users in ranges)
         self._by_sip_uri: dict[str, User] = {}
         self._published: dict[str, dict[str, bytes]] = {}
@@ -90,8 +100,16 @@ class UserDirectory:
         """Whether this certificate (DER) is the current one of a device of the user."""
         return certificate in self._published.get(user.sip_uri, {}).values()
 
+    def count_wrong_pin(self, user: User) -> None:
+        """Count a wrong PIN of the user at any server of the pool."""
+        self._wrong_pins[user.sip_uri] += 1
+
+    def wrong_pins(self, user: User) -> int:
+        """How many there were, ever."""
+        return self._wrong_pins[user.sip_uri]
+
     def _with_number(self, typed: str) -> tuple[User, ...]:
-        return tuple(users.user(n) for users in self._ranges for n in users.number.numbers(typed))
+        return tuple(users.user(n) for users in self._ranges for n in users.with_number(typed))
 
 
 class _Range:
@@ -101,13 +119,21 @@ class _Range:
         self.number = _Template(users.number, numbers)
         self.pin = _Template(users.pin, numbers)
         self._first = users.first
+        self.extension = _Template(users.extension, numbers) if users.extension else None
         self._pin_state = users.pin_state
+        self._pin_age_days = users.pin_age_days
         self._is_enabled = users.is_enabled
         self._registrars = users.registrar, users.backup_registrar
         self._changes = tuple(
             (re.compile(translate(change.users.lower())), change.every_nth, change.state)
             for change in changes
         )
+
+    def with_number(self, typed: str) -> Sequence[int]:
+        found = self.number.numbers(typed)
+        if self.extension is None:
+            return found
+        return list(dict.fromkeys([*found, *self.extension.numbers(typed)]))
 
     def user(self, n: int) -> User:
         sip_uri = self.sip_uri.fill(n)
@@ -122,13 +148,14 @@ class _Range:
                     pin = _another_pin(pin)
                 case "disabled":
                     is_enabled = False
-                case "locked" | "expired" | "not-set" | "not-enabled":
+                case "locked" | "expired" | "not-set" | "not-enabled" | "unauthorized":
                     pin_state = state
         return User(
             sip_uri=sip_uri,
             number=self.number.fill(n),
             pin=pin,
             pin_state=pin_state,
+            pin_age_days=self._pin_age_days,
             is_enabled=is_enabled,
             registrar=self._registrars[0],
             backup_registrar=self._registrars[1],

@@ -1,19 +1,156 @@
-"""HTTP messages as octets, for who has no HTTP library under him: captures.
+"""HTTP requests and answers of the web services, and the same as octets for captures.
 
 The worlds of real sockets leave HTTP to aiohttp; the virtual world has none at all.
 
-Specifications: RFC 9112; SOAP 1.1 section 6 (SOAPAction, text/xml).
+Specifications: RFC 9110, RFC 9112, RFC 3986; SOAP 1.1 section 6 (SOAPAction, text/xml).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 
-from phonesim.wire.soap import HttpRequest, HttpResponse, encode_soap, soap_action
+import msgspec
+
+from phonesim.errors import DecodeError
+from phonesim.wire.soap import (
+    SoapRequest,
+    SoapResponse,
+    encode_soap,
+    read_soap_response,
+    soap_action,
+)
+from phonesim.wire.web_services_metadata import (
+    GetMetadata,
+    ServiceMetadata,
+    encode_metadata,
+    read_metadata,
+)
+from phonesim.wire.xml_document import local_name, parse_document
 
 _STANDARD_PORTS = {"http": 80, "https": 443}
 _CONTENT_TYPE = "text/xml; charset=utf-8"
+_LABEL = "[A-Za-z0-9_-]{1,63}"
+_URL = re.compile(
+    rf"(https?)://(?=[^:/]{{1,253}}(?:[:/]|$))({_LABEL}(?:\.{_LABEL})*)(?::([0-9]{{1,5}}))?(/[!-~]*)?",
+    re.IGNORECASE,
+)
+_URL_LIMIT = 1024
+_DIAGNOSTICS_LIMIT = 2048
+_DIAGNOSTICS = re.compile(r"([0-9]{1,9})\s*(?:;(.*))?", re.DOTALL)
+_PARAMETER = re.compile(r'([A-Za-z]+)\s*=\s*"([^"]*)"')
+_UNQUOTABLE = re.compile(r"[^ !#-~]")
+DIAGNOSTICS_HEADER = "X-Ms-diagnostics"
+
+WebMessage = SoapRequest | GetMetadata
+WebAnswer = SoapResponse | ServiceMetadata
+
+
+class HttpUrl(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Where a service is: `scheme` is "http" or "https"; `host` a name."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    def __str__(self) -> str:
+        """The URL, with its port always written."""
+        return f"{self.scheme}://{self.host}:{self.port}{self.path}"
+
+
+class HttpRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A request to a web service: a GET for metadata, otherwise a POST.
+
+    `scheme` is "http" or "https"; `host` the name in Host and SNI.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+    message: WebMessage
+
+    @property
+    def method(self) -> str:
+        """GET or POST."""
+        return "GET" if isinstance(self.message, GetMetadata) else "POST"
+
+    @property
+    def url(self) -> str:
+        """The URL, with its port always written."""
+        return f"{self.scheme}://{self.host}:{self.port}{self.path}"
+
+
+class WebDiagnostics(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The header X-Ms-diagnostics: which server refused, and why."""
+
+    error_id: int
+    source: str
+    reason: str
+    faultcode: str = ""
+
+
+class HttpResponse(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A web service's answer; `message` is None when the body is no XML of theirs (a 404 page)."""
+
+    status: int
+    message: WebAnswer | None = None
+    retry_after: int | None = None
+    diagnostics: WebDiagnostics | None = None
+
+
+def parse_url(text: str) -> HttpUrl:
+    """Read a URL; DecodeError if it is no http or https URL of a host name."""
+    match = _URL.fullmatch(text.strip()) if len(text) <= _URL_LIMIT else None
+    if match is None or not 0 < int(match[3] or 1) < 65536:
+        raise DecodeError(f"{text[:100]!r} is no http or https URL")
+    scheme = match[1].lower()
+    port = int(match[3]) if match[3] else _STANDARD_PORTS[scheme]
+    return HttpUrl(scheme=scheme, host=match[2].lower(), port=port, path=match[4] or "/")
+
+
+def encode_diagnostics(diagnostics: WebDiagnostics) -> str:
+    """The value of X-Ms-diagnostics."""
+    fields = [("source", diagnostics.source), ("reason", diagnostics.reason)]
+    if diagnostics.faultcode:
+        fields.append(("faultcode", diagnostics.faultcode))
+    quoted = (f'{name}="{_UNQUOTABLE.sub("?", value)}"' for name, value in fields)
+    return ";".join([str(diagnostics.error_id), *quoted])
+
+
+def decode_diagnostics(text: str) -> WebDiagnostics:
+    """Read the value of X-Ms-diagnostics; DecodeError if it has no number."""
+    match = _DIAGNOSTICS.fullmatch(text.strip()[:_DIAGNOSTICS_LIMIT])
+    if match is None:
+        raise DecodeError("X-Ms-diagnostics does not begin with a number and a semicolon")
+    fields = {name.lower(): value for name, value in _PARAMETER.findall(match[2] or "")}
+    return WebDiagnostics(
+        error_id=int(match[1]),
+        source=fields.get("source", ""),
+        reason=fields.get("reason", ""),
+        faultcode=fields.get("faultcode", ""),
+    )
+
+
+def encode_body(message: WebMessage | WebAnswer) -> bytes:
+    """The body that carries a message; TypeError and ValueError as `encode_soap`."""
+    match message:
+        case GetMetadata():
+            return b""
+        case ServiceMetadata():
+            return encode_metadata(message)
+        case _:
+            return encode_soap(message)
+
+
+def decode_answer(body: bytes) -> WebAnswer:
+    """Read the body of an answer; DecodeError if it is neither SOAP nor metadata."""
+    document = parse_document(body)
+    if local_name(document) == "definitions":
+        return read_metadata(document)
+    return read_soap_response(document, body)
 
 
 def request_headers(request: HttpRequest) -> dict[str, str]:
@@ -21,6 +158,8 @@ def request_headers(request: HttpRequest) -> dict[str, str]:
     host = request.host
     if request.port != _STANDARD_PORTS.get(request.scheme):
         host = f"{host}:{request.port}"
+    if isinstance(request.message, GetMetadata):
+        return {"Host": host}
     return {
         "Host": host,
         "Content-Type": _CONTENT_TYPE,
@@ -28,9 +167,9 @@ def request_headers(request: HttpRequest) -> dict[str, str]:
     }
 
 
-def encode_request(path: str, headers: Mapping[str, str], body: bytes) -> bytes:
-    """A POST; `headers` hold no framing."""
-    return _message(f"POST {path} HTTP/1.1", headers.items(), body)
+def encode_request(method: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    """A request; `headers` hold no framing."""
+    return _message(f"{method} {path} HTTP/1.1", headers.items(), body)
 
 
 def encode_response(
@@ -43,7 +182,8 @@ def encode_response(
 
 def encode_http_request(request: HttpRequest) -> bytes:
     """The request of a phone."""
-    return encode_request(request.path, request_headers(request), encode_soap(request.message))
+    body = encode_body(request.message)
+    return encode_request(request.method, request.path, request_headers(request), body)
 
 
 def encode_http_response(response: HttpResponse) -> bytes:
@@ -55,10 +195,12 @@ def encode_http_response(response: HttpResponse) -> bytes:
     headers: list[tuple[str, str]] = []
     if response.retry_after is not None:
         headers.append(("Retry-After", str(response.retry_after)))
+    if response.diagnostics is not None:
+        headers.append((DIAGNOSTICS_HEADER, encode_diagnostics(response.diagnostics)))
     if response.message is None:
         return encode_response(response.status, reason, headers, b"")
     headers.append(("Content-Type", _CONTENT_TYPE))
-    return encode_response(response.status, reason, headers, encode_soap(response.message))
+    return encode_response(response.status, reason, headers, encode_body(response.message))
 
 
 _FRAMING = frozenset({"content-length", "transfer-encoding", "content-encoding"})

@@ -31,9 +31,9 @@ _DATE_TIME = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.[0-9]+)?Z"
 )
 _UNWRITABLE = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_TEXT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"})
+_TEXT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#xD;"})
 _ATTRIBUTE_ESCAPES = str.maketrans(
-    {"&": "&amp;", "<": "&lt;", '"': "&quot;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}
+    {"&": "&amp;", "<": "&lt;", '"': "&quot;", "\t": "&#x9;", "\n": "&#xA;", "\r": "&#xD;"}
 )
 
 
@@ -100,7 +100,12 @@ def octets_of(element: etree._Element) -> bytes:
 
 def seconds_of(element: etree._Element) -> int:
     """Unix seconds of an xs:dateTime in UTC; a fraction is cut off."""
-    match = _DATE_TIME.fullmatch(text_of(element).strip(" \t\r\n"))
+    return seconds_from(text_of(element).strip(" \t\r\n"), label(element))
+
+
+def seconds_from(text: str, what: str) -> int:
+    """Unix seconds of an xs:dateTime in UTC, for an attribute; `what` names it in the error."""
+    match = _DATE_TIME.fullmatch(text)
     if match is not None:
         year, month, day, hour, minute, second = map(int, match.groups())
         try:
@@ -109,7 +114,7 @@ def seconds_of(element: etree._Element) -> int:
             pass
         else:
             return (moment - _EPOCH) // _SECOND
-    raise DecodeError(f"{label(element)} is no xs:dateTime in UTC")
+    raise DecodeError(f"{what} is no xs:dateTime in UTC")
 
 
 def markup_of(element: etree._Element, data: bytes) -> bytes:
@@ -132,7 +137,7 @@ def markup_of(element: etree._Element, data: bytes) -> bytes:
 
 
 def text_xml(value: str) -> str:
-    """`value` as an element's text. ValueError if XML cannot hold it."""
+    """`value` as an element's text, in canonical form. ValueError if XML cannot hold it."""
     _refuse_unwritable(value)
     return value.translate(_TEXT_ESCAPES)
 

@@ -1,13 +1,11 @@
-"""The signature that ties a WS-Security Timestamp to a ticket's proof key.
+"""XML signatures over one element, as these services make them and nothing beyond.
 
-The signer writes Timestamp and SignedInfo in their canonical form to begin with,
-so that no canonicalisation is needed. The verifier canonicalises what it
-received. It follows no reference by itself: the one Timestamp of the Security
-header is what the signature must name, and nothing else may bear its Id, so a
-signed element cannot be moved away and another put in its place.
+A signer writes what it signs in canonical form to begin with, so that no canonicalisation
+is needed. A verifier canonicalises what it received. It follows no reference by itself: its
+caller says which element the signature must be about, and that no other bears its Id.
 
-Specifications: XML Signature, Exclusive XML Canonicalization 1.0, WS-Security
-1.0 SAML token profile, sign-in reference section 7.
+Specifications: XML Signature, Exclusive XML Canonicalization 1.0, sign-in reference
+sections 2 and 7.
 """
 
 from __future__ import annotations
@@ -20,17 +18,8 @@ from lxml import etree
 
 from phonesim.errors import DecodeError
 from phonesim.wire import soap_names as ns
-from phonesim.wire.xml_document import (
-    label,
-    octets_of,
-    octets_xml,
-    only_child,
-    seconds_xml,
-    text_of,
-    text_xml,
-)
+from phonesim.wire.xml_document import attribute_xml, label, octets_of, octets_xml, only_child
 
-_TIMESTAMP_ID = "timestamp"
 _ATTRIBUTES_LIMIT = 16
 
 _count_of_ids = etree.XPath(
@@ -40,100 +29,87 @@ _count_of_ids = etree.XPath(
 
 
 class SignatureParts(msgspec.Struct, frozen=True, gc=False):
-    """What a signature says, and the canonical octets that it says it about."""
+    """What a signature says: the digest of what was signed, and `value` over `signed_info`."""
 
-    assertion_id: str
-    timestamp: bytes
-    timestamp_digest: bytes
+    digest: bytes
     signed_info: bytes
     value: bytes
 
-    def verifies(self, key: bytes) -> bool:
-        """Whether the Timestamp is the one that was signed, and with `key`."""
-        digest = hashlib.sha1(self.timestamp, usedforsecurity=False).digest()
-        is_same = hmac.compare_digest(digest, self.timestamp_digest)
-        value = hmac.digest(key, self.signed_info, "sha1")
-        return hmac.compare_digest(value, self.value) and is_same
+    def is_about(self, octets: bytes) -> bool:
+        """Whether these canonical octets are what was signed."""
+        digest = hashlib.sha1(octets, usedforsecurity=False).digest()
+        return hmac.compare_digest(digest, self.digest)
 
 
-def timestamp_xml(created: int, expires: int) -> str:
-    """A Timestamp element, in canonical form. Times are Unix seconds."""
+def signed_info_xml(method: str, identifier: str, transforms: tuple[str, ...], of: str) -> str:
+    """A SignedInfo about the element with that Id, whose canonical form is `of`."""
+    digest = hashlib.sha1(of.encode(), usedforsecurity=False).digest()
+    listed = "".join(f'<ds:Transform Algorithm="{each}"></ds:Transform>' for each in transforms)
     return (
-        f'<wsu:Timestamp xmlns:wsu="{ns.WSU}" wsu:Id="{_TIMESTAMP_ID}">'
-        f"<wsu:Created>{seconds_xml(created)}</wsu:Created>"
-        f"<wsu:Expires>{seconds_xml(expires)}</wsu:Expires></wsu:Timestamp>"
+        f'<ds:SignedInfo xmlns:ds="{ns.DS}"><ds:CanonicalizationMethod'
+        f' Algorithm="{ns.EXCLUSIVE_C14N}"></ds:CanonicalizationMethod>'
+        f'<ds:SignatureMethod Algorithm="{method}"></ds:SignatureMethod>'
+        f'<ds:Reference URI="#{attribute_xml(identifier)}">'
+        f"<ds:Transforms>{listed}</ds:Transforms>"
+        f'<ds:DigestMethod Algorithm="{ns.SHA1}"></ds:DigestMethod>'
+        f"<ds:DigestValue>{octets_xml(digest)}</ds:DigestValue></ds:Reference></ds:SignedInfo>"
     )
 
 
-def signature_xml(timestamp: str, key: bytes, assertion_id: str) -> str:
-    """The Signature over `timestamp_xml`'s result, with the proof key of that assertion."""
-    digest = hashlib.sha1(timestamp.encode(), usedforsecurity=False).digest()
-    content = _SIGNED_INFO_CONTENT.format(octets_xml(digest))
-    canonical = f'<ds:SignedInfo xmlns:ds="{ns.DS}">{content}</ds:SignedInfo>'
-    value = hmac.digest(key, canonical.encode(), "sha1")
+def signature_xml(signed_info: str, value: bytes, key_info: str) -> str:
+    """A Signature; `key_info` is what its KeyInfo holds."""
+    declared = f' xmlns:ds="{ns.DS}"'
     return (
-        f'<ds:Signature xmlns:ds="{ns.DS}"><ds:SignedInfo>{content}</ds:SignedInfo>'
-        f"<ds:SignatureValue>{octets_xml(value)}</ds:SignatureValue><ds:KeyInfo>"
-        f'<wsse:SecurityTokenReference xmlns:wsse="{ns.WSSE}" wsse:TokenType="{ns.SAML_V1_1}">'
-        f'<wsse:KeyIdentifier ValueType="{ns.SAML_ASSERTION_ID}">{text_xml(assertion_id)}'
-        "</wsse:KeyIdentifier></wsse:SecurityTokenReference></ds:KeyInfo></ds:Signature>"
+        f"<ds:Signature{declared}>{signed_info.replace(declared, '', 1)}"
+        f"<ds:SignatureValue>{octets_xml(value)}</ds:SignatureValue>"
+        f"<ds:KeyInfo>{key_info}</ds:KeyInfo></ds:Signature>"
     )
 
 
-def read_signature(security: etree._Element) -> SignatureParts:
-    """What the one Signature of a Security header says about its one Timestamp.
+def read_signature(
+    signature: etree._Element, method: str, identifier: str, transforms: tuple[str, ...]
+) -> SignatureParts:
+    """What a Signature says about the element with that Id.
 
-    DecodeError if it uses another algorithm, or signs anything else.
+    DecodeError if it uses another method or other transforms, or is about anything else.
     """
-    timestamp = only_child(security, f"{{{ns.WSU}}}Timestamp")
-    signature = only_child(security, f"{{{ns.DS}}}Signature")
     signed_info = only_child(signature, f"{{{ns.DS}}}SignedInfo")
     reference = only_child(signed_info, f"{{{ns.DS}}}Reference")
-    transforms = only_child(reference, f"{{{ns.DS}}}Transforms")
     for parent, name, algorithm in (
         (signed_info, "CanonicalizationMethod", ns.EXCLUSIVE_C14N),
-        (signed_info, "SignatureMethod", ns.HMAC_SHA1),
-        (transforms, "Transform", ns.EXCLUSIVE_C14N),
+        (signed_info, "SignatureMethod", method),
         (reference, "DigestMethod", ns.SHA1),
     ):
-        method = only_child(parent, f"{{{ns.DS}}}{name}")
-        if method.get("Algorithm") != algorithm or len(method):
-            raise DecodeError(f"{name} is not {algorithm} without parameters")
-    identifier = timestamp.get(f"{{{ns.WSU}}}Id")
+        _expect_algorithm(only_child(parent, f"{{{ns.DS}}}{name}"), algorithm)
+    found = list(only_child(reference, f"{{{ns.DS}}}Transforms"))
+    if len(found) != len(transforms):
+        raise DecodeError(f"Transforms holds {len(found)} elements instead of {len(transforms)}")
+    for transform, algorithm in zip(found, transforms, strict=True):
+        _expect_algorithm(transform, algorithm)
     if not identifier or reference.get("URI") != f"#{identifier}":
-        raise DecodeError("the signature does not refer to the Timestamp of its Security header")
-    if _count_of_ids(security, id=identifier) != 1:
-        raise DecodeError("another element bears the Id of the Timestamp")
-    key_info = only_child(signature, f"{{{ns.DS}}}KeyInfo")
-    token = only_child(key_info, f"{{{ns.WSSE}}}SecurityTokenReference")
-    key_identifier = only_child(token, f"{{{ns.WSSE}}}KeyIdentifier")
-    if key_identifier.get("ValueType") != ns.SAML_ASSERTION_ID:
-        raise DecodeError(f"the ValueType of KeyIdentifier is not {ns.SAML_ASSERTION_ID}")
+        raise DecodeError("the signature does not refer to what it should be about")
+    if _count_of_ids(signature, id=identifier) != 1:
+        raise DecodeError("another element bears the Id of what was signed")
     return SignatureParts(
-        assertion_id=text_of(key_identifier),
-        timestamp=_canonical(timestamp),
-        timestamp_digest=octets_of(only_child(reference, f"{{{ns.DS}}}DigestValue")),
-        signed_info=_canonical(signed_info),
+        digest=octets_of(only_child(reference, f"{{{ns.DS}}}DigestValue")),
+        signed_info=canonical_form(signed_info),
         value=octets_of(only_child(signature, f"{{{ns.DS}}}SignatureValue")),
     )
 
 
-_SIGNED_INFO_CONTENT = (
-    f'<ds:CanonicalizationMethod Algorithm="{ns.EXCLUSIVE_C14N}"></ds:CanonicalizationMethod>'
-    f'<ds:SignatureMethod Algorithm="{ns.HMAC_SHA1}"></ds:SignatureMethod>'
-    f'<ds:Reference URI="#{_TIMESTAMP_ID}">'
-    f'<ds:Transforms><ds:Transform Algorithm="{ns.EXCLUSIVE_C14N}"></ds:Transform></ds:Transforms>'
-    f'<ds:DigestMethod Algorithm="{ns.SHA1}"></ds:DigestMethod>'
-    "<ds:DigestValue>{}</ds:DigestValue></ds:Reference>"
-)
-
-
-def _canonical(element: etree._Element) -> bytes:
+def canonical_form(element: etree._Element) -> bytes:
     """Exclusive canonical form; its cost is quadratic in an element's attributes."""
     for each in element.iter():
         if len(each.attrib) > _ATTRIBUTES_LIMIT:
             raise DecodeError(f"{label(each)} has {len(each.attrib)} attributes")
     try:
-        return etree.tostring(element, method="c14n", exclusive=True, with_comments=False)
+        return etree.tostring(
+            element, method="c14n", exclusive=True, with_comments=False, with_tail=False
+        )
     except etree.LxmlError:
         raise DecodeError(f"{label(element)} has no canonical form") from None
+
+
+def _expect_algorithm(method: etree._Element, algorithm: str) -> None:
+    if method.get("Algorithm") != algorithm or len(method):
+        raise DecodeError(f"{label(method)} is not {algorithm} without parameters")

@@ -46,6 +46,7 @@ from phonesim.device.events import (
 from phonesim.device.identity import IDENTITY_FILE, KEY_FILE
 from phonesim.device.phone import Phone
 from phonesim.profiles import DEVICE, load
+from phonesim.wire.cert_provisioning import GetAndPublishCertResponse, GetRootCertChainsResponse
 from phonesim.wire.dhcp import (
     BOOTREPLY,
     DhcpMessage,
@@ -55,6 +56,7 @@ from phonesim.wire.dhcp import (
     encode_u32,
 )
 from phonesim.wire.dns import DnsRecord, DnsResponse, SrvData
+from phonesim.wire.http import HttpResponse
 from phonesim.wire.lldp import (
     CHASSIS_MAC,
     MED_CAPABILITIES,
@@ -67,12 +69,13 @@ from phonesim.wire.lldp import (
 from phonesim.wire.ntp import SERVER, NtpPacket, from_unix
 from phonesim.wire.provisioning import UcOptions, encode_sip_servers, encode_uc_options
 from phonesim.wire.sip import response_to
-from phonesim.wire.soap import (
-    GetAndPublishCertResponse,
-    GetRootCertChainsResponse,
-    HttpResponse,
-    RequestSecurityTokenResponse,
+from phonesim.wire.web_services_metadata import (
+    PIN_PORT,
+    PROOF_PORT,
+    ServiceMetadata,
+    ServicePort,
 )
+from phonesim.wire.web_ticket import RequestSecurityTokenResponse
 
 PROFILE = load(DEVICE, "polycom-cx600")
 DIALECT = Dialect(PROFILE.log.records)
@@ -86,6 +89,25 @@ PATH = "/CertProv/CertProvisioningService.svc"
 POOL = "webpool.contoso.com"
 FE01, FE02 = "fe01.contoso.com", "fe02.contoso.com"
 INTERNAL, EXTERNAL = "_sipinternaltls._tcp.contoso.com", "_sip._tls.contoso.com"
+PROVISIONING_SERVICE = ServiceMetadata(
+    service="CertProvisioningService",
+    ports=(
+        ServicePort(
+            name=PROOF_PORT,
+            location=f"https://{POOL}:443{PATH}/WebTicket_Proof",
+            issuer=f"https://{POOL}:443/WebTicket/WebTicketService.svc",
+            needs_proof=True,
+        ),
+    ),
+)
+TICKET_SERVICE = ServiceMetadata(
+    service="WebTicketService",
+    ports=(
+        ServicePort(
+            name=PIN_PORT, location=f"https://{POOL}:443/WebTicket/WebTicketService.svc/Pin"
+        ),
+    ),
+)
 TRUE_TIME = 1767596400.0
 
 
@@ -310,6 +332,11 @@ class Bench:
         """Answer GetRootCertChains."""
         return self.http(GetRootCertChainsResponse(chain=b"the chain"))
 
+    def describe_services(self):
+        """Answer both requests for metadata."""
+        self.http(PROVISIONING_SERVICE)
+        return self.http(TICKET_SERVICE)
+
     def give_ticket(self):
         """Answer RequestSecurityToken."""
         context = self.last(SendHttp).request.message.context
@@ -341,6 +368,7 @@ class Bench:
         """Let the phone authenticate at the web services of that name."""
         self.resolve(host, WEB)
         self.give_chain()
+        self.describe_services()
         self.give_ticket()
         self.make_key()
         return self.give_certificate()

@@ -18,6 +18,7 @@ from rig import (
     PIN,
     POOL,
     PROFILE,
+    PROVISIONING_SERVICE,
     SIP_URI,
     TRUE_TIME,
     WEB,
@@ -37,6 +38,7 @@ from phonesim.device.actions import (
     SendHttp,
     SendNtp,
     SendSip,
+    SignWithKey,
     WriteLog,
 )
 from phonesim.device.events import (
@@ -45,6 +47,7 @@ from phonesim.device.events import (
     BootFailed,
     ConnectionClosed,
     ConnectionFailed,
+    DataSigned,
     DhcpMessageReceived,
     DisplayShowed,
     ExchangeEnded,
@@ -63,6 +66,7 @@ from phonesim.device.events import (
 )
 from phonesim.device.outcome import ConnectFailure, FailureReason, Stage
 from phonesim.device.phone import Phone
+from phonesim.wire.cert_provisioning import GetAndPublishCertResponse
 from phonesim.wire.dhcp import DhcpMessage, MessageType
 from phonesim.wire.inband_provisioning import (
     InbandProvisioning,
@@ -71,7 +75,9 @@ from phonesim.wire.inband_provisioning import (
 )
 from phonesim.wire.sip import response_to
 from phonesim.wire.sip_server import SipServer
-from phonesim.wire.soap import SoapFault, proof_key
+from phonesim.wire.soap_envelope import SoapFault
+from phonesim.wire.web_services_metadata import CERTIFICATE_PORT, ServiceMetadata, ServicePort
+from phonesim.wire.web_ticket import proof_key
 
 
 def stages(bench):
@@ -173,7 +179,7 @@ def test_the_exchanges_of_a_boot_are_observed():
         "ntp",
         "sip_register",
     ]
-    assert kinds.count("http") == 3
+    assert kinds.count("http") == 5
 
 
 def test_every_step_is_one_log_entry_at_its_end_with_the_clock_that_the_phone_believes():
@@ -224,6 +230,7 @@ def test_neither_pin_nor_key_reaches_the_log():
     bad.inform_ack(host=POOL, registrars=(FE01,))
     bad.resolve(POOL, WEB)
     bad.give_chain()
+    bad.describe_services()
     bad.http(fault, 500)
     key = proof_key(entropy, b"s" * 32)
     for bench in (good, bad):
@@ -251,6 +258,8 @@ NEEDS_A_PERSON = {
     "PinNotSet": FailureReason.PIN_NOT_SET,
     "PinNotEnabledForUser": FailureReason.PIN_NOT_ENABLED,
     "PinNotUnique": FailureReason.PIN_NOT_UNIQUE,
+    "NonUniqueUser": FailureReason.USER_NOT_UNIQUE,
+    "Unauthorized": FailureReason.USER_UNAUTHORIZED,
     "UserDoesNotExist": FailureReason.USER_UNKNOWN,
     "UserPinAccountDisabled": FailureReason.USER_DISABLED,
 }
@@ -265,6 +274,7 @@ def at_ticket(bench=None):
         bench.no_srv()
     bench.resolve(POOL, WEB)
     bench.give_chain()
+    bench.describe_services()
     return bench
 
 
@@ -389,6 +399,7 @@ def test_a_cache_that_misleads_is_given_up_and_discovery_begins_at_once(stage):
     bench.resolve(POOL, WEB)
     if stage != "chain":
         bench.give_chain()
+        bench.describe_services()
     if stage in ("certificate", "register"):
         bench.give_ticket()
         bench.make_key()
@@ -593,6 +604,7 @@ def to_ticket(bench):
     to_chain(bench)
     bench.resolve(POOL, WEB)
     bench.give_chain()
+    bench.describe_services()
 
 
 def to_key(bench):
@@ -900,3 +912,66 @@ def test_a_boot_whose_registration_ends_while_provisioning_is_awaited_has_failed
     (failed,) = of(outputs, BootFailed)
     assert (failed.stage, failed.reason) == (Stage.COMMIT, FailureReason.USER_DISABLED)
     assert not of(bench.all, SignedIn)
+
+
+# --- renewal ---
+
+
+def signed_in_for(hours):
+    """A phone that signed in with a certificate that lasts so long, and keeps its address."""
+    bench = Bench(validity=lambda certificate: (TRUE_TIME, TRUE_TIME + hours * 3600))
+    bench.bind(lease=10**6)
+    bench.tell_time()
+    bench.inform_ack(host=POOL, registrars=(FE01,))
+    bench.no_srv()
+    bench.sign_in()
+    bench.register()
+    return bench
+
+
+def renew(bench):
+    """Let a certificate be renewed by certificate."""
+    bench.http(PROVISIONING_SERVICE)
+    ports = (ServicePort(name=CERTIFICATE_PORT, location=f"https://{POOL}/Cert"),)
+    bench.http(ServiceMetadata(service="WebTicketService", ports=ports))
+    data = bench.last(SignWithKey).data
+    bench.give(DataSigned(data=data, signature=b"signed"))
+    bench.give_ticket()
+    bench.make_key()
+
+
+def test_a_registered_phone_renews_its_certificate_and_stays_registered():
+    bench = signed_in_for(8)
+    before = len(stages(bench))
+    bench.now = 7.3 * 3600
+    bench.give(TimerExpired())
+    bench.resolve(POOL, WEB)
+    renew(bench)
+    bench.http(GetAndPublishCertResponse(certificate=b"new", device_id="x", entity="y"))
+    assert not of(bench.step, BootFailed)
+    assert len(stages(bench)) == before
+    # The next connection shows it.
+    number = bench.last(OpenConnection).connection_id
+    bench.give(ConnectionClosed(connection_id=number, detail="gone"))
+    bench.wait_for(SendDns)
+    bench.resolve(FE01, "10.0.0.21")
+    assert bench.last(OpenConnection).certificate == b"new"
+
+
+def test_a_renewal_that_fails_is_no_failed_boot():
+    bench = signed_in_for(8)
+    bench.now = 7.3 * 3600
+    bench.give(TimerExpired())
+    bench.resolve(POOL, rcode="NXDOMAIN")
+    bench.resolve(POOL, rcode="NXDOMAIN")
+    assert bench.records(log.RENEWAL_REFUSED)
+    assert bench.records(log.RENEWAL_FAILED)[-1][0] == "web-server-name-unresolved"
+    assert not of(bench.all, BootFailed)
+
+
+def test_a_phone_that_is_shutting_down_renews_nothing():
+    bench = signed_in_for(8)
+    bench.give(ShutdownRequested())
+    bench.now = 7.3 * 3600
+    bench.give(TimerExpired())
+    assert not bench.records(log.RENEWAL_STARTED)

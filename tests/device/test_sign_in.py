@@ -3,15 +3,17 @@ from __future__ import annotations
 import random
 import uuid as standard
 
+import msgspec
 import pytest
 from playing import Dice, containing, like, matching, play
 
 from phonesim.config.device_profile import SignInConfig
 from phonesim.device import device_log as log
-from phonesim.device.actions import MakeCertificateRequest, SendHttp
+from phonesim.device.actions import MakeCertificateRequest, SendHttp, SignWithKey
 from phonesim.device.events import (
     CertificateIssued,
     CertificateRequestMade,
+    DataSigned,
     ExchangeEnded,
     HttpFailed,
     HttpResponseReceived,
@@ -26,26 +28,39 @@ from phonesim.device.events import (
 )
 from phonesim.device.outcome import ConnectFailure, FailureReason, Stage
 from phonesim.device.sign_in import SignIn
-from phonesim.wire.dns import DnsRecord
-from phonesim.wire.endpoint import epid_for, sip_instance
-from phonesim.wire.soap import (
+from phonesim.wire.cert_provisioning import (
     GetAndPublishCert,
     GetAndPublishCertResponse,
     GetRootCertChains,
     GetRootCertChainsResponse,
-    HttpRequest,
-    HttpResponse,
     KeyProof,
+)
+from phonesim.wire.dns import DnsRecord
+from phonesim.wire.endpoint import epid_for, sip_instance
+from phonesim.wire.http import HttpRequest, HttpResponse, WebDiagnostics
+from phonesim.wire.message_signature import CertificateSignature, certificate_signed_info
+from phonesim.wire.soap_envelope import SoapFault
+from phonesim.wire.web_services_metadata import (
+    CERTIFICATE_PORT,
+    PIN_PORT,
+    PROOF_PORT,
+    GetMetadata,
+    ServiceMetadata,
+    ServicePort,
+)
+from phonesim.wire.web_ticket import (
+    CertificateCredential,
+    PinCredential,
     RequestSecurityToken,
     RequestSecurityTokenResponse,
-    SoapFault,
     proof_key,
 )
 
 MAC = bytes.fromhex("0004F2000001")
 ME, WEB, WEB2 = "10.0.0.50", "10.0.0.20", "10.0.0.21"
 HOST, PATH = "webpool.contoso.com", "/CertProv/CertProvisioningService.svc"
-TICKET_PATH = "/WebTicket/WebTicketService.svc/Pin"
+PROOF_PATH, TICKET_PATH = f"{PATH}/Proof", "/WebTicket/WebTicketService.svc"
+PIN_PATH = f"{TICKET_PATH}/AnyName"
 NUMBER, PIN = "+14255550001", "8000014"
 SIP_URI = "sip:user00001@contoso.com"
 CHAIN, CSR, CERTIFICATE = b"the chain", b"a request", b"a certificate"
@@ -81,10 +96,10 @@ def uuid(number):
     return f"00000000-0000-4000-8000-{number:012x}"
 
 
-def posts(number, message, *, address=WEB, path=PATH, scheme="https", port=443, at=0.0):
+def posts(number, message, *, address=WEB, path=PATH, scheme="https", host=HOST, port=443, at=0.0):
     return SendHttp(
         exchange_id=number,
-        request=HttpRequest(scheme=scheme, host=HOST, port=port, path=path, message=message),
+        request=HttpRequest(scheme=scheme, host=host, port=port, path=path, message=message),
         source=ME,
         address=address,
         trust=None if scheme == "http" else CHAIN,
@@ -97,17 +112,38 @@ def asks_chain(number=1, *, address=WEB, at=0.0, port=80):
     return posts(number, GetRootCertChains(), address=address, at=at, scheme="http", port=port)
 
 
+PROOF_URL = f"https://{HOST}{PROOF_PATH}"
+
+
+def asks_metadata(number, path, *, at=0.0, **where):
+    return posts(number, GetMetadata(), path=f"{path}/mex", at=at, **where)
+
+
+def provisioning(name=PROOF_PORT, **port):
+    fields = {
+        "location": PROOF_URL,
+        "issuer": f"https://{HOST}{TICKET_PATH}",
+        "needs_proof": True,
+    } | port
+    ports = (ServicePort(name="Other", location=PROOF_URL), ServicePort(name=name, **fields))
+    return ServiceMetadata(service="CertProvisioningService", ports=ports)
+
+
+def issuer(name=PIN_PORT, location=f"https://{HOST}{PIN_PATH}"):
+    ports = (ServicePort(name=name, location=location),)
+    return ServiceMetadata(service="WebTicketService", ports=ports)
+
+
 TOKEN_REQUEST = RequestSecurityToken(
     context=uuid(1),
-    applies_to=services().url,
-    username=NUMBER,
-    password=PIN,
+    applies_to=PROOF_URL,
+    credential=PinCredential(number=NUMBER, pin=PIN),
     entropy=bytes(range(32)),
 )
 
 
-def asks_ticket(number=2, *, at=0.0):
-    return posts(number, TOKEN_REQUEST, path=TICKET_PATH, at=at)
+def asks_ticket(number=4, *, at=0.0, **where):
+    return posts(number, TOKEN_REQUEST, path=PIN_PATH, at=at, **where)
 
 
 def ticket(**fields):
@@ -136,7 +172,7 @@ class ProvedWith:
 
 
 CERTIFICATE_REQUEST = GetAndPublishCert(
-    to=services().url,
+    to=PROOF_URL,
     message_id=uuid(2),
     device_id=sip_instance(epid_for(MAC, SIP_URI)),
     entity="user00001@contoso.com",
@@ -163,7 +199,7 @@ def chain_answer(number=1):
     return answer(number, GetRootCertChainsResponse(chain=CHAIN))
 
 
-def certificate_answer(number=3, certificate=CERTIFICATE):
+def certificate_answer(number=5, certificate=CERTIFICATE):
     response = GetAndPublishCertResponse(
         certificate=certificate, device_id="x", entity="user00001@contoso.com"
     )
@@ -191,11 +227,13 @@ def at_stage(stage, **config):
     if stage is Stage.CHAIN:
         return machine, 1
     machine.handle(chain_answer(), 0.0)
+    machine.handle(answer(2, provisioning()), 0.0)
+    machine.handle(answer(3, issuer()), 0.0)
     if stage is Stage.TICKET:
-        return machine, 2
-    machine.handle(answer(2, ticket()), 0.0)
+        return machine, 4
+    machine.handle(answer(4, ticket()), 0.0)
     machine.handle(made(), 0.0)
-    return machine, 3
+    return machine, 5
 
 
 STAGES = [Stage.CHAIN, Stage.TICKET, Stage.CERTIFICATE]
@@ -222,12 +260,31 @@ def test_chain_ticket_and_certificate_follow_each_other():
                     ended(1, 1.0),
                     StageEnded(stage=Stage.CHAIN),
                     StageEntered(stage=Stage.TICKET),
-                    asks_ticket(at=2.0),
+                    asks_metadata(2, PATH, at=2.0),
                 ],
             ),
             (
-                3.0,
-                answer(2, ticket()),
+                2.5,
+                answer(2, provisioning()),
+                [
+                    log.SERVICE_PORT(PROOF_PORT, PROOF_URL),
+                    log.TICKET_ISSUER(f"https://{HOST}:443{TICKET_PATH}"),
+                    ended(1, 0.5),
+                    asks_metadata(3, TICKET_PATH, at=2.5),
+                ],
+            ),
+            (
+                2.5,
+                answer(3, issuer()),
+                [
+                    log.SERVICE_PORT(PIN_PORT, f"https://{HOST}{PIN_PATH}"),
+                    ended(1, 0.0),
+                    asks_ticket(at=2.5),
+                ],
+            ),
+            (
+                3.5,
+                answer(4, ticket()),
                 [
                     log.TICKET_RECEIVED(SIP_URI, "SamlSecurityToken-1", 28800),
                     ended(1, 1.0),
@@ -236,7 +293,7 @@ def test_chain_ticket_and_certificate_follow_each_other():
                     MakeCertificateRequest(subject="user00001@contoso.com"),
                 ],
             ),
-            (4.0, made(), [posts(3, CERTIFICATE_REQUEST, at=4.0)]),
+            (4.0, made(), [posts(5, CERTIFICATE_REQUEST, path=PROOF_PATH, at=4.0)]),
             (
                 5.0,
                 certificate_answer(),
@@ -284,6 +341,72 @@ def test_a_web_server_without_address_ends_the_sign_in(rcode):
                         containing(HOST, rcode),
                     )
                 ],
+            ),
+        ],
+    )
+
+
+# --- metadata ---
+
+
+UNUSABLE = FailureReason.WEB_SERVICES_UNUSABLE
+
+
+@pytest.mark.parametrize(
+    ("metadata", "detail"),
+    [
+        (provisioning("Another"), f"CertProvisioningService has no port {PROOF_PORT}"),
+        (provisioning(issuer=None), f"policy of port {PROOF_PORT} names no issuer"),
+        (provisioning(needs_proof=False), f"policy of port {PROOF_PORT} names no issuer"),
+        (provisioning(location="nowhere"), f"port {PROOF_PORT}: 'nowhere' is no http or https URL"),
+        (provisioning(location="http://web.contoso.com/"), "is no https URL"),
+        (provisioning(issuer="https://web.contoso.com:0/"), "is no http or https URL"),
+        (provisioning(issuer="ldap://web.contoso.com/"), "the issuer of web tickets: 'ldap:"),
+        (provisioning(issuer="http://web.contoso.com/"), "is no https URL"),
+    ],
+)
+def test_a_provisioning_service_that_does_not_say_where_to_go_is_unusable(metadata, detail):
+    machine, _ = at_stage(Stage.CHAIN)
+    machine.handle(chain_answer(), 0.0)
+    refused = failed(Stage.TICKET, UNUSABLE, containing(detail))
+    play(machine, [(1.0, answer(2, metadata), [ended(1, 1.0), refused]), (1.0, None, [])])
+
+
+@pytest.mark.parametrize(
+    ("metadata", "detail"),
+    [
+        (issuer("WebTicketServiceCert"), f"WebTicketService has no port {PIN_PORT}"),
+        (issuer(location="http://web.contoso.com/"), "is no https URL"),
+    ],
+)
+def test_an_issuer_without_a_usable_pin_port_is_unusable(metadata, detail):
+    machine, _ = at_stage(Stage.CHAIN)
+    machine.handle(chain_answer(), 0.0)
+    machine.handle(answer(2, provisioning()), 0.0)
+    refused = failed(Stage.TICKET, UNUSABLE, containing(detail))
+    play(machine, [(1.0, answer(3, metadata), [ended(1, 1.0), refused])])
+
+
+def test_services_may_be_at_other_hosts():
+    other = LookupRequested(lookup_id=LOOKUP.lookup_id, qname="tickets.contoso.com", qtype="A")
+    answered = msgspec.structs.replace(found(WEB2), qname="tickets.contoso.com")
+    machine, _ = at_stage(Stage.CHAIN)
+    machine.handle(chain_answer(), 0.0)
+    there = {"host": "tickets.contoso.com", "port": 4443, "address": WEB2}
+    play(
+        machine,
+        [
+            (
+                0.0,
+                answer(2, provisioning(issuer=f"https://Tickets.contoso.com:4443{TICKET_PATH}")),
+                [ended(), other],
+            ),
+            (0.0, found(WEB), []),
+            (0.0, answered, [asks_metadata(3, TICKET_PATH, **there)]),
+            (
+                0.0,
+                answer(3, issuer(location=f"https://tickets.contoso.com:4443{PIN_PATH}")),
+                [ended(), asks_ticket(4, **there)],
             ),
         ],
     )
@@ -377,7 +500,7 @@ def test_every_address_has_its_turn():
 
 def test_a_request_that_is_repeated_is_the_same_request():
     machine, _ = at_stage(Stage.TICKET)
-    machine.handle(failure(2, ConnectFailure.CLOSED), 0.0)
+    machine.handle(failure(4, ConnectFailure.CLOSED), 0.0)
     (sent,) = [item for item in machine.handle(TIMER, 5.0) if isinstance(item, SendHttp)]
     assert sent.request.message == TOKEN_REQUEST
 
@@ -488,6 +611,27 @@ def test_a_fault_has_the_reason_of_its_stage(stage, reason):
     )
 
 
+def test_diagnostics_in_the_header_are_logged():
+    machine, number = at_stage(Stage.TICKET)
+    said = WebDiagnostics(error_id=28020, source="fe01", reason="No token.", faultcode="wsse:X")
+    response = HttpResponse(status=400, diagnostics=said)
+    play(
+        machine,
+        [
+            (
+                1.0,
+                HttpResponseReceived(exchange_id=number, response=response),
+                [
+                    matching(log.HTTP_ANSWER, status=400),
+                    log.WEB_DIAGNOSTICS(28020, "fe01", "wsse:X", "No token."),
+                    ended(1, 1.0),
+                    failed(Stage.TICKET, FailureReason.WEB_SERVICES_FAULT, containing("No token.")),
+                ],
+            )
+        ],
+    )
+
+
 def test_a_fault_without_diagnostics_is_told_by_its_reason():
     machine, number = at_stage(Stage.TICKET)
     fault = SoapFault(code="FailedAuthentication", reason="try later")
@@ -499,14 +643,14 @@ def test_a_fault_without_diagnostics_is_told_by_its_reason():
     ("pin_failure", "reason"),
     [
         ("IncorrectPin", FailureReason.PIN_INCORRECT),
-        ("Unauthorized", FailureReason.PIN_INCORRECT),
+        ("Unauthorized", FailureReason.USER_UNAUTHORIZED),
         ("UserPinAccountLocked", FailureReason.PIN_LOCKED),
         ("UserPinAccountDisabled", FailureReason.USER_DISABLED),
         ("PinExpired", FailureReason.PIN_EXPIRED),
         ("PinNotSet", FailureReason.PIN_NOT_SET),
         ("PinNotEnabledForUser", FailureReason.PIN_NOT_ENABLED),
         ("PinNotUnique", FailureReason.PIN_NOT_UNIQUE),
-        ("NonUniqueUser", FailureReason.PIN_NOT_UNIQUE),
+        ("NonUniqueUser", FailureReason.USER_NOT_UNIQUE),
         ("UserDoesNotExist", FailureReason.USER_UNKNOWN),
         ("SomethingNew", FailureReason.WEB_SERVICES_FAULT),
     ],
@@ -568,7 +712,7 @@ def test_a_ticket_for_another_request_or_for_no_user_is_malformed(fields):
         [
             (
                 1.0,
-                answer(2, ticket(**fields)),
+                answer(4, ticket(**fields)),
                 [ended(1, 1.0), failed(Stage.TICKET, FailureReason.MALFORMED_ANSWER)],
             )
         ],
@@ -589,16 +733,16 @@ def test_the_last_answer_counts_once():
 
 def test_answers_to_no_open_request_are_dropped_with_a_record():
     machine, _ = at_stage(Stage.TICKET)
-    machine.handle(failure(2, ConnectFailure.TIMEOUT), 0.0)
+    machine.handle(failure(4, ConnectFailure.TIMEOUT), 0.0)
     machine.handle(TIMER, 5.0)
     play(
         machine,
         [
-            (5.1, answer(2, ticket()), [matching(log.HTTP_IGNORED, detail=containing("200"))]),
-            (5.1, failure(2, ConnectFailure.CLOSED), [matching(log.HTTP_IGNORED)]),
+            (5.1, answer(4, ticket()), [matching(log.HTTP_IGNORED, detail=containing("200"))]),
+            (5.1, failure(4, ConnectFailure.CLOSED), [matching(log.HTTP_IGNORED)]),
             (
                 5.2,
-                answer(3, ticket()),
+                answer(5, ticket()),
                 [
                     ended(2, 5.2),
                     StageEnded(stage=Stage.TICKET),
@@ -628,11 +772,8 @@ def test_what_is_abandoned_is_over(stage):
 
 
 def test_a_certificate_request_for_someone_else_is_dropped():
-    machine = sign_in()
-    machine.handle(wanted(), 0.0)
-    machine.handle(found(WEB), 0.0)
-    machine.handle(chain_answer(), 0.0)
-    machine.handle(answer(2, ticket()), 0.0)
+    machine, _ = at_stage(Stage.TICKET)
+    machine.handle(answer(4, ticket()), 0.0)
     other = CertificateRequestMade(subject="other@contoso.com", csr=CSR)
     play(machine, [(0.0, other, []), (0.0, made(), [like(SendHttp)])])
 
@@ -644,7 +785,7 @@ def test_signing_in_again_begins_with_the_chain():
         machine,
         [
             (9.0, wanted(), [StageEntered(stage=Stage.CHAIN), LOOKUP]),
-            (9.0, found(WEB), [asks_chain(4, at=9.0)]),
+            (9.0, found(WEB), [asks_chain(6, at=9.0)]),
         ],
     )
 
@@ -654,7 +795,195 @@ def test_the_ids_of_requests_are_random_uuids(seed):
     machine = SignIn(SignInConfig(), MAC, NUMBER, PIN, random.Random(seed), lambda now: now)
     machine.handle(wanted(), 0.0)
     machine.handle(found(WEB), 0.0)
-    outputs = machine.handle(chain_answer(), 0.0)
+    machine.handle(chain_answer(), 0.0)
+    machine.handle(answer(2, provisioning()), 0.0)
+    outputs = machine.handle(answer(3, issuer()), 0.0)
     (sent,) = [item for item in outputs if isinstance(item, SendHttp)]
     context = standard.UUID(sent.request.message.context)
     assert (context.version, context.variant) == (4, standard.RFC_4122)
+
+
+# --- renewal ---
+
+IDENTITY = CertificateIssued(sip_uri=SIP_URI, certificate=b"old", chain=CHAIN)
+CERT_PATH = f"{TICKET_PATH}/AnyOtherName"
+
+
+def both_ports():
+    ports = (
+        *issuer().ports,
+        ServicePort(name=CERTIFICATE_PORT, location=f"https://{HOST}{CERT_PATH}"),
+    )
+    return ServiceMetadata(service="WebTicketService", ports=ports)
+
+
+def renewal_wanted(**fields):
+    return SignInWanted(web_services=services(), source=ME, identity=IDENTITY, **fields)
+
+
+def signed_request(at):
+    created = int(EPOCH + at)
+    return RequestSecurityToken(
+        context=uuid(1),
+        applies_to=PROOF_URL,
+        entropy=bytes(range(32)),
+        credential=CertificateCredential(
+            created=created,
+            expires=created + 300,
+            signature=CertificateSignature(
+                certificate=b"old",
+                signed_info=certificate_signed_info(created, created + 300),
+                value=b"a signature",
+            ),
+        ),
+        sip_uri=SIP_URI,
+    )
+
+
+def test_a_certificate_is_renewed_with_its_own_key():
+    data = certificate_signed_info(int(EPOCH), int(EPOCH) + 300)
+    play(
+        sign_in(),
+        [
+            (
+                0.0,
+                renewal_wanted(),
+                [
+                    StageEntered(stage=Stage.CHAIN),
+                    StageEnded(stage=Stage.CHAIN, skipped=True),
+                    StageEntered(stage=Stage.TICKET),
+                    log.RENEWAL_STARTED(SIP_URI),
+                    LOOKUP,
+                ],
+            ),
+            (0.0, found(WEB), [asks_metadata(1, PATH)]),
+            (0.0, answer(1, provisioning()), [ended(), asks_metadata(2, TICKET_PATH)]),
+            (
+                0.0,
+                answer(2, both_ports()),
+                [
+                    log.SERVICE_PORT(CERTIFICATE_PORT, f"https://{HOST}{CERT_PATH}"),
+                    ended(),
+                    SignWithKey(subject="user00001@contoso.com", data=data),
+                ],
+            ),
+            (
+                1.0,
+                DataSigned(data=data, signature=b"a signature"),
+                [posts(3, signed_request(0.0), path=CERT_PATH, at=1.0)],
+            ),
+            (
+                1.0,
+                answer(3, ticket()),
+                [
+                    ended(),
+                    StageEnded(stage=Stage.TICKET),
+                    StageEntered(stage=Stage.CERTIFICATE),
+                    MakeCertificateRequest(subject="user00001@contoso.com"),
+                ],
+            ),
+            (1.0, made(), [posts(4, CERTIFICATE_REQUEST, path=PROOF_PATH, at=1.0)]),
+            (
+                1.0,
+                certificate_answer(4),
+                [
+                    ended(),
+                    StageEnded(stage=Stage.CERTIFICATE),
+                    CertificateIssued(sip_uri=SIP_URI, certificate=CERTIFICATE, chain=CHAIN),
+                ],
+            ),
+        ],
+    )
+
+
+def test_in_the_background_no_stage_of_a_boot_is_entered():
+    machine = renewing(in_background=True)
+    outputs = machine.handle(answer(3, ticket()), 0.0)
+    outputs += machine.handle(made(), 0.0)
+    outputs += machine.handle(certificate_answer(4), 0.0)
+    assert not [each for each in outputs if isinstance(each, StageEntered | StageEnded)]
+    assert [each for each in outputs if isinstance(each, CertificateIssued)]
+
+
+def renewing(metadata=None, **fields):
+    """A renewal that waits for its ticket, if there is a port for it."""
+    machine = sign_in()
+    machine.handle(renewal_wanted(**fields), 0.0)
+    machine.handle(found(WEB), 0.0)
+    machine.handle(answer(1, provisioning()), 0.0)
+    if metadata is None:
+        outputs = machine.handle(answer(2, both_ports()), 0.0)
+        (sign,) = [each for each in outputs if isinstance(each, SignWithKey)]
+        machine.handle(DataSigned(data=sign.data, signature=b"a signature"), 0.0)
+    return machine
+
+
+REFUSED = SoapFault(code="InvalidSecurityToken", reason="not this one")
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        (answer(3, REFUSED, 500), FailureReason.WEB_SERVICES_FAULT),
+        (answer(3, None, 404), FailureReason.WEB_SERVICES_NOT_FOUND),
+        (answer(3, ticket(sip_uri=None)), FailureReason.MALFORMED_ANSWER),
+        (failure(3, ConnectFailure.TLS_FAILED), FailureReason.TLS_FAILED),
+    ],
+)
+def test_a_certificate_that_is_refused_makes_way_for_the_pin(event, reason):
+    refused = matching(log.RENEWAL_REFUSED, reason=reason)
+    over = like(ExchangeEnded)
+    play(
+        renewing(),
+        [
+            (0.0, event, [refused, over, asks_metadata(4, PATH)]),
+            (0.0, answer(4, provisioning()), [over, asks_metadata(5, TICKET_PATH)]),
+            (0.0, answer(5, both_ports()), [over, like(SendHttp, exchange_id=6)]),
+            (
+                0.0,
+                answer(6, REFUSED, 500),
+                [over, failed(Stage.TICKET, FailureReason.WEB_SERVICES_FAULT)],
+            ),
+        ],
+    )
+
+
+def test_the_pin_that_follows_is_the_users():
+    machine = renewing()
+    machine.handle(answer(3, REFUSED, 500), 0.0)
+    machine.handle(answer(4, provisioning()), 0.0)
+    outputs = machine.handle(answer(5, both_ports()), 0.0)
+    (sent,) = [each for each in outputs if isinstance(each, SendHttp)]
+    asked = sent.request.message
+    assert (asked.credential, asked.sip_uri) == (PinCredential(number=NUMBER, pin=PIN), None)
+    assert sent.request.path == PIN_PATH
+
+
+def test_without_a_port_for_certificates_the_pin_is_used():
+    machine = renewing(metadata=issuer())
+    play(
+        machine,
+        [
+            (
+                0.0,
+                answer(2, issuer()),
+                [
+                    matching(log.RENEWAL_REFUSED, detail=containing(CERTIFICATE_PORT)),
+                    ended(),
+                    asks_metadata(3, PATH),
+                ],
+            )
+        ],
+    )
+
+
+def test_without_its_key_a_certificate_is_of_no_use():
+    machine = renewing(metadata=both_ports())
+    machine.handle(answer(2, both_ports()), 0.0)
+    signed = DataSigned(data=b"", signature=b"")
+    play(machine, [(0.0, signed, [matching(log.RENEWAL_REFUSED), asks_metadata(3, PATH)])])
+
+
+def test_a_signature_that_nobody_wants_is_dropped():
+    machine, _ = at_stage(Stage.TICKET)
+    play(machine, [(0.0, DataSigned(data=b"", signature=b"x"), [])])

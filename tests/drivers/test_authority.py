@@ -3,7 +3,7 @@ import datetime
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from phonesim.drivers.authority import CertificateKind, SiteAuthority
@@ -35,6 +35,17 @@ def leaf(pem: bytes) -> x509.Certificate:
 def names(certificate: x509.Certificate) -> list[str]:
     extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     return extension.value.get_values_for_type(x509.DNSName)
+
+
+def test_signatures_are_those_of_the_signing_certificate(authority: SiteAuthority) -> None:
+    signature = authority.sign(b"data")
+    key = x509.load_der_x509_certificate(authority.signing_certificate()).public_key()
+    assert isinstance(key, rsa.RSAPublicKey)
+    key.verify(signature, b"data", padding.PKCS1v15(), hashes.SHA1())
+    assert authority.has_signed(b"data", signature)
+    assert not authority.has_signed(b"other", signature)
+    assert not authority.has_signed(b"data", b"")
+    assert not SiteAuthority("Other", lambda: NOW).has_signed(b"data", signature)
 
 
 def test_the_chain_is_root_and_issuer(authority: SiteAuthority) -> None:

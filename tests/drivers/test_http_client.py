@@ -1,4 +1,5 @@
 import asyncio
+import gzip
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,18 +14,24 @@ from phonesim.device.outcome import ConnectFailure
 from phonesim.drivers.authority import CertificateKind, SiteAuthority
 from phonesim.drivers.http_client import BODY_LIMIT, HttpClient
 from phonesim.drivers.trust import PhoneTls, load_credentials
-from phonesim.wire.soap import (
-    GetRootCertChains,
-    GetRootCertChainsResponse,
-    HttpRequest,
-    HttpResponse,
-    SoapFault,
-    encode_soap,
+from phonesim.wire.cert_provisioning import GetRootCertChains, GetRootCertChainsResponse
+from phonesim.wire.http import HttpRequest, HttpResponse, WebMessage
+from phonesim.wire.soap import encode_soap
+from phonesim.wire.soap_envelope import SoapFault
+from phonesim.wire.web_services_metadata import (
+    GetMetadata,
+    ServiceMetadata,
+    ServicePort,
+    encode_metadata,
 )
+from phonesim.wire.xml_document import DOCUMENT_LIMIT
 
 OFFSET = 22000
 NAME = "web.contoso.com"
 CHAIN = GetRootCertChainsResponse(chain=b"a chain")
+METADATA = ServiceMetadata(
+    service="WebTicketService", ports=(ServicePort(name="A", location="https://web.contoso.com/"),)
+)
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
@@ -50,6 +57,7 @@ class Phone:
         timeout: float = 10,
         path: str = "/CertProv/CertProvisioningService.svc",
         host: str = NAME,
+        message: WebMessage | None = None,
     ) -> None:
         self.client.send(
             SendHttp(
@@ -59,7 +67,7 @@ class Phone:
                     host=host,
                     port=port,
                     path=path,
-                    message=GetRootCertChains(),
+                    message=message or GetRootCertChains(),
                 ),
                 source=self.source,
                 address=self.address,
@@ -135,6 +143,21 @@ async def test_an_exchange_looks_like_the_phones(phone: Phone, serve: Serve) -> 
         "SOAPAction": '"http://schemas.microsoft.com/OCS/AuthWebServices/GetRootCertChains"',
         "Content-Length": str(len(body)),
     }
+
+
+async def test_metadata_are_asked_for_with_a_get(phone: Phone, serve: Serve) -> None:
+    seen: list[tuple[str, dict[str, str], bytes]] = []
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        seen.append((request.method, dict(request.headers), await request.read()))
+        return web.Response(body=encode_metadata(METADATA), content_type="text/xml")
+
+    await serve(answer)
+    phone.post(message=GetMetadata())
+    assert await phone.events.get() == HttpResponseReceived(
+        exchange_id=1, response=HttpResponse(status=200, message=METADATA)
+    )
+    assert seen == [("GET", {"Host": NAME}, b"")]
 
 
 @pytest.mark.parametrize(
@@ -252,6 +275,17 @@ async def test_an_address_that_is_not_ours_is_unreachable(phone: Phone) -> None:
         (b"SSH-2.0-OpenSSH_9.9\r\n", ConnectFailure.MALFORMED),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n<soap", ConnectFailure.MALFORMED),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhtml", ConnectFailure.MALFORMED),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n<a/>", ConnectFailure.MALFORMED),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n<a/>", ConnectFailure.MALFORMED),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\n<a/>",
+            ConnectFailure.MALFORMED,
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+            ConnectFailure.MALFORMED,
+        ),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000 + b"\r\n\r\n", ConnectFailure.MALFORMED),
     ],
 )
 async def test_what_is_no_answer_fails_the_exchange(
@@ -267,6 +301,42 @@ async def test_what_is_no_answer_fails_the_exchange(
         found, detail = await phone.failure()
     assert found == failure
     assert detail
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>", "the XML holds a DTD"),
+        (b"<a>" * 5000, "not well-formed XML"),
+        (bytes(DOCUMENT_LIMIT + 1), "is the limit"),
+        (encode_soap(CHAIN)[:-9], "not well-formed XML"),
+        (encode_metadata(METADATA).replace(b"wsdl:service", b"wsdl:servant"), "holds no service"),
+        (encode_soap(CHAIN).replace(b"soap:Body", b"soap:Head"), "Envelope holds no Body"),
+    ],
+    ids=["DTD", "deep", "long", "cut", "no service", "no Body"],
+)
+async def test_a_hostile_answer_fails_with_its_reason(
+    phone: Phone, serve: Serve, body: bytes, reason: str
+) -> None:
+    async def answer(request: web.BaseRequest) -> web.Response:
+        return web.Response(body=body, content_type="text/xml")
+
+    await serve(answer)
+    phone.post()
+    failure, detail = await phone.failure()
+    assert failure == ConnectFailure.MALFORMED
+    assert reason in detail
+
+
+async def test_a_packed_answer_is_cut_off_where_it_is_too_long(phone: Phone, serve: Serve) -> None:
+    async def answer(request: web.BaseRequest) -> web.Response:
+        packed = gzip.compress(bytes(50 * BODY_LIMIT))
+        return web.Response(body=packed, headers={"Content-Encoding": "gzip"})
+
+    await serve(answer)
+    phone.post()
+    failure, detail = await phone.failure()
+    assert (failure, str(BODY_LIMIT) in detail) == (ConnectFailure.MALFORMED, True)
 
 
 async def test_an_endless_answer_is_cut_off(phone: Phone, serve: Serve) -> None:

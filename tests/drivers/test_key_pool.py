@@ -1,9 +1,11 @@
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from phonesim.drivers.key_pool import SHARED_KEYS, KeyPool, PhoneKey
+from phonesim.drivers.authority import SiteAuthority
+from phonesim.drivers.key_pool import SHARED_KEYS, KeyPool, PhoneKey, certificate_validity
 
 
 async def test_a_unique_pool_gives_each_phone_its_own_key() -> None:
@@ -52,3 +54,24 @@ def test_a_request_names_its_subject_and_is_signed(phone_key: PhoneKey) -> None:
 def test_what_is_no_rsa_key_is_refused(der: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the text is cryptography's
         PhoneKey(der)
+
+
+def test_a_key_signs_with_what_its_certificate_request_shows(phone_key: PhoneKey) -> None:
+    csr = x509.load_der_x509_csr(phone_key.certificate_request("user1@contoso.com"))
+    key = csr.public_key()
+    assert isinstance(key, rsa.RSAPublicKey)
+    key.verify(phone_key.sign(b"data"), b"data", padding.PKCS1v15(), hashes.SHA1())
+
+
+def test_what_its_key_signed_is_known_by_the_certificate(phone_key: PhoneKey) -> None:
+    authority = SiteAuthority("Contoso", lambda: 1_767_596_400)
+    csr = phone_key.certificate_request("user1@contoso.com")
+    certificate = authority.issue(csr, 1_767_596_400, 1_767_600_000)
+    assert certificate_validity(certificate) == (1_767_596_400, 1_767_600_000)
+    assert authority.verifies(certificate, b"data", phone_key.sign(b"data"))
+    assert not authority.verifies(certificate, b"other", phone_key.sign(b"data"))
+    assert not authority.verifies(b"no certificate", b"data", phone_key.sign(b"data"))
+
+
+def test_what_is_no_certificate_has_no_validity() -> None:
+    assert certificate_validity(b"no certificate") is None

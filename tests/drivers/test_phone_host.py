@@ -389,6 +389,23 @@ async def test_the_key_is_made_once_and_kept_from_the_machine(
     ]
 
 
+@pytest.mark.parametrize("has_key", [True, False])
+async def test_a_phone_signs_with_its_key_if_it_has_one(
+    make_place: MakePlace, phone_key: PhoneKey, has_key: bool
+) -> None:
+    def react(event: on.Event) -> list[Output]:
+        if isinstance(event, on.PowerApplied):
+            return [do.SignWithKey(subject="user1@contoso.com", data=b"data")]
+        return []
+
+    place = make_place(react)
+    if has_key:
+        place.disk.contents = {KEY_FILE: phone_key.der}
+    place.host.power_on()
+    signature = phone_key.sign(b"data") if has_key else b""
+    assert place.machine.handled[1] == on.DataSigned(data=b"data", signature=signature)
+
+
 async def test_a_spoilt_key_file_is_replaced(make_place: MakePlace, phone_key: PhoneKey) -> None:
     def react(event: on.Event) -> list[Output]:
         if isinstance(event, on.PowerApplied):

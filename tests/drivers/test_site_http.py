@@ -1,17 +1,17 @@
 import asyncio
+import gzip
 
 import aiohttp
 import pytest
 from serving import NAME, Client, Serve
 
+from phonesim.drivers import site_http
 from phonesim.drivers.site_http import BODY_LIMIT
 from phonesim.mocksite import exchange as on
-from phonesim.wire.soap import (
-    GetRootCertChains,
-    GetRootCertChainsResponse,
-    HttpResponse,
-    encode_soap,
-)
+from phonesim.wire.cert_provisioning import GetRootCertChains, GetRootCertChainsResponse
+from phonesim.wire.http import HttpResponse, decode_answer
+from phonesim.wire.soap import encode_soap
+from phonesim.wire.web_services_metadata import GetMetadata, ServiceMetadata, ServicePort
 
 CHAIN = GetRootCertChainsResponse(chain=b"a chain")
 
@@ -46,6 +46,28 @@ async def test_a_soap_request_is_answered(serve: Serve) -> None:
     assert (event.request.url, event.peer) == (f"http://{NAME}:80/CertProv", "127.0.0.1")
 
 
+async def test_a_get_asks_for_metadata(serve: Serve) -> None:
+    served = await serve("http", 80)
+    metadata = ServiceMetadata(
+        service="WebTicketService", ports=(ServicePort(name="A", location="https://a/"),)
+    )
+    served.machine.answer = lambda event: [
+        on.SendHttpResponse(
+            exchange_id=event.exchange_id, response=HttpResponse(status=200, message=metadata)
+        )
+    ]
+    address, port = served.place(80)
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://{address}:{port}/Service.svc/mex") as answer,
+    ):
+        assert answer.headers["Content-Type"] == "text/xml; charset=utf-8"
+        assert decode_answer(await answer.read()) == metadata
+    event = await served.machine.events.get()
+    assert isinstance(event, on.HttpReceived)
+    assert (event.request.path, event.request.message) == ("/Service.svc/mex", GetMetadata())
+
+
 async def test_an_answer_without_soap_is_a_page(serve: Serve) -> None:
     served = await serve("http", 80)
     served.machine.answer = lambda event: (
@@ -72,7 +94,7 @@ async def test_an_answer_without_soap_is_a_page(serve: Serve) -> None:
     ("octets", "status"),
     [
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 7\r\n\r\n<soap/>", 400),
-        (b"GET /status HTTP/1.1\r\nHost: a\r\n\r\n", 405),
+        (b"PUT /status HTTP/1.1\r\nHost: a\r\n\r\n", 405),
         (b"\x16\x03\x01\x02\x00\x01\x00", 400),
         (b"hello\r\n\r\n", 400),
         (
@@ -80,7 +102,7 @@ async def test_an_answer_without_soap_is_a_page(serve: Serve) -> None:
             413,
         ),
     ],
-    ids=["no SOAP", "no POST", "TLS", "no HTTP", "too long"],
+    ids=["no SOAP", "PUT", "TLS", "no HTTP", "too long"],
 )
 async def test_what_is_no_soap_request_is_refused_and_told(
     serve: Serve, octets: bytes, status: int
@@ -93,6 +115,84 @@ async def test_what_is_no_soap_request_is_refused_and_told(
     assert isinstance(event, on.MalformedArrived)
     assert event.protocol == "http"
     assert event.reason
+    writer.close()
+    await writer.wait_closed()
+
+
+LIE = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n<soap"
+
+
+async def test_a_body_that_does_not_come_is_not_awaited_for_ever(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(site_http, "BODY_SECONDS", 0.05)
+    served = await serve("http", 80)
+    reader, writer = await asyncio.open_connection(*served.place(80))
+    writer.write(LIE)
+    assert b" 408 " in await reader.readline()
+    event = await served.machine.events.get()
+    assert isinstance(event, on.MalformedArrived)
+    assert "a body that is not there after" in event.reason
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_a_body_that_ends_too_early_is_told_or_dropped(serve: Serve) -> None:
+    served = await serve("http", 80)
+    reader, writer = await asyncio.open_connection(*served.place(80))
+    writer.write(LIE)
+    writer.write_eof()
+    await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    await asyncio.sleep(0.02)
+    while not served.machine.events.empty():
+        assert isinstance(served.machine.events.get_nowait(), on.MalformedArrived)
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "reason"),
+    [
+        (b"Content-Encoding: gzip\r\n", gzip.compress(bytes(10**7)), "not well-formed XML"),
+        (b"", b"<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>", "holds a DTD"),
+        (b"", b"<a>" * 5000, "not well-formed XML"),
+        (b"", "<a/>".encode("utf-16"), "not well-formed XML"),
+        (b"", b"", "not well-formed XML"),
+    ],
+    ids=["packed", "DTD", "deep", "UTF-16", "empty"],
+)
+async def test_a_hostile_body_is_refused_with_its_reason(
+    serve: Serve, headers: bytes, body: bytes, reason: str
+) -> None:
+    served = await serve("http", 80)
+    reader, writer = await asyncio.open_connection(*served.place(80))
+    length = b"Content-Length: %d\r\n" % len(body)
+    writer.write(b"POST / HTTP/1.1\r\nHost: a\r\n" + headers + length + b"\r\n" + body)
+    assert b" 400 " in await reader.readline()
+    event = await served.machine.events.get()
+    assert isinstance(event, on.MalformedArrived)
+    assert reason in event.reason
+    writer.close()
+    await writer.wait_closed()
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [
+        b"Content-Length: 4\r\nContent-Length: 5\r\n",
+        b"Content-Length: -4\r\n",
+        b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",
+        b"Transfer-Encoding: chunked, chunked\r\n",
+    ],
+)
+async def test_a_request_that_lies_about_its_length_is_refused(
+    serve: Serve, framing: bytes
+) -> None:
+    served = await serve("http", 80)
+    reader, writer = await asyncio.open_connection(*served.place(80))
+    writer.write(b"POST / HTTP/1.1\r\nHost: a\r\n" + framing + b"\r\n<a/>\r\n")
+    assert b" 400 " in await reader.readline()
+    assert isinstance(await served.machine.events.get(), on.MalformedArrived)
     writer.close()
     await writer.wait_closed()
 

@@ -1,5 +1,7 @@
 """What the tests of the mock site share: playing a table, and a certificate authority."""
 
+import hashlib
+
 import pytest
 
 from phonesim.errors import DecodeError
@@ -26,6 +28,18 @@ class StubAuthority:
 
     def accept_handshake(self, names):
         return VirtualServerHandshake(names)
+
+    def sign(self, data):
+        return hashlib.sha1(b"key" + data).digest()
+
+    def has_signed(self, data, signature):
+        return signature == self.sign(data)
+
+    def verifies(self, certificate, data, signature):
+        return signature == hashlib.sha1(certificate.split(b"|")[1] + data).digest()
+
+    def signing_certificate(self):
+        return b"CERTIFICATE"
 
     def subject(self, certificate, now):
         kind, *rest = certificate.split(b"|")

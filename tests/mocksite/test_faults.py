@@ -32,16 +32,12 @@ from phonesim.mocksite.exchange import (
     SipReceived,
 )
 from phonesim.mocksite.faults import FaultInjector, is_injected
+from phonesim.wire.cert_provisioning import GetRootCertChains, GetRootCertChainsResponse
 from phonesim.wire.dhcp import DhcpMessage, MessageType
 from phonesim.wire.dns import DnsQuery, DnsRecord, DnsResponse, SrvData
+from phonesim.wire.http import HttpRequest, HttpResponse
 from phonesim.wire.ntp import NtpPacket
 from phonesim.wire.sip import Contact, NameAddress, SipRequest, header, response_to
-from phonesim.wire.soap import (
-    GetRootCertChains,
-    GetRootCertChainsResponse,
-    HttpRequest,
-    HttpResponse,
-)
 
 DHCP_OPTIONS = {53: b"\5", 43: b"forty-three", 120: b"one-twenty"}
 SRV = DnsRecord("_sip._tls.contoso.com", "SRV", 60, SrvData(10, 5, 443, "fe1.contoso.com"))

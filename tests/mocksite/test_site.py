@@ -31,21 +31,17 @@ from phonesim.mocksite.exchange import (
 )
 from phonesim.mocksite.site import build_site
 from phonesim.profiles import FAULT, SITE, load, names
+from phonesim.wire.cert_provisioning import GetAndPublishCert, GetRootCertChains, KeyProof
 from phonesim.wire.dhcp import BROADCAST, UNSPECIFIED, DhcpMessage, MessageType, Option
 from phonesim.wire.dns import DnsQuery
 from phonesim.wire.endpoint import sip_instance
+from phonesim.wire.http import HttpRequest, parse_url
 from phonesim.wire.lldp import LldpUnit
 from phonesim.wire.ntp import NtpPacket, to_unix
 from phonesim.wire.provisioning import decode_sip_servers, decode_uc_options
 from phonesim.wire.sip import Contact, NameAddress, SipRequest
-from phonesim.wire.soap import (
-    GetAndPublishCert,
-    GetRootCertChains,
-    HttpRequest,
-    KeyProof,
-    RequestSecurityToken,
-    proof_key,
-)
+from phonesim.wire.web_services_metadata import PIN_PORT, PROOF_PORT, GetMetadata
+from phonesim.wire.web_ticket import PinCredential, RequestSecurityToken, proof_key
 
 EPOCH = 1_767_596_400.0
 MAC = bytes.fromhex("0004f2000001")
@@ -415,22 +411,22 @@ def test_a_phone_finds_its_way_through_contoso(authority):
         return reply.response.message
 
     path = uc_options.cert_prov_rel_path
-    url = f"https://{uc_options.web_server_fqdn}:443{path}"
+    provisioning = post(GetMetadata(), f"{path}/mex").port(PROOF_PORT)
+    tickets = post(GetMetadata(), f"{parse_url(provisioning.issuer).path}/mex").port(PIN_PORT)
     assert post(GetRootCertChains(), path).chain == authority.chain()
     ticket = post(
         RequestSecurityToken(
             context="c",
-            applies_to=url,
-            username="+142555500001",
-            password="8000014",
+            applies_to=provisioning.location,
+            credential=PinCredential(number="+142555500001", pin="8000014"),
             entropy=bytes(32),
         ),
-        "/WebTicket/WebTicketService.svc/Pin",
+        parse_url(tickets.location).path,
     )
     entity = ticket.sip_uri.removeprefix("sip:")
     issued = post(
         GetAndPublishCert(
-            to=url,
+            to=provisioning.location,
             message_id="uuid:1",
             device_id="d",
             entity=entity,
@@ -442,7 +438,7 @@ def test_a_phone_finds_its_way_through_contoso(authority):
             expires=ticket.expires,
             proof=KeyProof(proof_key(bytes(32), ticket.entropy)),
         ),
-        path,
+        parse_url(provisioning.location).path,
     )
     for name in ("lync01", "lync02"):
         registrar = server_of(site, name, "sips")

@@ -1,37 +1,39 @@
+import hashlib
 import random
 
 import msgspec
 import pytest
 
-from phonesim.config.fault import SetPinState
 from phonesim.config.site_profile import UserRange, WebServicesConfig
 from phonesim.mocksite.exchange import HttpReceived, MalformedArrived, Report, SendHttpResponse
+from phonesim.mocksite.refusal import NO_SECURITY_TOKEN
 from phonesim.mocksite.users import UserDirectory
-from phonesim.mocksite.web_services import (
-    ATTEMPT_WINDOW,
-    CLOCK_SKEW,
-    LOCKOUT_TIME,
-    NO_SECURITY_TOKEN,
-    WebServices,
-)
-from phonesim.wire.soap import (
+from phonesim.mocksite.web_services import WebServices
+from phonesim.mocksite.web_tickets import CLOCK_SKEW, MESSAGES_LIMIT
+from phonesim.wire.cert_provisioning import (
     GetAndPublishCert,
     GetAndPublishCertResponse,
     GetRootCertChains,
     GetRootCertChainsResponse,
-    HttpRequest,
-    HttpResponse,
     KeyProof,
+)
+from phonesim.wire.http import HttpRequest, HttpResponse, WebDiagnostics
+from phonesim.wire.message_signature import CertificateSignature, certificate_signed_info
+from phonesim.wire.saml_assertion import Assertion, decode_assertion, encode_assertion
+from phonesim.wire.web_services_metadata import PIN_PORT, PROOF_PORT, GetMetadata
+from phonesim.wire.web_ticket import (
+    CertificateCredential,
+    PinCredential,
     RequestSecurityToken,
     RequestSecurityTokenResponse,
     proof_key,
-    saml_assertion,
 )
 
 EPOCH = 1_767_596_400
 PROVISIONING = "/CertProv/CertProvisioningService.svc"
 TICKET = "/WebTicket/WebTicketService.svc/Pin"
-URL = f"https://web.contoso.com:443{PROVISIONING}"
+PROOF = f"{PROVISIONING}/WebTicket_Proof"
+URL = f"https://web.contoso.com:443{PROOF}"
 ENTROPY = bytes(range(32))
 LIFETIME = 28800
 
@@ -52,8 +54,9 @@ def site(authority):
 class Site:
     """The services with a directory, and a phone that talks to them."""
 
-    def __init__(self, authority, *, changes=(), **config):
-        self.users = UserDirectory(USERS, changes)
+    def __init__(self, authority, **config):
+        self.authority = authority
+        self.users = UserDirectory(USERS)
         self.services = WebServices(
             WebServicesConfig(name="web01", address="10.0.0.20", fqdn="web.contoso.com", **config),
             self.users,
@@ -81,7 +84,7 @@ class Site:
 
     def ask(self, number="+14255550001", pin="24680", *, now=0.0, **fields):
         values = {"context": "c", "applies_to": URL, "entropy": ENTROPY, **fields}
-        message = RequestSecurityToken(username=number, password=pin, **values)
+        message = RequestSecurityToken(credential=PinCredential(number=number, pin=pin), **values)
         return self.post(message, TICKET, now=now)
 
     def ticket(self, now=0.0):
@@ -90,7 +93,7 @@ class Site:
         return response.message
 
     def enrol(self, ticket, *, now=0.0, **fields):
-        return self.post(publish(ticket, **fields), now=now)
+        return self.post(publish(ticket, **fields), PROOF, now=now)
 
     def failure(self, *args, **fields):
         response = self.ask(*args, **fields)
@@ -130,14 +133,16 @@ def test_number_and_pin_make_a_web_ticket(site):
     assert (ticket.created, ticket.expires) == (EPOCH + 10, EPOCH + 10 + LIFETIME)
     assert ticket.sip_uri == "sip:alice@contoso.com"
     assert len(ticket.entropy) == 32
-    assert ticket.assertion == saml_assertion(
-        ticket.assertion_id,
-        "web.contoso.com",
-        "sip:alice@contoso.com",
-        URL,
-        ticket.created,
-        ticket.expires,
+    signed = decode_assertion(ticket.assertion)
+    assert signed.assertion == Assertion(
+        assertion_id=ticket.assertion_id,
+        issuer="web.contoso.com",
+        name="sip:alice@contoso.com",
+        audience=URL,
+        not_before=ticket.created,
+        not_on_or_after=ticket.expires,
     )
+    assert site.authority.has_signed(signed.signed_info, signed.signature)
 
 
 def test_every_ticket_is_another(site):
@@ -173,8 +178,8 @@ def test_a_ticket_can_be_used_again_until_it_expires(site):
         (GetRootCertChains(), "/CertProv/", "https", 404),
         (GetRootCertChains(), "/", "http", 404),
         (RequestSecurityToken, TICKET, "http", 403),
-        (GetAndPublishCert, PROVISIONING, "http", 403),
-        (RequestSecurityToken, PROVISIONING, "https", 500),
+        (GetAndPublishCert, PROOF, "http", 403),
+        (RequestSecurityToken, PROOF, "https", 500),
         (GetAndPublishCert, TICKET, "https", 500),
         (GetRootCertChains(), TICKET, "https", 500),
     ],
@@ -184,8 +189,7 @@ def test_a_message_at_the_wrong_place_is_refused(site, message, path, scheme, st
         message = RequestSecurityToken(
             context="c",
             applies_to=URL,
-            username="+14255550001",
-            password="24680",
+            credential=PinCredential(number="+14255550001", pin="24680"),
             entropy=ENTROPY,
         )
     elif message is GetAndPublishCert:
@@ -225,68 +229,6 @@ def test_a_port_that_is_not_the_default_has_to_be_written(authority):
     assert site.ask(applies_to=URL.replace(":443", ":4443")).status == 200
 
 
-def test_who_cannot_be_authenticated_is_told_why(site):
-    assert site.failure("4242", "24680") == "UserDoesNotExist"
-    assert site.failure("+14255550001", "24681") == "IncorrectPin"
-    assert site.failure("4711", "24680") == "IncorrectPin"
-    assert site.failure("4712", "11223") == "PinNotUnique"
-
-
-def test_the_pin_tells_users_of_one_number_apart(site):
-    assert site.ask("4711", "13579").message.sip_uri == "sip:bob@contoso.com"
-    assert site.ask("4711", "97531").message.sip_uri == "sip:carol@contoso.com"
-
-
-@pytest.mark.parametrize(
-    ("state", "failure", "failure_of_another_pin"),
-    [
-        ("locked", "UserPinAccountLocked", "UserPinAccountLocked"),
-        ("expired", "PinExpired", "IncorrectPin"),
-        ("not-set", "PinNotSet", "PinNotSet"),
-        ("not-enabled", "PinNotEnabledForUser", "PinNotEnabledForUser"),
-        ("disabled", "UserPinAccountDisabled", "UserPinAccountDisabled"),
-        ("wrong", "IncorrectPin", "IncorrectPin"),
-    ],
-)
-def test_the_state_of_the_pin_decides(authority, state, failure, failure_of_another_pin):
-    site = Site(authority, changes=[SetPinState(kind="pin-state", state=state)])
-    assert site.failure() == failure
-    assert site.failure(pin="00000") == failure_of_another_pin
-
-
-def test_wrong_pins_lock_the_user_for_an_hour(authority):
-    site = Site(authority, maximum_pin_attempts=3)
-    assert [site.failure(pin="0", now=now) for now in (0, 1, 2)] == ["IncorrectPin"] * 3
-    assert site.failure(now=3) == "UserPinAccountLocked"
-    assert site.failure(now=2 + LOCKOUT_TIME - 1) == "UserPinAccountLocked"
-    # Another user is none of it, and afterwards counting begins anew.
-    assert site.ask("4711", "13579", now=3).status == 200
-    after = 2 + LOCKOUT_TIME
-    assert [site.failure(pin="0", now=after + n) for n in (0, 1)] == ["IncorrectPin"] * 2
-    assert site.ask(now=after + 2).status == 200
-
-
-def test_only_wrong_pins_within_the_window_add_up(authority):
-    site = Site(authority, maximum_pin_attempts=3)
-    for now in (0, 1, ATTEMPT_WINDOW, ATTEMPT_WINDOW + 1.5):
-        assert site.failure(pin="0", now=now) == "IncorrectPin"
-    assert site.ask(now=ATTEMPT_WINDOW + 2).status == 200
-
-
-def test_the_right_pin_clears_the_count(authority):
-    site = Site(authority, maximum_pin_attempts=2)
-    for now in (0, 2, 4):
-        assert site.failure(pin="0", now=now) == "IncorrectPin"
-        assert site.ask(now=now + 1).status == 200
-
-
-def test_a_wrong_pin_counts_for_every_user_of_the_number(authority):
-    site = Site(authority, maximum_pin_attempts=1)
-    assert site.failure("4711", "0") == "IncorrectPin"
-    assert site.failure("4711", "13579") == "UserPinAccountLocked"
-    assert site.failure("4711", "97531") == "UserPinAccountLocked"
-
-
 def test_error_ids_are_data(authority):
     fault = Site(authority).ask(pin="0").message
     assert (fault.code, fault.error_id, fault.error_reason) == ("FailedAuthentication", 0, "")
@@ -297,7 +239,7 @@ def test_error_ids_are_data(authority):
 @pytest.mark.parametrize(
     ("fields", "code"),
     [
-        ({"assertion_id": "unknown"}, "InvalidSecurityToken"),
+        ({"assertion_id": "another"}, "InvalidSecurityToken"),
         ({"assertion": b"<forged/>"}, "InvalidSecurityToken"),
         ({"created": EPOCH - CLOCK_SKEW - 1}, "InvalidSecurityToken"),
         ({"expires": EPOCH + LIFETIME + CLOCK_SKEW + 1}, "InvalidSecurityToken"),
@@ -318,6 +260,94 @@ def test_a_certificate_request_that_is_not_right_is_refused(site, fields, code):
     assert fault.error_id == (NO_SECURITY_TOKEN if code == "InvalidSecurityToken" else 0)
     # Nothing was spoilt: the honest request still works.
     assert site.enrol(ticket).status == 200
+
+
+def resigned(site, ticket, sign=None, **fields):
+    """The ticket's assertion, saying something else, signed by the site or by `sign`."""
+    said = decode_assertion(ticket.assertion).assertion
+    assertion = msgspec.structs.replace(said, **fields)
+    return encode_assertion(assertion, sign or site.authority.sign, b"CERTIFICATE")
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"sign": lambda data: b"mine"}, "was not signed here"),
+        ({"audience": "https://other.contoso.com/"}, "is for another service"),
+        ({"not_before": EPOCH + CLOCK_SKEW + 1}, "is not yet valid"),
+        ({"not_on_or_after": EPOCH}, "has expired"),
+        ({"not_before": EPOCH, "not_on_or_after": EPOCH + 1}, "outside the web ticket's lifetime"),
+    ],
+)
+def test_an_assertion_is_taken_for_what_it_says_and_who_signed_it(site, fields, why):
+    ticket = site.ticket()
+    response = site.enrol(ticket, assertion=resigned(site, ticket, **fields))
+    assert response.message.code == "InvalidSecurityToken"
+    assert why in site.reports[0].text
+
+
+def test_the_signature_has_to_name_the_assertion_that_comes_with_it(site):
+    first, second = site.ticket(), site.ticket()
+    site.enrol(first, assertion=second.assertion)
+    assert "the signature names another assertion" in site.reports[0].text
+
+
+def test_an_assertion_whose_key_was_forgotten_is_of_no_use(site):
+    ticket = site.ticket()
+    forgotten = resigned(site, ticket, assertion_id="other")
+    response = site.enrol(ticket, assertion=forgotten, assertion_id="other")
+    assert response.message.code == "InvalidSecurityToken"
+    assert "key of the assertion is not known" in site.reports[0].text
+
+
+def test_a_ticket_is_used_up_in_the_end(site):
+    ticket = site.ticket()
+    for number in range(MESSAGES_LIMIT):
+        assert site.enrol(ticket, message_id=f"uuid:{number}").status == 200
+    assert site.enrol(ticket, message_id="uuid:more").status == 500
+    assert "used up" in site.reports[0].text
+
+
+def test_metadata_say_where_the_ports_are(authority):
+    site = Site(authority, proof_suffix="/P", pin_suffix="/Q", https_port=4443)
+    provisioning = site.post(GetMetadata(), f"{PROVISIONING}/mex").message
+    proof = provisioning.port(PROOF_PORT)
+    web = "https://web.contoso.com:4443"
+    assert (proof.location, proof.needs_proof) == (f"{web}{PROVISIONING}/P", True)
+    assert proof.issuer == f"{web}/WebTicket/WebTicketService.svc"
+    tickets = site.post(GetMetadata(), "/WebTicket/WebTicketService.svc/MEX").message
+    assert tickets.port(PIN_PORT).location == f"{web}/WebTicket/WebTicketService.svc/Q"
+
+
+@pytest.mark.parametrize(
+    ("path", "scheme", "status"),
+    [
+        (PROVISIONING, "https", 405),
+        (TICKET, "https", 405),
+        (f"{PROVISIONING}/mex", "http", 403),
+        (f"{TICKET}/mex", "https", 404),
+    ],
+)
+def test_metadata_are_nowhere_else(site, path, scheme, status):
+    assert site.post(GetMetadata(), path, scheme=scheme).status == status
+
+
+def test_without_pin_authentication_there_is_no_port_for_pins(authority):
+    site = Site(authority, use_pin_auth=False)
+    tickets = site.post(GetMetadata(), "/WebTicket/WebTicketService.svc/mex").message
+    assert tickets.port(PIN_PORT) is None
+    assert site.ask().status == 404
+
+
+def test_a_fault_with_an_error_id_says_it_in_the_header_too(authority):
+    response = Site(authority, error_ids={"IncorrectPin": 28999}).ask(pin="0")
+    assert response.diagnostics == WebDiagnostics(
+        error_id=28999,
+        source="web.contoso.com",
+        reason="The PIN is not correct.",
+        faultcode="wsse:FailedAuthentication",
+    )
+    assert Site(authority).ask(pin="0").diagnostics is None
 
 
 @pytest.mark.parametrize(
@@ -373,3 +403,56 @@ def test_services_wait_for_nothing(site):
 def test_the_same_seed_gives_the_same_tickets(authority):
     first, second = Site(authority).ticket(), Site(authority).ticket()
     assert msgspec.structs.asdict(first) == msgspec.structs.asdict(second)
+
+
+# --- by certificate ---
+
+CERT = "/WebTicket/WebTicketService.svc/Cert"
+
+
+def signed(certificate, signer="alice@contoso.com", **fields):
+    created = EPOCH + 60
+    data = certificate_signed_info(created, created + 300)
+    value = hashlib.sha1(signer.encode() + data).digest()
+    credential = CertificateCredential(
+        created=created,
+        expires=created + 300,
+        signature=CertificateSignature(certificate=certificate, signed_info=data, value=value),
+    )
+    values = {"context": "c", "applies_to": URL, "entropy": ENTROPY, "credential": credential}
+    return RequestSecurityToken(**{**values, **fields})
+
+
+def test_a_certificate_makes_the_ticket_for_the_next_one(site):
+    first = site.enrol(site.ticket()).message.certificate
+    response = site.post(signed(first, sip_uri="sip:Alice@contoso.com"), CERT, now=60)
+    assert response.message.sip_uri == "sip:alice@contoso.com"
+    second = site.enrol(response.message, now=61).message.certificate
+    alice = site.users.by_sip_uri("sip:alice@contoso.com")
+    assert site.users.is_published(alice, second)
+    # The device has one certificate: the first does not count any more.
+    assert site.post(signed(first), CERT, now=62).message.code == "InvalidSecurityToken"
+
+
+def test_another_sip_uri_may_not_be_claimed(site):
+    first = site.enrol(site.ticket()).message.certificate
+    fault = site.post(signed(first, sip_uri="sip:bob@contoso.com"), CERT, now=60).message
+    assert fault.reason.startswith("The SIP URI in the claim type requirements")
+
+
+def test_each_port_takes_credentials_of_its_own(site):
+    first = site.enrol(site.ticket()).message.certificate
+    for message, path in (
+        (signed(first), TICKET),
+        (signed(first, credential=PinCredential(number="+14255550001", pin="24680")), CERT),
+    ):
+        response = site.post(message, path, now=60)
+        assert response.message.code == "InvalidSecurityToken"
+        assert response.diagnostics.error_id == NO_SECURITY_TOKEN
+
+
+def test_without_certificate_authentication_there_is_no_port_for_certificates(authority):
+    site = Site(authority, use_certificate_auth=False)
+    tickets = site.post(GetMetadata(), "/WebTicket/WebTicketService.svc/mex").message
+    assert [port.name for port in tickets.ports] == [PIN_PORT]
+    assert site.post(signed(b""), CERT).status == 404

@@ -27,6 +27,12 @@ from phonesim.device.identity import IDENTITY_FILE, KEY_FILE
 from phonesim.device.outcome import ConnectFailure
 from phonesim.device.phone import Phone
 from phonesim.profiles import DEVICE, load
+from phonesim.wire.cert_provisioning import (
+    GetAndPublishCert,
+    GetAndPublishCertResponse,
+    GetRootCertChains,
+    GetRootCertChainsResponse,
+)
 from phonesim.wire.dhcp import (
     BOOTREPLY,
     DhcpMessage,
@@ -36,6 +42,7 @@ from phonesim.wire.dhcp import (
     encode_u32,
 )
 from phonesim.wire.dns import DnsRecord, DnsResponse, SrvData, encode_query
+from phonesim.wire.http import HttpRequest, HttpResponse, encode_body
 from phonesim.wire.inband_provisioning import InbandProvisioning, encode_inband_provisioning
 from phonesim.wire.lldp import LldpUnit, NetworkPolicy, encode_lldp
 from phonesim.wire.ntp import SERVER, NtpPacket, encode_ntp, from_unix
@@ -51,18 +58,17 @@ from phonesim.wire.sip import (
 )
 from phonesim.wire.sip_server import SipServer
 from phonesim.wire.sipae import signing_keys
-from phonesim.wire.soap import (
-    GetAndPublishCert,
-    GetAndPublishCertResponse,
-    GetRootCertChains,
-    GetRootCertChainsResponse,
-    HttpResponse,
-    RequestSecurityToken,
-    RequestSecurityTokenResponse,
-    SoapFault,
-    encode_soap,
-)
+from phonesim.wire.soap_envelope import SoapFault
 from phonesim.wire.tls_records import encode_handshake
+from phonesim.wire.web_services_metadata import (
+    CERTIFICATE_PORT,
+    PIN_PORT,
+    PROOF_PORT,
+    GetMetadata,
+    ServiceMetadata,
+    ServicePort,
+)
+from phonesim.wire.web_ticket import RequestSecurityToken, RequestSecurityTokenResponse
 
 PROFILE = load(DEVICE, "polycom-cx600")
 DIALECT = Dialect(PROFILE.log.records)
@@ -126,10 +132,12 @@ def answer(request: do.PhoneAction, now: float) -> on.Event | None:
             )
             return on.NtpPacketReceived(packet=told, server=server)
         case do.SendHttp(exchange_id=number, request=asked):
-            response = HttpResponse(status=200, message=answer_soap(asked.message))
+            response = HttpResponse(status=200, message=answer_web(asked))
             return on.HttpResponseReceived(exchange_id=number, response=response)
         case do.MakeCertificateRequest(subject=subject):
             return on.CertificateRequestMade(subject=subject, csr=b"a request")
+        case do.SignWithKey(data=data):
+            return on.DataSigned(data=data, signature=b"a signature")
         case do.OpenConnection(connection_id=number, source=source):
             return on.ConnectionOpened(
                 connection_id=number, local_address=source, local_port=50000 + number % 1000
@@ -208,8 +216,10 @@ def answer_dns(request: do.SendDns) -> on.Event:
     )
 
 
-def answer_soap(message: Any) -> Any:
-    match message:
+def answer_web(asked: HttpRequest) -> Any:
+    match asked.message:
+        case GetMetadata():
+            return METADATA[asked.path.removesuffix("/mex")]
         case GetRootCertChains():
             return GetRootCertChainsResponse(chain=b"the chain")
         case RequestSecurityToken(context=context):
@@ -226,6 +236,28 @@ def answer_soap(message: Any) -> Any:
             return GetAndPublishCertResponse(
                 certificate=b"a certificate", device_id=device_id, entity=entity
             )
+
+
+METADATA = {
+    "/CertProv/CertProvisioningService.svc": ServiceMetadata(
+        service="CertProvisioningService",
+        ports=(
+            ServicePort(
+                name=PROOF_PORT,
+                location="https://webpool.contoso.com/CertProv/Proof",
+                issuer="https://webpool.contoso.com/WebTicket",
+                needs_proof=True,
+            ),
+        ),
+    ),
+    "/WebTicket": ServiceMetadata(
+        service="WebTicketService",
+        ports=(
+            ServicePort(name=PIN_PORT, location="https://webpool.contoso.com/WebTicket/Pin"),
+            ServicePort(name=CERTIFICATE_PORT, location="https://other.contoso.com/WebTicket/Cert"),
+        ),
+    ),
+}
 
 
 # --- wrong answers ---
@@ -257,6 +289,18 @@ OPTIONS = {
 TIMES = [0, 1, 1 << 63, (1 << 63) + 1, from_unix(-0.5), from_unix(0.5), (1 << 64) - 1]
 FAULTS = [
     None,
+    ServiceMetadata(service="", ports=()),
+    *(
+        ServiceMetadata(
+            service="CertProvisioningService",
+            ports=(
+                ServicePort(name=PROOF_PORT, location=url, issuer=url, needs_proof=True),
+                ServicePort(name=PIN_PORT, location=url),
+                ServicePort(name=CERTIFICATE_PORT, location=url),
+            ),
+        )
+        for url in ("", "https://a", "https://a:99999/", "ftp://a/", "http://a/", "https://.../x")
+    ),
     GetRootCertChainsResponse(chain=b""),
     SoapFault(code="c", reason="r"),
     SoapFault(code="c", reason="r\r\n", error_reason='"%', pin_failure="IncorrectPin"),
@@ -458,6 +502,7 @@ def noise(number: int, rng: random.Random) -> on.Event:
             on.CertificateRequestMade(subject=rng.choice(TEXTS), csr=b""),
             on.HandshakeFailed(handshake_id=number, detail=detail),
             on.HandshakeAdvanced(handshake_id=number, flight=FLIGHT),
+            on.DataSigned(data=rng.choice(OCTETS), signature=rng.choice(OCTETS)),
         ]
     )
 
@@ -469,7 +514,10 @@ class World:
     """A phone and what it has asked for; checks everything that the phone does."""
 
     def __init__(self, files: dict[str, bytes], seed: object) -> None:
-        self.phone = Phone(PROFILE, MAC, "+14255550001", "8000014", random.Random(repr(seed)))
+        self.phone = Phone(
+            *(PROFILE, MAC, "+14255550001", "8000014", random.Random(repr(seed))),
+            validity=lambda certificate: (EPOCH, EPOCH + 7200),
+        )
         self.now = 0.0
         self.files = dict(files)
         self.open: list[do.PhoneAction] = []
@@ -523,7 +571,7 @@ class World:
             case do.SendNtp(packet=packet):
                 encode_ntp(packet)
             case do.SendHttp(request=request):
-                encode_soap(request.message)
+                encode_body(request.message)
                 self.number = action.exchange_id
             case do.SendSip(message=message):
                 encode_sip(message)

@@ -23,20 +23,17 @@ from phonesim.mocksite.exchange import (
 from phonesim.mocksite.site import build_site
 from phonesim.profiles import FAULT, SITE, load, names
 from phonesim.virtual_handshake import VirtualClientHandshake, VirtualServerHandshake
+from phonesim.wire.cert_provisioning import GetAndPublishCert, GetRootCertChains, KeyProof
 from phonesim.wire.dhcp import DhcpMessage, MessageType
 from phonesim.wire.dns import DnsQuery
+from phonesim.wire.http import HttpRequest
 from phonesim.wire.lldp import LldpUnit
 from phonesim.wire.ntp import NtpPacket
 from phonesim.wire.sip import Contact, Credentials, NameAddress, SipRequest, SipResponse
 from phonesim.wire.sipae import Authorization, credentials_of
-from phonesim.wire.soap import (
-    GetAndPublishCert,
-    GetRootCertChains,
-    HttpRequest,
-    KeyProof,
-    RequestSecurityToken,
-)
 from phonesim.wire.tls_records import CERTIFICATE, encode_finished, encode_handshake
+from phonesim.wire.web_services_metadata import GetMetadata
+from phonesim.wire.web_ticket import PinCredential, RequestSecurityToken
 
 
 class Authority:
@@ -160,17 +157,22 @@ ntp_events = st.builds(
     client=st.just("phone"),
 )
 URLS = [
-    "https://webpool.contoso.com:443/CertProv/CertProvisioningService.svc",
+    "https://webpool.contoso.com:443/CertProv/CertProvisioningService.svc/WebTicket_Proof",
     "https://elsewhere/",
 ]
 soap_messages = (
     st.just(GetRootCertChains())
+    | st.just(GetMetadata())
     | st.builds(
         RequestSecurityToken,
         context=st.just("c"),
         applies_to=st.sampled_from(URLS),
-        username=st.sampled_from(["+142555500001", "142555500001", "", "x"]) | st.text(max_size=9),
-        password=st.sampled_from(["8000014", "8000015"]) | st.text(max_size=9),
+        credential=st.builds(
+            PinCredential,
+            number=st.sampled_from(["+142555500001", "142555500001", "", "x"])
+            | st.text(max_size=9),
+            pin=st.sampled_from(["8000014", "8000015"]) | st.text(max_size=9),
+        ),
         entropy=st.sampled_from([bytes(32), b""]),
     )
     | st.builds(
@@ -197,7 +199,14 @@ http_events = st.builds(
         host=st.text(max_size=5),
         port=st.just(443),
         path=st.sampled_from(
-            ["/CertProv/CertProvisioningService.svc", "/WebTicket/WebTicketService.svc/Pin", "/"]
+            [
+                "/CertProv/CertProvisioningService.svc",
+                "/CertProv/CertProvisioningService.svc/WebTicket_Proof",
+                "/CertProv/CertProvisioningService.svc/mex",
+                "/WebTicket/WebTicketService.svc/Pin",
+                "/WebTicket/WebTicketService.svc/mex",
+                "/",
+            ]
         ),
         message=soap_messages,
     ),

@@ -1,5 +1,6 @@
 import contextlib
 import copy
+import hashlib
 import itertools
 import string
 from collections.abc import Callable
@@ -10,7 +11,17 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from phonesim.errors import DecodeError
+from phonesim.wire.cert_provisioning import (
+    GetAndPublishCert,
+    GetAndPublishCertResponse,
+    GetRootCertChains,
+    GetRootCertChainsResponse,
+    KeyProof,
+)
 from phonesim.wire.digest import digest_credentials, digest_verifies
+from phonesim.wire.http import WebAnswer, decode_answer, encode_body
+from phonesim.wire.message_signature import CertificateSignature, certificate_signed_info
+from phonesim.wire.saml_assertion import Assertion, decode_assertion, encode_assertion
 from phonesim.wire.sip import (
     Challenge,
     Contact,
@@ -26,21 +37,20 @@ from phonesim.wire.sip import (
     response_to,
 )
 from phonesim.wire.soap import (
-    GetAndPublishCert,
-    GetAndPublishCertResponse,
-    GetRootCertChains,
-    GetRootCertChainsResponse,
-    KeyProof,
-    RequestSecurityToken,
-    RequestSecurityTokenResponse,
-    SoapFault,
     SoapMessage,
     SoapRequest,
     SoapResponse,
     decode_soap_request,
     decode_soap_response,
     encode_soap,
-    saml_assertion,
+)
+from phonesim.wire.soap_envelope import SoapFault
+from phonesim.wire.web_services_metadata import ServiceMetadata, ServicePort
+from phonesim.wire.web_ticket import (
+    CertificateCredential,
+    PinCredential,
+    RequestSecurityToken,
+    RequestSecurityTokenResponse,
 )
 
 untimed = settings(deadline=None)
@@ -327,15 +337,34 @@ OCTETS = st.binary(max_size=200)
 TIMES = st.integers(-(2**33), 2**37)
 UUIDS = st.uuids().map(str)
 
+
+@st.composite
+def certificate_credentials(draw: st.DrawFn) -> CertificateCredential:
+    created, expires = draw(TIMES), draw(TIMES)
+    return CertificateCredential(
+        created=created,
+        expires=expires,
+        signature=CertificateSignature(
+            certificate=draw(OCTETS),
+            signed_info=certificate_signed_info(created, expires),
+            value=draw(OCTETS),
+        ),
+    )
+
+
 ISSUES = st.builds(
     RequestSecurityToken,
     context=XML_TEXTS,
     applies_to=XML_TEXTS,
-    username=XML_TEXTS,
-    password=PINS,
     entropy=st.binary(min_size=32, max_size=32),
+    credential=st.builds(PinCredential, number=XML_TEXTS, pin=PINS) | certificate_credentials(),
+    sip_uri=st.none() | XML_TEXTS,
 )
 REQUESTS_UNSIGNED = st.just(GetRootCertChains()) | ISSUES
+
+
+def sign(data: bytes) -> bytes:
+    return hashlib.sha1(b"key" + data).digest()
 
 
 @st.composite
@@ -343,13 +372,18 @@ def tickets(draw: st.DrawFn) -> RequestSecurityTokenResponse:
     assertion_id = draw(NAMES.filter(lambda name: name != "timestamp"))  # the other Id
     created, expires = draw(TIMES), draw(TIMES)
     sip_uri = f"sip:{draw(XML_TEXTS)}"
-    assertion = saml_assertion(
-        assertion_id, draw(XML_TEXTS), sip_uri, draw(XML_TEXTS), created, expires
+    assertion = Assertion(
+        assertion_id=assertion_id,
+        issuer=draw(XML_TEXTS.filter(bool)),
+        name=sip_uri,
+        audience=draw(XML_TEXTS),
+        not_before=created,
+        not_on_or_after=expires,
     )
     return RequestSecurityTokenResponse(
         context=draw(XML_TEXTS),
         assertion_id=assertion_id,
-        assertion=assertion,
+        assertion=encode_assertion(assertion, sign, b"certificate"),
         created=created,
         expires=expires,
         entropy=draw(st.binary(min_size=32, max_size=32)),
@@ -402,6 +436,37 @@ def test_a_soap_answer_comes_back_as_it_was(message: SoapResponse) -> None:
     assert decode_soap_response(encode_soap(message)) == message
 
 
+@st.composite
+def metadata(draw: st.DrawFn) -> ServiceMetadata:
+    issued = st.tuples(XML_TEXTS.map(str.strip), st.booleans()) | st.just((None, False))
+    ports = []
+    for name in draw(st.lists(NAMES, max_size=4, unique=True)):
+        issuer, needs_proof = draw(issued)
+        location = draw(XML_TEXTS.filter(bool))
+        ports.append(
+            ServicePort(name=name, location=location, issuer=issuer, needs_proof=needs_proof)
+        )
+    service = draw(st.sampled_from(["CertProvisioningService", "WebTicketService"]))
+    return ServiceMetadata(service=service, ports=tuple(ports))
+
+
+@untimed
+@given(ANSWERS | metadata())
+def test_a_body_comes_back_as_it_was(message: WebAnswer) -> None:
+    assert decode_answer(encode_body(message)) == message
+
+
+@untimed
+@given(tickets())
+def test_an_assertion_comes_back_as_it_was_signed(ticket: RequestSecurityTokenResponse) -> None:
+    signed = decode_assertion(ticket.assertion)
+    assert sign(signed.signed_info) == signed.signature
+    said = signed.assertion
+    assert (said.assertion_id, said.name) == (ticket.assertion_id, ticket.sip_uri)
+    assert (said.not_before, said.not_on_or_after) == (ticket.created, ticket.expires)
+    assert encode_assertion(said, sign, b"certificate") == ticket.assertion
+
+
 @untimed
 @given(signed_requests())
 def test_a_signed_request_comes_back_with_its_proof(message: GetAndPublishCert) -> None:
@@ -413,6 +478,14 @@ def test_a_signed_request_comes_back_with_its_proof(message: GetAndPublishCert) 
     assert msgspec.structs.replace(received, proof=message.proof) == message
 
 
+ASSERTION = Assertion(
+    assertion_id="ticket",
+    issuer="i",
+    name="sip:alice@contoso.com",
+    audience="a",
+    not_before=1000,
+    not_on_or_after=2000,
+)
 SAMPLE = GetAndPublishCert(
     to="https://web.contoso.com/",
     message_id="1",
@@ -421,16 +494,26 @@ SAMPLE = GetAndPublishCert(
     csr=b"\x30\x00",
     request_id="3",
     assertion_id="ticket",
-    assertion=saml_assertion("ticket", "i", "sip:alice@contoso.com", "a", 1000, 2000),
+    assertion=encode_assertion(ASSERTION, sign, b"certificate"),
     created=1767596400,
     expires=1767625200,
     proof=KeyProof(bytes(32)),
+)
+METADATA = ServiceMetadata(
+    service="CertProvisioningService",
+    ports=(
+        ServicePort(name="P", location="https://a/", issuer="https://b/", needs_proof=True),
+        ServicePort(name="Q", location="http://a/"),
+    ),
 )
 SOAP_SAMPLES: list[SoapMessage] = [
     GetRootCertChains(),
     GetRootCertChainsResponse(chain=b"\x30\x00"),
     RequestSecurityToken(
-        context="c", applies_to="a", username="100", password="13579", entropy=bytes(32)
+        context="c",
+        applies_to="a",
+        entropy=bytes(32),
+        credential=PinCredential(number="100", pin="13579"),
     ),
     RequestSecurityTokenResponse(
         context="c",
@@ -449,12 +532,14 @@ SOAP_SAMPLES: list[SoapMessage] = [
 
 @untimed
 @given(
-    st.sampled_from([decode_soap_request, decode_soap_response]),
+    st.sampled_from([decode_soap_request, decode_soap_response, decode_answer]),
     st.binary(max_size=100)
-    | st.sampled_from([encode_soap(message) for message in SOAP_SAMPLES]).flatmap(mutations),
+    | st.sampled_from([encode_body(message) for message in [*SOAP_SAMPLES, METADATA]]).flatmap(
+        mutations
+    ),
 )
-def test_any_octets_are_a_soap_message_or_a_decode_error(
-    decode: Callable[[bytes], SoapMessage], data: bytes
+def test_any_octets_are_a_message_or_a_decode_error(
+    decode: Callable[[bytes], object], data: bytes
 ) -> None:
     with contextlib.suppress(DecodeError):
         decode(data)
@@ -469,6 +554,15 @@ def is_as_signed(data: bytes) -> bool:
     if not isinstance(message, GetAndPublishCert) or not message.proof.verify(bytes(32)):
         return True
     return (message.created, message.expires) == (SAMPLE.created, SAMPLE.expires)
+
+
+def is_as_issued(data: bytes) -> bool:
+    """Whether an assertion is refused, or says what was signed."""
+    try:
+        signed = decode_assertion(data)
+    except DecodeError:
+        return True
+    return sign(signed.signed_info) != signed.signature or signed.assertion == ASSERTION
 
 
 SIGNED = encode_soap(SAMPLE)
@@ -492,12 +586,12 @@ def test_no_damage_makes_a_signature_vouch_for_other_times(data: bytes) -> None:
 
 
 @st.composite
-def rearranged(draw: st.DrawFn) -> bytes:
-    """The signed request with elements left out, copied elsewhere, or changed.
+def rearranged(draw: st.DrawFn, document: bytes) -> bytes:
+    """The signed document with elements left out, copied elsewhere, or changed.
 
     Those that the signature is about are the likeliest.
     """
-    root = etree.fromstring(SIGNED)
+    root = etree.fromstring(document)
     for _ in range(draw(st.integers(1, 4))):
         elements = list(root.iter())
         near = [each for each in elements if etree.QName(each).localname in NEAR_THE_SIGNATURE]
@@ -512,7 +606,8 @@ def rearranged(draw: st.DrawFn) -> bytes:
                 element.text = draw(st.sampled_from(["", "2027-01-01T00:00:00Z", "ticket"]))
             case "id":
                 name = draw(st.sampled_from([*element.attrib, "Id", "URI"]))
-                element.set(name, draw(st.sampled_from(["", "timestamp", "#timestamp", "#x"])))
+                ids = ["", "timestamp", "#timestamp", "ticket", "#ticket", "#x"]
+                element.set(name, draw(st.sampled_from(ids)))
             case "rename":
                 element.tag = target.tag
             case "remove" if element is not root:
@@ -522,10 +617,51 @@ def rearranged(draw: st.DrawFn) -> bytes:
     return etree.tostring(root)
 
 
-NEAR_THE_SIGNATURE = {"Security", "Timestamp", "Created", "Expires", "Signature", "Reference"}
+NEAR_THE_SIGNATURE = {
+    *("Security", "Timestamp", "Created", "Expires", "Signature", "Reference", "Transforms"),
+    *("Assertion", "Conditions", "NameIdentifier", "Audience"),
+}
 
 
 @searched
-@given(rearranged())
+@given(rearranged(SIGNED))
 def test_no_rearrangement_makes_a_signature_vouch_for_other_times(data: bytes) -> None:
     assert is_as_signed(data)
+
+
+@searched
+@given(mutations(SAMPLE.assertion) | rearranged(SAMPLE.assertion))
+def test_no_damage_makes_an_assertion_say_something_else(data: bytes) -> None:
+    assert is_as_issued(data)
+
+
+CREDENTIAL = CertificateCredential(
+    created=1767596400,
+    expires=1767596700,
+    signature=CertificateSignature(
+        certificate=b"mine",
+        signed_info=certificate_signed_info(1767596400, 1767596700),
+        value=sign(certificate_signed_info(1767596400, 1767596700)),
+    ),
+)
+SIGNED_ISSUE = encode_soap(
+    RequestSecurityToken(
+        context="c", applies_to="a", entropy=bytes(32), credential=CREDENTIAL, sip_uri="sip:a@b"
+    )
+)
+
+
+@searched
+@given(mutations(SIGNED_ISSUE) | rearranged(SIGNED_ISSUE))
+def test_no_damage_makes_a_certificate_vouch_for_other_times(data: bytes) -> None:
+    try:
+        message = decode_soap_request(data)
+    except DecodeError:
+        return
+    if not isinstance(message, RequestSecurityToken):
+        return
+    shown = message.credential
+    if isinstance(shown, CertificateCredential) and shown.signature.value == sign(
+        shown.signature.signed_info
+    ):
+        assert (shown.created, shown.expires) == (CREDENTIAL.created, CREDENTIAL.expires)

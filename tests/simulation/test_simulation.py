@@ -92,6 +92,7 @@ OUTCOMES: dict[tuple[str, ...], str | None] = {
     ("registrar-outage-prefers-home",): None,
     ("user-disabled-later",): None,
     ("users-moved",): None,
+    ("user-unauthorized",): "ticket:user-unauthorized",
     ("web-slow",): None,
 }
 

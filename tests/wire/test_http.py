@@ -4,20 +4,26 @@ import http.client
 import io
 from email.parser import BytesParser
 
+import msgspec
+import pytest
+
+from phonesim.errors import DecodeError
+from phonesim.wire.cert_provisioning import GetRootCertChains
 from phonesim.wire.http import (
+    HttpRequest,
+    HttpResponse,
+    WebDiagnostics,
+    decode_diagnostics,
+    encode_diagnostics,
     encode_http_request,
     encode_http_response,
     encode_response,
+    parse_url,
     request_headers,
 )
-from phonesim.wire.soap import (
-    GetRootCertChains,
-    HttpRequest,
-    HttpResponse,
-    SoapFault,
-    decode_soap_request,
-    encode_soap,
-)
+from phonesim.wire.soap import decode_soap_request, encode_soap
+from phonesim.wire.soap_envelope import SoapFault
+from phonesim.wire.web_services_metadata import GetMetadata
 
 PATH = "/CertProv/CertProvisioningService.svc"
 
@@ -52,6 +58,93 @@ def test_a_request_is_a_post_of_its_envelope() -> None:
     assert headers["SOAPAction"].startswith('"http')
     assert int(headers["Content-Length"]) == len(body)
     assert decode_soap_request(body) == GetRootCertChains()
+
+
+def test_metadata_are_got() -> None:
+    asked = encode_http_request(msgspec.structs.replace(request(), message=GetMetadata()))
+    first, headers = asked.partition(b"\r\n\r\n")[0].split(b"\r\n", 1)
+    assert first == f"GET {PATH} HTTP/1.1".encode()
+    assert headers == b"Host: web.example\r\nContent-Length: 0"
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("https://web.contoso.com/A.svc", "https://web.contoso.com:443/A.svc"),
+        (" HTTP://Web:8080 ", "http://web:8080/"),
+        ("https://web:65535/a?b=c", "https://web:65535/a?b=c"),
+    ],
+)
+def test_a_url_is_read(text: str, url: str) -> None:
+    assert str(parse_url(text)) == url
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "",
+            "web.contoso.com",
+            "ldap://web/",
+            "https:///",
+            "https://web:0/",
+            "https://web:65536/",
+        ),
+        *("https://user@web/", "https://web/a b", "https://web/\r\nX: y", "https://[::1]/"),
+        *("https://.../", "https://a..b/", "https://a./", "https://-a b/", f"https://{'x' * 64}/"),
+        f"https://{'.'.join(['x' * 60] * 5)}/",
+        "https://web/" + "x" * 2000,
+    ],
+)
+def test_what_is_no_url_of_a_service_is_refused(text: str) -> None:
+    with pytest.raises(DecodeError, match="is no http or https URL"):
+        parse_url(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "diagnostics"),
+    [
+        (  # OfficeDev/skype-docs issue 347
+            '28055;source="FES04.infra.lync.com";reason="The OAuth token is invalid.";'
+            'faultcode="wsse:FailedAuthentication"',
+            WebDiagnostics(
+                error_id=28055,
+                source="FES04.infra.lync.com",
+                reason="The OAuth token is invalid.",
+                faultcode="wsse:FailedAuthentication",
+            ),
+        ),
+        (
+            '28020;source="server.contoso.com";reason="No valid security token."',
+            WebDiagnostics(
+                error_id=28020, source="server.contoso.com", reason="No valid security token."
+            ),
+        ),
+    ],
+)
+def test_diagnostics_are_those_of_the_samples(text: str, diagnostics: WebDiagnostics) -> None:
+    assert decode_diagnostics(text) == diagnostics
+    assert encode_diagnostics(diagnostics) == text
+
+
+def test_other_diagnostics_are_read_as_far_as_they_go() -> None:
+    read = decode_diagnostics(' 5 ;x; Reason = "a;b" ; source=none')
+    assert read == WebDiagnostics(error_id=5, source="", reason="a;b")
+    assert decode_diagnostics("7") == WebDiagnostics(error_id=7, source="", reason="")
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1;a", "1" * 99, 'reason="x"'])
+def test_diagnostics_without_a_number_are_none(text: str) -> None:
+    with pytest.raises(DecodeError, match="does not begin with a number"):
+        decode_diagnostics(text)
+
+
+def test_no_reason_makes_another_header() -> None:
+    said = WebDiagnostics(error_id=1, source='a"b', reason='x"\r\nSet-Cookie: y\u20ac')
+    octets = encode_http_response(HttpResponse(status=500, diagnostics=said))
+    assert (
+        answer(octets).headers["X-Ms-diagnostics"] == '1;source="a?b";reason="x???Set-Cookie: y?"'
+    )
 
 
 def test_another_port_is_named() -> None:

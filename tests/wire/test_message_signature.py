@@ -7,8 +7,16 @@ import pytest
 from lxml import etree
 
 from phonesim.errors import DecodeError
+from phonesim.wire.message_signature import (
+    CertificateSignature,
+    certificate_signature_xml,
+    certificate_signed_info,
+    read_certificate_signature,
+    read_ticket_signature,
+    ticket_signature_xml,
+    timestamp_xml,
+)
 from phonesim.wire.xml_document import parse_document
-from phonesim.wire.xml_signature import read_signature, signature_xml, timestamp_xml
 
 WSSE = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd"
 WSU = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd"
@@ -16,7 +24,7 @@ DS = "http://www.w3.org/2000/09/xmldsig#"
 C14N = "http://www.w3.org/2001/10/xml-exc-c14n#"
 KEY = bytes(range(32))
 TIMESTAMP = timestamp_xml(1767596400, 1767625200)
-SIGNATURE = signature_xml(TIMESTAMP, KEY, "ticket-1")
+SIGNATURE = ticket_signature_xml(TIMESTAMP, KEY, "ticket-1")
 
 
 def security(timestamp: str = TIMESTAMP, signature: str = SIGNATURE, more: str = "") -> bytes:
@@ -24,7 +32,7 @@ def security(timestamp: str = TIMESTAMP, signature: str = SIGNATURE, more: str =
 
 
 def verifies(data: bytes, key: bytes = KEY) -> bool:
-    return read_signature(parse_document(data)).verifies(key)
+    return read_ticket_signature(parse_document(data)).verifies(key)
 
 
 def test_what_is_written_is_canonical_already() -> None:
@@ -48,7 +56,7 @@ def test_the_digest_and_the_value_are_those_of_xml_signature() -> None:
 
 
 def test_a_signature_verifies_with_its_own_key_only() -> None:
-    parts = read_signature(parse_document(security()))
+    parts = read_ticket_signature(parse_document(security()))
     assert parts.assertion_id == "ticket-1"
     assert parts.verifies(KEY)
     assert not parts.verifies(bytes(32))
@@ -132,23 +140,32 @@ FORGED = timestamp_xml(1767596400, 1999999999)
         # Signature wrapping: the signed Timestamp is moved aside, another takes its place.
         (
             security(FORGED, more=f"<aside>{TIMESTAMP}</aside>"),
-            "another element bears the Id of the Timestamp",
+            "another element bears the Id of what was signed",
         ),
         (
             security(FORGED.replace(ID, 'wsu:Id="other"'), more=f"<aside>{TIMESTAMP}</aside>"),
-            "the signature does not refer to the Timestamp of its Security header",
+            "the signature does not refer to what it should be about",
         ),
         (
             security(FORGED.replace(ID, ""), more=f"<aside>{TIMESTAMP}</aside>"),
-            "the signature does not refer to the Timestamp of its Security header",
+            "the signature does not refer to what it should be about",
         ),
-        (security(more='<x ID="timestamp"/>'), "another element bears the Id of the Timestamp"),
-        (security(more='<x xml:id="timestamp"/>'), "another element bears the Id of the Timestamp"),
+        (security(more='<x ID="timestamp"/>'), "another element bears the Id of what was signed"),
+        (
+            security(more='<x xml:id="timestamp"/>'),
+            "another element bears the Id of what was signed",
+        ),
         (security(more='<x AssertionID="timestamp"/>'), "another element bears the Id"),
-        (security(TIMESTAMP.replace(ID, "")), "does not refer to the Timestamp"),
-        (security(TIMESTAMP.replace(ID, 'Id="timestamp"')), "does not refer to the Timestamp"),
-        (security(TIMESTAMP.replace(ID, 'wsu:Id=""')), "does not refer to the Timestamp"),
-        (security(signature=SIGNATURE.replace("#timestamp", "")), "does not refer to the Timestam"),
+        (security(TIMESTAMP.replace(ID, "")), "does not refer to what it should be about"),
+        (
+            security(TIMESTAMP.replace(ID, 'Id="timestamp"')),
+            "does not refer to what it should be about",
+        ),
+        (security(TIMESTAMP.replace(ID, 'wsu:Id=""')), "does not refer to what it should be about"),
+        (
+            security(signature=SIGNATURE.replace("#timestamp", "")),
+            "does not refer to what it should",
+        ),
         (security(signature=SIGNATURE.replace("hmac-sha1", "rsa-sha1")), "SignatureMethod is not"),
         (
             security(
@@ -173,7 +190,7 @@ FORGED = timestamp_xml(1767596400, 1999999999)
                     "</ds:Transform>", '</ds:Transform><ds:Transform Algorithm="x"></ds:Transform>'
                 )
             ),
-            "Transforms holds Transform 2 times",
+            "Transforms holds 2 elements instead of 1",
         ),
         (
             security(
@@ -200,5 +217,45 @@ FORGED = timestamp_xml(1767596400, 1999999999)
 )
 def test_what_could_deceive_is_refused(data: bytes, text: str) -> None:
     with pytest.raises(DecodeError) as caught:
-        read_signature(parse_document(data))
+        read_ticket_signature(parse_document(data))
+    assert text in str(caught.value)
+
+
+INFO = certificate_signed_info(1767596400, 1767625200)
+BY_CERTIFICATE = certificate_signature_xml(
+    CertificateSignature(certificate=b"certificate", signed_info=INFO, value=b"value")
+)
+TOKEN = BY_CERTIFICATE[: BY_CERTIFICATE.index("<ds:Signature")]
+
+
+def test_a_certificate_and_what_its_key_signed_come_back() -> None:
+    read = read_certificate_signature(parse_document(security(signature=BY_CERTIFICATE)))
+    assert (read.certificate, read.signed_info, read.value) == (b"certificate", INFO, b"value")
+
+
+def test_what_a_certificates_key_signs_is_canonical_already() -> None:
+    assert StandardTree.canonicalize(INFO.decode()) == INFO.decode()
+    digest = base64.b64encode(hashlib.sha1(TIMESTAMP.encode()).digest())
+    assert digest in INFO
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "signature", "text"),
+    [
+        (FORGED, BY_CERTIFICATE, "the Timestamp is not the one that was signed"),
+        (TIMESTAMP + FORGED, BY_CERTIFICATE, "Security holds Timestamp 2 times"),
+        (TIMESTAMP, TOKEN + BY_CERTIFICATE, "holds BinarySecurityToken 2 times"),
+        (TIMESTAMP, BY_CERTIFICATE.replace(TOKEN, ""), "holds no BinarySecurityToken"),
+        (TIMESTAMP, BY_CERTIFICATE.replace('"#certificate"', '"#x"'), "does not refer to the cer"),
+        (TIMESTAMP, BY_CERTIFICATE.replace("rsa-sha1", "hmac-sha1"), "SignatureMethod is not"),
+        (TIMESTAMP, BY_CERTIFICATE.replace("#X509v3", "#X509v1"), "not declared as X.509"),
+        (f"<x>{TIMESTAMP}</x>{FORGED}", BY_CERTIFICATE, "another element bears the Id"),
+        (TIMESTAMP, SIGNATURE, "holds no BinarySecurityToken"),
+    ],
+)
+def test_what_could_deceive_about_a_certificate_is_refused(
+    timestamp: str, signature: str, text: str
+) -> None:
+    with pytest.raises(DecodeError) as caught:
+        read_certificate_signature(parse_document(security(timestamp, signature)))
     assert text in str(caught.value)

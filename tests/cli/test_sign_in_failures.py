@@ -1,0 +1,148 @@
+"""Sign-ins that fail at the web services, from a site's profile to the phone's display."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ALICE = {"sip_uri": "sip:alice@contoso.com", "number": "+14255550001", "pin": "24680"}
+BOB = {"sip_uri": "sip:bob@contoso.com", "number": "+14255550002", "pin": "13579"}
+SHARES = {**BOB, "number": ALICE["number"]}
+IN_OFFICE = [{**ALICE, "extension": "501"}, {**BOB, "extension": "501", "pin": "24680"}]
+
+
+class Case:
+    """What is wrong, what the service calls it, what the phone makes of it and shows."""
+
+    def __init__(
+        self,
+        name: str,
+        pin_failure: str,
+        reason: str,
+        shown: str,
+        *,
+        faults: tuple[str, ...] = (),
+        types: dict[str, str] | None = None,
+        **site: Any,
+    ) -> None:
+        self.name = name
+        self.pin_failure = pin_failure
+        self.reason = reason
+        self.shown = shown
+        self.faults = faults
+        self.types = types or ALICE
+        self.site = site
+
+
+CASES = [
+    Case("wrong", "IncorrectPin", "pin-incorrect", "The PIN is not correct", faults=("pin-wrong",)),
+    Case("typo", "IncorrectPin", "pin-incorrect", "not correct", types={**ALICE, "pin": "24681"}),
+    Case("locked", "UserPinAccountLocked", "pin-locked", "PIN is locked", faults=("pin-locked",)),
+    Case("expired", "PinExpired", "pin-expired", "PIN has expired", faults=("pin-expired",)),
+    Case(
+        *("too old", "PinExpired", "pin-expired", "PIN has expired"),
+        users=[{**ALICE, "pin_age_days": 31}],
+        pin_policy={"lifetime_days": 30},
+    ),
+    Case("not set", "PinNotSet", "pin-not-set", "You have no PIN", faults=("pin-not-set",)),
+    Case(
+        *("not enabled", "PinNotEnabledForUser", "pin-not-enabled", "not enabled for you"),
+        faults=("pin-not-enabled",),
+    ),
+    Case(
+        *("unauthorized", "Unauthorized", "user-unauthorized", "not authorized to sign in"),
+        faults=("user-unauthorized",),
+    ),
+    Case(
+        *("disabled", "UserPinAccountDisabled", "user-disabled", "account is disabled"),
+        faults=("user-disabled",),
+    ),
+    Case(
+        *("unknown", "UserDoesNotExist", "user-unknown", "is not known"),
+        types={**ALICE, "number": "+14255559999"},
+    ),
+    Case(
+        *("same PIN", "PinNotUnique", "pin-not-unique", "number and PIN are not unique"),
+        users=[ALICE, {**SHARES, "pin": ALICE["pin"]}],
+    ),
+    Case(
+        *("same extension", "NonUniqueUser", "user-not-unique", "extension is not unique"),
+        users=IN_OFFICE,
+        types={**ALICE, "number": "501"},
+    ),
+]
+
+
+@pytest.fixture(params=["virtual", "loopback"])
+def sign_in(
+    request: pytest.FixtureRequest, phonesim: Callable, tmp_path: Path
+) -> Callable[..., tuple[dict[str, Any], list[str]]]:
+    """Let phones sign in with what is typed on them; the run's summary, and their logs."""
+
+    def run(
+        site: dict[str, Any], typed: list[dict[str, str]], *faults: str
+    ) -> tuple[dict[str, Any], list[str]]:
+        path = tmp_path / "site.yaml"
+        users = tmp_path / "typed.yaml"
+        path.write_text(
+            yaml.safe_dump({"extends": "contoso", "name": "site", "users": [ALICE], **site})
+        )
+        users.write_text(yaml.safe_dump({"extends": "contoso", "name": "typed", "users": typed}))
+        came = phonesim(
+            *("run", "--json", "--attach", request.param, "-n", len(typed), "-r", 2),
+            *("--site", path, "--set", f"fleet.users_from={users}"),
+            *("--set", "fleet.devices=[{device: polycom-cx600}]", "--out", tmp_path / "runs"),
+            *(word for fault in faults for word in ("--fault", fault)),
+        )
+        logs = sorted(tmp_path.glob("runs/*/*/DSK1/logs/cpsw3g.log"))
+        return came.document, [log.read_text() for log in logs]
+
+    return run
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_every_pin_failure_is_told_by_its_name(sign_in: Callable, case: Case) -> None:
+    summary, (log,) = sign_in(case.site, [case.types], *case.faults)
+    assert summary["failures"] == {case.reason: 1}
+    assert f"|ERRORS  |Web service refused, {case.pin_failure} error 0: " in log
+    assert f"|FUNCTION|Stage ticket ended {case.reason} after " in log
+    (shown,) = [line for line in log.splitlines() if '|Display "' in line and case.shown in line]
+    assert shown.split("|")[2].strip() == "MESSAGE"
+    assert log.count("HTTP RequestSecurityToken to ") == 1
+    assert case.types["pin"] not in log
+
+
+def test_the_pin_tells_users_of_one_number_apart(sign_in: Callable) -> None:
+    summary, logs = sign_in({"users": [ALICE, SHARES]}, [ALICE, SHARES])
+    assert summary["signed_in"] == 2
+    assert "Signed in as sip:alice@contoso.com" in logs[0]
+    assert "Signed in as sip:bob@contoso.com" in logs[1]
+
+
+def test_a_wrong_pin_on_one_phone_locks_the_user_on_another(sign_in: Callable) -> None:
+    policy = {"pin_policy": {"maximum_logon_attempts": 1}}
+    summary, logs = sign_in(policy, [{**ALICE, "pin": "24681"}, ALICE])
+    assert summary["failures"] == {"pin-incorrect": 1, "pin-locked": 1}
+    assert "UserPinAccountLocked" in logs[1]
+
+
+def test_a_site_without_pin_authentication_offers_no_port_for_it(sign_in: Callable) -> None:
+    web = {"name": "pool01", "address": "127.20.0.20", "fqdn": "webpool.contoso.com"}
+    summary, (log,) = sign_in({"web_services": [{**web, "use_pin_auth": False}]}, [ALICE])
+    assert summary["failures"] == {"web-services-unusable": 1}
+    assert "WebTicketService has no port WebTicketServicePin" in log
+
+
+def test_an_error_id_is_in_the_log_with_its_source(sign_in: Callable) -> None:
+    web = {"name": "pool01", "address": "127.20.0.20", "fqdn": "webpool.contoso.com"}
+    ids = {"error_ids": {"IncorrectPin": 28999}}
+    _, (log,) = sign_in({"web_services": [{**web, **ids}]}, [{**ALICE, "pin": "24681"}])
+    assert (
+        "Web service diagnostics 28999 source webpool.contoso.com"
+        ' fault wsse:FailedAuthentication: "The PIN is not correct."'
+    ) in log
+    assert "Web service refused, IncorrectPin error 28999: " in log
