@@ -157,7 +157,9 @@ def test_a_warm_boot_registers_without_discovery_pin_or_key():
 
 def test_a_certificate_about_to_end_is_not_used_again():
     before = signed_in()
-    phone = Phone(PROFILE, MAC, NUMBER, PIN, Dice(), expiry=lambda _: TRUE_TIME + 60)
+    phone = Phone(
+        PROFILE, MAC, NUMBER, PIN, Dice(), validity=lambda _: (TRUE_TIME - 60, TRUE_TIME + 60)
+    )
     bench = before.reboot(keeps_identity=True)
     bench.phone, bench.all = phone, []
     bench.give(PowerApplied(files=dict(bench.files), has_key=True))

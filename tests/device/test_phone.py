@@ -29,6 +29,7 @@ from rig import (
 from phonesim.device import device_log as log
 from phonesim.device.actions import (
     AnnounceAddress,
+    BeginHandshake,
     CloseConnection,
     OpenConnection,
     ProbeAddress,
@@ -75,6 +76,7 @@ from phonesim.wire.inband_provisioning import (
 )
 from phonesim.wire.sip import response_to
 from phonesim.wire.sip_server import SipServer
+from phonesim.wire.sipae import Offer, challenge_of
 from phonesim.wire.soap_envelope import SoapFault
 from phonesim.wire.web_services_metadata import CERTIFICATE_PORT, ServiceMetadata, ServicePort
 from phonesim.wire.web_ticket import proof_key
@@ -955,7 +957,10 @@ def test_a_registered_phone_renews_its_certificate_and_stays_registered():
     bench.give(ConnectionClosed(connection_id=number, detail="gone"))
     bench.wait_for(SendDns)
     bench.resolve(FE01, "10.0.0.21")
-    assert bench.last(OpenConnection).certificate == b"new"
+    bench.connect()
+    offer = Offer(scheme="TLS-DSK", realm="r", targetname=FE01, version=4)
+    bench.sip(401, challenges=(challenge_of(offer),))
+    assert bench.last(BeginHandshake).certificate == b"new"
 
 
 def test_a_renewal_that_fails_is_no_failed_boot():

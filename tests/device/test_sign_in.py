@@ -889,7 +889,13 @@ def test_a_certificate_is_renewed_with_its_own_key():
                 [
                     ended(),
                     StageEnded(stage=Stage.CERTIFICATE),
-                    CertificateIssued(sip_uri=SIP_URI, certificate=CERTIFICATE, chain=CHAIN),
+                    CertificateIssued(
+                        sip_uri=SIP_URI,
+                        certificate=CERTIFICATE,
+                        chain=CHAIN,
+                        ticket_id="SamlSecurityToken-1",
+                        ticket_expires=1700028800,
+                    ),
                 ],
             ),
         ],

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from phonesim.wire.dhcp import DhcpMessage, MessageType, Option, encode_addresses, encode_dhcp
 from phonesim.wire.dns import DnsQuery, DnsRecord, DnsResponse, SrvData, encode_query
 from phonesim.wire.dns import encode_response as encode_dns_response
-from phonesim.wire.http import encode_http_request, encode_response
+from phonesim.wire.http import HttpRequest, encode_http_request, encode_response
 from phonesim.wire.provisioning import UcOptions, encode_sip_servers, encode_uc_options
 from phonesim.wire.sip import (
     Challenge,
@@ -20,14 +20,13 @@ from phonesim.wire.sip import (
     response_to,
 )
 from phonesim.wire.sipae import Authorization, Offer, challenge_of, credentials_of
-from phonesim.wire.soap import (
-    HttpRequest,
-    RequestSecurityToken,
-    RequestSecurityTokenResponse,
-    encode_soap,
-)
+from phonesim.wire.soap import encode_soap
 from phonesim.wire.spoken import speak_dhcp, speak_dns, speak_http, speak_sip
 from phonesim.wire.tls_records import CLIENT_HELLO, encode_handshake
+from phonesim.wire.web_ticket import (
+    RequestSecurityToken,
+    RequestSecurityTokenResponse,
+)
 
 PIN, ENTROPY = "4711815", b"the entropy of a client, secret!"
 REGISTER = SipRequest(
@@ -95,8 +94,7 @@ def test_a_soap_request_is_told_without_pin_and_entropy() -> None:
     message = RequestSecurityToken(
         context="c",
         applies_to="https://web.contoso.com/x",
-        username="+1425",
-        password=PIN,
+        credential=PinCredential(username="+1425", password=PIN),
         entropy=ENTROPY,
     )
     request = HttpRequest(
