@@ -24,6 +24,7 @@ from phonesim.wire.soap import encode_soap
 from phonesim.wire.spoken import speak_dhcp, speak_dns, speak_http, speak_sip
 from phonesim.wire.tls_records import CLIENT_HELLO, encode_handshake
 from phonesim.wire.web_ticket import (
+    PinCredential,
     RequestSecurityToken,
     RequestSecurityTokenResponse,
 )
@@ -94,7 +95,7 @@ def test_a_soap_request_is_told_without_pin_and_entropy() -> None:
     message = RequestSecurityToken(
         context="c",
         applies_to="https://web.contoso.com/x",
-        credential=PinCredential(username="+1425", password=PIN),
+        credential=PinCredential(number="+1425", pin=PIN),
         entropy=ENTROPY,
     )
     request = HttpRequest(
