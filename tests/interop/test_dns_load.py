@@ -204,7 +204,7 @@ def test_a_server_on_this_machine_is_loaded_over_loopback(
 ) -> None:
     status = main(
         [
-            *("run", "dns-load", "-n", "50", "--site", "none", "--until", "4s", "--json"),
+            *("run", "dns-load", "-n", "50", "--site", "none", "--until", "3.5s", "--json"),
             *("--port-offset", str(local_dnsmasq - 53), "--out", str(tmp_path / "logs")),
             *("--set", "fleet.addresses.dns_servers=[127.0.0.1]", "--set", "fleet.repeat_every=2"),
         ]
