@@ -179,7 +179,9 @@ def speak_http(octets: bytes) -> Spoken:
 
 
 def _operation(root: etree._Element) -> str:
-    """The name of what stands in the SOAP body."""
+    """The name of what stands in the SOAP body, or what the document is."""
+    if local_name(root) == "definitions":
+        return "service metadata"
     for element in root.iter("{*}Body"):
         for content in element:
             return local_name(content)
@@ -228,7 +230,8 @@ def speak_sip(octets: bytes) -> Spoken:
         title = message.method
         marks = [_credentials(each) for each in message.credentials]
         if message.expires == 0:
-            marks.append("ends the binding")
+            ended = "subscription" if message.method == "SUBSCRIBE" else "binding"
+            marks.append(f"ends the {ended}")
     else:
         title = f"{message.status} {message.reason} to {message.cseq_method}"
         marks = [each for each in map(_flight_of, message.challenges) if each]

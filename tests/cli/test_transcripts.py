@@ -16,9 +16,13 @@ DHCP ACK
 DHCP INFORM of class MS-UC-Client
 HTTP POST /CertProv/CertProvisioningService.svc, GetRootCertChains
 HTTP 200 OK, GetRootCertChainsResponse
+HTTP GET /CertProv/CertProvisioningService.svc/mex
+HTTP 200 OK, service metadata
+HTTP GET /WebTicket/WebTicketService.svc/mex
+HTTP 200 OK, service metadata
 HTTP POST /WebTicket/WebTicketService.svc/Pin, RequestSecurityToken
 HTTP 200 OK, RequestSecurityTokenResponseCollection
-HTTP POST /CertProv/CertProvisioningService.svc, GetAndPublishCert
+HTTP POST /CertProv/CertProvisioningService.svc/WebTicket_Proof, GetAndPublishCert
 HTTP 200 OK, GetAndPublishCertResponse
 DNS query A fe01.contoso.com
 DNS answer A fe01.contoso.com: NOERROR
@@ -30,6 +34,9 @@ SIP REGISTER (TLS-DSK Certificate, ClientKeyExchange, CertificateVerify, ChangeC
 SIP 401 Unauthorized to REGISTER (TLS-DSK ChangeCipherSpec, Finished)
 SIP REGISTER (signed by TLS-DSK)
 SIP 200 OK to REGISTER (signed)
+SIP SUBSCRIBE (signed by TLS-DSK)
+SIP 200 OK to SUBSCRIBE (signed)
+SIP SUBSCRIBE (signed by TLS-DSK, ends the subscription)
 SIP REGISTER (signed by TLS-DSK, ends the binding)
 SIP 200 OK to REGISTER (signed)
 DHCP RELEASE""".splitlines()  # noqa: E501

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from phonesim.config.device_profile import TlsConfig, TlsVersion
 from phonesim.device.outcome import ConnectFailure
 from phonesim.drivers.authority import CertificateKind, SiteAuthority
+from phonesim.drivers.live_run import let_transports_close
 from phonesim.drivers.trust import (
     CertificateRefused,
     PhoneTls,
@@ -225,7 +226,9 @@ def test_a_refused_server_is_told_why(
                 await loop.create_connection(
                     asyncio.Protocol, ssl=client, sock=own, server_hostname=NAME
                 )
-            return await told
+            alert = await told
+            await let_transports_close()
+            return alert
 
     def hear_alert(listener: socket.socket, kind: CertificateKind) -> str:
         connection, _ = listener.accept()

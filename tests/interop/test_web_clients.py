@@ -14,7 +14,7 @@ import msgspec
 import pytest
 import requests
 import zeep
-from cryptography.hazmat.primitives.serialization import pkcs7
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from lxml import etree
 from zeep.exceptions import Fault
 from zeep.wsse.username import UsernameToken
@@ -66,8 +66,8 @@ async def services(tmp_path: Path) -> AsyncIterator[Services]:
     host = SiteHost(site, authority, Quiet(), lambda: time.monotonic() - begun)
     await host.start(0)
     trust = tmp_path / "root.pem"
-    root = authority.trust_anchors().split("-----END CERTIFICATE-----")[0]
-    trust.write_text(f"{root}-----END CERTIFICATE-----\n")
+    (root,) = pkcs7.load_der_pkcs7_certificates(authority.root())
+    trust.write_bytes(root.public_bytes(Encoding.PEM))
     yield Services(f"https://localhost:{https_port}", https_port, trust)
     await host.stop()
 

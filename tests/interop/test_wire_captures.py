@@ -54,7 +54,7 @@ def test_every_frame_of_a_boot_is_captured_with_its_phone(
         at_least = {"dhcp": 7, "arp": 4, "dns": 8, "ntp": 2, "tcp": 30, "tls": 10, "http": 2}
         lacking = {key for key, least in at_least.items() if frames[phone][key] < least}
         assert lacking == set(), frames[phone]
-        assert messages[phone]["http"] == 6
+        assert messages[phone]["http"] == 10
         assert messages[phone]["sip"] == 14  # four REGISTERs, SUBSCRIBE, and both at the end
     text = transcript.read_text()
     for title in ("DHCP DISCOVER", "DHCP INFORM", "HTTP 200 OK, GetAndPublishCertResponse"):
