@@ -51,6 +51,7 @@ async def hear(
 
     send(PHONES, *ours)
     await asyncio.to_thread(Inside(segment.servers, send_theirs).join_and_raise)
+    await asyncio.sleep(0.1)  # a busy kernel delivers late
     return heard, listening.close()
 
 
