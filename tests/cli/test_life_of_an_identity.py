@@ -71,7 +71,7 @@ def test_its_disk_shows_it(phonesim: Callable, tmp_path: Path, attach: str) -> N
 
     _, log, disk = run("--resume", renewed, "--set", "fleet.boots=[warm, sign-out]")
     *_, before, after = log.split("Power applied")
-    assert "Sign-out requested" in before
+    assert "Signed out, forgotten certificate,key,services" in before
     assert sign_ins(before) == []
     assert (sign_ins(after), skipped(after)) == (["Pin"], [])
     assert kept(disk)["certificate"] not in (first["certificate"], second)
