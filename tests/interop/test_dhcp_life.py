@@ -162,11 +162,12 @@ def test_a_lease_that_nobody_extends_expires_and_its_address_is_given_up(
     wait_for_answers(lab, set(), ADDRESS)
     summary = phones.stop()
 
-    renewing, rebinding = watch.frames("REQUEST", ciaddr=ADDRESS)
+    # On a slow machine Kea has answered a renewal before it was stopped.
+    *extended, renewing, rebinding = watch.frames("REQUEST", ciaddr=ADDRESS)
     assert renewing["xid"] != rebinding["xid"]
     assert len(watch.frames("DISCOVER")) >= 2
     assert watch.frames("RELEASE") == []  # there is nothing left to release
-    assert summary["exchanges"]["dhcp_request"]["answered"] == 1
+    assert summary["exchanges"]["dhcp_request"]["answered"] == 1 + len(extended)
 
 
 @pytest.mark.interop("kea-dhcp4")
