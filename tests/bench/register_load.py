@@ -9,7 +9,8 @@ More and more is offered until a tool falls behind twice; its best rate counts. 
 connections, and do not deregister here: SIPp does not. CPU time is that of the tool's whole
 process, user and system, without what a run of one phone takes. `openssl s_time` opens one
 connection after the other, and nothing but a handshake happens on it; both sides speak TLS 1.2 and
-check the certificate.
+check the certificate. Kamailio has one process for each transport: several of version 5.6 spoil each
+other's memory when TLS comes from OpenSSL 3 (its issue 3791).
 """
 
 from __future__ import annotations
@@ -40,7 +41,6 @@ SECONDS = 4
 KEPT_UP = 0.9
 MISSES = 2
 BUSY = 0.85
-PROCESSES = 2
 PHONES = "127.77"
 AUTHORITY = "kamailio-ca"
 PROGRAMS = ("ip", "kamailio", "openssl")
@@ -56,40 +56,51 @@ class Outcome(NamedTuple):
 
 
 class Usage:
-    """What a command and Kamailio do with the processor while the command runs."""
+    """What a tool, Kamailio and everybody else do with the processor while the tool runs."""
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
-        self._began = time.monotonic()
-        self._children = _children_cpu()
-        self._kamailio = lab.cpu_seconds("kamailio")
+        self._before = self._now()
 
-    def end(self) -> tuple[float, float, float]:
-        """Seconds that passed, and CPU seconds of the command and of Kamailio."""
-        return (
-            time.monotonic() - self._began,
-            _children_cpu() - self._children,
-            self._lab.cpu_seconds("kamailio") - self._kamailio,
+    def _now(self) -> tuple[float, float, float, float]:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        total = Path("/proc/stat").read_text().split(maxsplit=6)
+        idle = (int(total[4]) + int(total[5])) / os.sysconf("SC_CLK_TCK")
+        tool = used.ru_utime + used.ru_stime
+        return time.monotonic(), tool, self._lab.cpu_seconds("kamailio"), idle
+
+    def end(self, start: float = 0.0, seconds: float | None = None) -> Used:
+        """What it was; `start` seconds of the tool's are left out, and those before `seconds`."""
+        passed, tool, kamailio, idle = (
+            after - before for after, before in zip(self._now(), self._before, strict=True)
+        )
+        shares = passed * len(os.sched_getaffinity(0))
+        return Used(seconds or passed, tool - start, kamailio, idle / shares)
+
+
+class Used(NamedTuple):
+    """Seconds that passed, CPU seconds of the tool and of Kamailio, idle share of the machine."""
+
+    seconds: float
+    tool: float
+    kamailio: float
+    idle: float
+
+    def outcome(self, made: int) -> Outcome:
+        """What it comes to for each of those that were made."""
+        return Outcome(
+            made / self.seconds, self.tool / made * 1e6, self.kamailio / made * 1e6, self._busy()
         )
 
-
-def _children_cpu() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def who_is_busy(seconds: float, tool: float, kamailio: float) -> str:
-    """Who used up the processor time that it can: a tool has one thread."""
-    tool, kamailio = tool / seconds, kamailio / seconds
-    shares = f"tool {tool:.0%} of a core, Kamailio {kamailio:.0%}"
-    cores = len(os.sched_getaffinity(0))
-    if tool >= BUSY:
-        return f"the tool ({shares})"
-    if kamailio >= BUSY * min(PROCESSES, cores):
-        return f"Kamailio ({shares})"
-    if tool + kamailio >= BUSY * cores:
-        return f"the machine's {cores} cores ({shares})"
-    return f"nobody ({shares})"
+    def _busy(self) -> str:
+        """Who used up the processor time that it can: a tool, and Kamailio, have one thread."""
+        tool, kamailio = self.tool / self.seconds, self.kamailio / self.seconds
+        shares = f"tool {tool:.0%} of a core, Kamailio {kamailio:.0%}, {self.idle:.0%} idle"
+        if tool >= BUSY:
+            return f"the tool ({shares})"
+        if kamailio >= BUSY:
+            return f"Kamailio ({shares})"
+        return f"{'nobody' if self.idle >= 1 - BUSY else 'the machine'} ({shares})"
 
 
 def inside(lab: Lab, *command: str) -> tuple[str, str]:
@@ -143,11 +154,8 @@ def phones_at(lab: Lab, transport: str, start: float, rate: int) -> Outcome:
     """As many phones as start in the time, at that rate."""
     count = rate * SECONDS
     summary, usage = phones(lab, transport, count, rate)
-    _, tool, kamailio = usage.end()
     per_second = summary["exchanges"]["sip_register"]["per_second"]
-    tool -= start
-    busy = who_is_busy(count / per_second, tool, kamailio)
-    return Outcome(per_second, tool / count * 1e6, kamailio / count * 1e6, busy)
+    return usage.end(start, count / per_second).outcome(count)
 
 
 def sipp_at(lab: Lab, rate: int) -> Outcome:
@@ -169,19 +177,14 @@ def sipp_at(lab: Lab, rate: int) -> Outcome:
         *("-sf", str(SCENARIO), "-inf", str(users), "-nostdin", "-max_socket", "15000"),
         *("-r", str(rate), "-m", str(count), "-trace_stat", "-stf", str(statistics), "-fd", "1"),
     )
-    seconds, tool, kamailio = usage.end()
+    used = usage.end()
     if not statistics.exists():
         raise SystemExit(f"sipp: {error or told}")
     *_, last = csv.DictReader(statistics.open(), delimiter=";")
     registered = int(last["SuccessfulCall(C)"])
     if registered < count:
         raise SystemExit(f"sipp: {registered} of {count} calls went well: {told[-2000:]}{error}")
-    return Outcome(
-        registered / seconds,
-        tool / count * 1e6,
-        kamailio / count * 1e6,
-        who_is_busy(seconds, tool, kamailio),
-    )
+    return used.outcome(count)
 
 
 def handshakes(lab: Lab) -> Outcome:
@@ -192,13 +195,11 @@ def handshakes(lab: Lab) -> Outcome:
         *("openssl", "s_time", "-connect", f"{FE01}:5061", "-new", "-tls1_2"),
         *("-time", str(SECONDS), "-verify", "2", "-CAfile", str(lab.folder / f"{AUTHORITY}.pem")),
     )
-    seconds, tool, kamailio = usage.end()
+    used = usage.end()
     found = re.search(r"(\d+) connections in (\d+) real seconds", told)
     if found is None:
         raise SystemExit(f"openssl s_time: {told}{error}")
-    made = int(found[1])
-    busy = who_is_busy(seconds, tool, kamailio)
-    return Outcome(made / seconds, tool / made * 1e6, kamailio / made * 1e6, busy)
+    return used.outcome(int(found[1]))
 
 
 def saturate(name: str, run: Callable[[int], Outcome]) -> Outcome:
@@ -236,9 +237,9 @@ def compare(what: str, ours: Outcome, theirs: Outcome, peer: str, wanted: float)
 def measure(folder: Path, *, has_sipp: bool) -> None:
     with Lab(folder) as lab:
         make_certificate(folder, AUTHORITY)
-        start_kamailio(lab, PASSWORD, processes=PROCESSES, memory_mb=1024, is_quiet=True)
+        start_kamailio(lab, PASSWORD, processes=1, memory_mb=1024, is_quiet=True)
         _, usage = phones(lab, "tcp", 1, 1)
-        start = usage.end()[1]
+        start = usage.end().tool
         print(f"Registrations with Digest at Kamailio; phonesim's start takes {start:.2f} s of CPU")
         print("  over TCP, a connection each")
         calls = saturate("sipp", lambda rate: sipp_at(lab, rate)) if has_sipp else None
