@@ -9,8 +9,8 @@ More and more is offered until a tool falls behind twice; its best rate counts. 
 connections, and do not deregister here: SIPp does not. CPU time is that of the tool's whole
 process, user and system, without what a run of one phone takes. `openssl s_time` opens one
 connection after the other, and nothing but a handshake happens on it; both sides speak TLS 1.2 and
-check the certificate. Kamailio has one process for each transport: several of version 5.6 spoil each
-other's memory when TLS comes from OpenSSL 3 (its issue 3791).
+check the certificate. Kamailio has one process for TCP and TLS: with OpenSSL 3, several of its
+version 5.6 free each other's memory, and end.
 """
 
 from __future__ import annotations
