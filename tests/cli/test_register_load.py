@@ -70,6 +70,27 @@ def test_a_wrong_password_is_told_and_written_nowhere(phonesim: Callable, tmp_pa
     assert not [path for path in written if b"s3cret" in path.read_bytes()]
 
 
+@pytest.mark.parametrize("attach", ["virtual", "loopback"])
+def test_a_phone_that_was_thrown_out_begins_again_when_it_is_due(
+    phonesim: Callable, tmp_path: Path, attach: str
+) -> None:
+    fault = tmp_path / "displaced.yaml"
+    fault.write_text(
+        "name: displaced\nrules:\n  - {kind: deregister, event: unregistered, at: 1}\n"
+    )
+    out = tmp_path / "out"
+    came = phonesim(
+        *(*FEW, "--attach", attach, "--out", out, "--until", "5s", "--fault", fault),
+        *("--set", "fleet.repeat_every=2"),
+    )
+    assert (came.status, came.document["completed"]) == (0, 4), came
+    assert came.document["stages"]["register"]["count"] == 12
+    for log in logs(out):
+        assert log.count("registration-displaced") == 1
+        assert log.count("Power applied") == 2
+        assert log.count("Registered at") == 3
+
+
 def test_phones_stay_registered_as_long_as_the_run(phonesim: Callable, tmp_path: Path) -> None:
     came = phonesim(
         *(*FEW, "--attach", "virtual", "--out", tmp_path, "--until", "2h"),

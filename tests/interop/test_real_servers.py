@@ -92,22 +92,30 @@ def test_without_option_43_the_phones_ask_dns(lab: Lab, users: Users) -> None:
         assert 'Display "Unable to locate Lync Certificate Web service"' in log
 
 
-@pytest.mark.interop("dnsmasq", "kamailio")
-def test_phones_register_at_kamailio_with_digest_over_tls(lab: Lab, users: Users) -> None:
+@pytest.mark.interop("dnsmasq", "kamailio", "kamcmd")
+def test_phones_sign_in_refresh_and_deregister_at_kamailio_with_digest_over_tls(
+    lab: Lab, users: Users
+) -> None:
     start_dnsmasq(lab, serves_dns=True)
     start_mock_site(lab, registrars=False)
-    start_kamailio(lab, "s3cret")
+    start_kamailio(lab, "s3cret", maximum_expires=8)
 
-    status, summary, told = lab.run_fleet(
-        *("--phones", "5", *NO_SWITCH, *users),
+    fleet = lab.start_fleet(
+        *("--phones", "5", "--until", "13s", *NO_SWITCH, *users),
         *("--set", "device.registration.password=s3cret"),
     )
+    lab.wait_until(lambda: len(kamailio_contacts(lab)) == 5, lambda: lab.output("kamailio"))
+    status, summary, told = lab.end_of(fleet)
 
     assert summary["failures"] == {}, told
-    assert (status, summary["signed_in"]) == (0, 5)
+    assert (status, summary["signed_in"], summary["registrations_lost"]) == (0, 5, 0)
     accepted = lab.output("kamailio")
     for number in range(1, 6):
-        assert f"registering sip:user{number:05d}@contoso.com by tls" in accepted
+        user = f"registering sip:user{number:05d}@contoso.com by tls"
+        asked = re.findall(rf"{re.escape(user)} from \S+ for (\d+)", accepted)
+        assert asked[:2] == ["600", "600"]  # signed in, and refreshed
+        assert (asked[-1], asked.count("0")) == ("0", 1)
+    assert kamailio_contacts(lab) == set()
     for log in lab.device_logs().values():
         assert "auth Digest" in log
         assert "s3cret" not in log
