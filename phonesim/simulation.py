@@ -318,13 +318,13 @@ class _World:
         if every is not None and not self.is_ending:
             due_at = node.spec.starts_at + node.rounds * every
             if node.spec.fixed_lease is not None and is_done:
-                self.at(max(self.now, due_at), self.repeat, node, node.boot)
+                self.at(max(self.now, due_at), self.repeat, node)
                 return
             self.power_off(node)
             self.at(max(self.now + _POWER_OFF_SECONDS, due_at), self.power_on, node)
 
-    def repeat(self, node: _PhoneNode, boot: int) -> None:
-        if node.phone is not None and node.boot == boot:
+    def repeat(self, node: _PhoneNode) -> None:
+        if node.phone is not None:
             node.rounds += 1
             self.observer.boot_started(node.spec.phone_id, node.rounds, self.now)
             self.to_phone(node, node.boot, on.RepetitionDue())

@@ -217,8 +217,6 @@ class LiveRun:
         self._settle(place)
         every = self._limits.repeat_every
         if every is not None and not self._is_ending:
-            if place.reboot is not None:  # it was done, and failed before it was due again
-                self._timers.cancel(place.reboot)
             at = place.spec.starts_at + place.boot * every
             again = self._repeat
             if place.spec.fixed_lease is None or not is_done:
