@@ -31,6 +31,7 @@ bench: $(READY)
 	$(BIN)/python tests/bench/sip_signatures.py
 	$(BIN)/python tests/bench/loopback_boots.py
 	$(BIN)/python tests/bench/wire_load.py
+	$(BIN)/python tests/bench/register_load.py
 
 clean:
 	rm -rf .venv dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

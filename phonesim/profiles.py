@@ -58,8 +58,8 @@ class Kind(NamedTuple, Generic[M]):
     """A kind of profile.
 
     `references` are the places that name other profiles, where * is any index, and their
-    kinds. `try_out` builds what the core builds from the profile, which may find more to
-    refuse.
+    kinds; `files` those that name other files. `try_out` builds what the core builds from the
+    profile, which may find more to refuse.
     """
 
     name: str
@@ -67,6 +67,7 @@ class Kind(NamedTuple, Generic[M]):
     model: type[M]
     references: tuple[tuple[KeyPath, Kind[Any]], ...] = ()
     try_out: Callable[[M], object] = repr
+    files: tuple[KeyPath, ...] = ()
 
 
 DEVICE = Kind(
@@ -84,6 +85,7 @@ FLEET = Kind(
         (("faults", "*"), FAULT),
         (("devices", "*", "device"), DEVICE),
     ),
+    files=(("registration", "trust"),),
 )
 KINDS: tuple[Kind[Any], ...] = (DEVICE, SITE, FAULT, FLEET)
 
@@ -270,6 +272,8 @@ def _read(kind: Kind[Any], file: Path, extending: tuple[Path, ...]) -> _Document
         raise ProfileError(f"{shown}:1: a {kind.name} profile is a mapping, not {_kind_of(values)}")
     for reference, _ in kind.references:
         _anchor(values, reference, file.parent)
+    for place in kind.files:
+        _anchor(values, place, file.parent, is_file=True)
     base = values.pop("extends", None)
     if base is None:
         return _Document(values, reader.marks)
@@ -309,8 +313,11 @@ def _shown(file: Path) -> str:
         return str(file)
 
 
-def _anchor(values: Any, reference: KeyPath, folder: Path) -> None:
-    """Make the relative paths at `reference` count from `folder`."""
+def _anchor(values: Any, reference: KeyPath, folder: Path, *, is_file: bool = False) -> None:
+    """Make the relative paths at `reference` count from `folder`.
+
+    What `is_file` is a path however it looks.
+    """
     key, rest = reference[0], reference[1:]
     places: Iterator[Any]
     if key == "*":
@@ -319,8 +326,8 @@ def _anchor(values: Any, reference: KeyPath, folder: Path) -> None:
         places = iter([key]) if isinstance(values, dict) and key in values else iter(())
     for place in places:
         if rest:
-            _anchor(values[place], rest, folder)
-        elif isinstance(values[place], str) and is_path(values[place]):
+            _anchor(values[place], rest, folder, is_file=is_file)
+        elif isinstance(values[place], str) and (is_file or is_path(values[place])):
             values[place] = str(folder / values[place])
 
 

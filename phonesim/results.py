@@ -176,7 +176,8 @@ class PhoneRecord(msgspec.Struct):
 
     `reason` is None when it signed in or is done. `settled_after` is how long the last
     boot took; `late` how long after its time the first one began, None if it never did.
-    `vlan_id` is the voice VLAN that it is in, None for untagged. `link` and `giaddr` are those of
+    `signs_in` says that the phone is there for whole boots. `vlan_id` is the voice VLAN that it
+    is in, None for untagged. `link` and `giaddr` are those of
     its relay agent, empty without one.
     """
 
@@ -187,6 +188,7 @@ class PhoneRecord(msgspec.Struct):
     stage: Stage | None = None
     starts_at: float = 0
     late: float | None = None
+    signs_in: bool = True
     is_signed_in: bool = False
     is_done: bool = False
     reason: FailureReason | None = None
@@ -240,6 +242,7 @@ class Recorder:
                 number=spec.number,
                 device=spec.profile.name,
                 starts_at=spec.starts_at,
+                signs_in=spec.last_stage is Stage.COMMIT,
                 link=spec.link,
                 giaddr=spec.circuits[0].giaddr if spec.circuits else "",
             )
@@ -329,7 +332,7 @@ class Recorder:
         elif kind is RegistrationRegained:
             self.registrations_regained += 1
             if phone.reason is FailureReason.REGISTRATION_LOST:
-                phone.is_signed_in = True
+                phone.is_signed_in, phone.is_done = phone.signs_in, not phone.signs_in
                 phone.reason = phone.failed_stage = None
                 phone.detail = ""
         elif kind is VlanJoined:
@@ -427,7 +430,7 @@ class Recorder:
 
     def _registration_lost(self, phone: PhoneRecord, lost: RegistrationLost, now: float) -> None:
         self.registrations_lost += 1
-        phone.is_signed_in = False
+        phone.is_signed_in = phone.is_done = False
         phone.failed_stage, phone.reason = Stage.REGISTER, FailureReason.REGISTRATION_LOST
         phone.detail = f"{lost.registrar}: {lost.detail}"
         fields = {"phone": phone.phone_id, "registrar": lost.registrar, "detail": lost.detail}

@@ -223,8 +223,12 @@ class _World:
         self.powered += 1
         self.observer.boot_started(node.spec.phone_id, node.rounds, self.now)
         files = node.disk.files()
+        is_set = node.spec.fixed_registration is not None
         applied = on.PowerApplied(
-            files=files, has_key=KEY_FILE in files, factory_reset=kind == "factory-reset"
+            files=files,
+            has_key=KEY_FILE in files,
+            factory_reset=kind == "factory-reset",
+            clock=self.site.epoch + self.now if is_set else None,
         )
         self.to_phone(node, node.boot, applied)
 

@@ -16,7 +16,7 @@ import msgspec
 from phonesim.config.device_profile import DeviceProfile
 from phonesim.config.fleet_profile import BootKind
 from phonesim.device.actions import WriteLog
-from phonesim.device.events import Event, Lease, Observation
+from phonesim.device.events import Event, Lease, Observation, RegistrationWanted
 from phonesim.device.outcome import Stage
 from phonesim.device.phone import Phone
 from phonesim.device.renewal import Validity
@@ -32,9 +32,10 @@ class PhoneSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One phone of a fleet. `phone_id` is its MAC as 00-04-F2-00-00-01.
 
     `number` and `pin` are what its user types; `starts_at` is seconds after the run's begin;
-    `seed` feeds its random numbers in the virtual world. `first_stage`, `last_stage` and
-    `fixed_lease` are those of `Phone`. `link` and `circuits` say behind which relay agents it
-    is, if any.
+    `seed` feeds its random numbers in the virtual world. `first_stage`, `last_stage`,
+    `fixed_lease` and `fixed_registration` are those of `Phone`; a phone with the last one has
+    its clock set to the world's. `link` and `circuits` say behind which relay agents it is, if
+    any.
     """
 
     phone_id: str
@@ -47,8 +48,14 @@ class PhoneSpec(msgspec.Struct, frozen=True, kw_only=True):
     first_stage: Stage = Stage.VLAN
     last_stage: Stage = Stage.COMMIT
     fixed_lease: Lease | None = None
+    fixed_registration: RegistrationWanted | None = None
     link: str = ""
     circuits: tuple[Circuit, ...] = ()
+
+    @property
+    def may_register(self) -> bool:
+        """Whether the phone comes to have a connection to a Registrar."""
+        return self.last_stage in (Stage.REGISTER, Stage.COMMIT)
 
 
 def new_phone(spec: PhoneSpec, rng: random.Random, validity: Validity) -> Phone:
@@ -66,6 +73,7 @@ def new_phone(spec: PhoneSpec, rng: random.Random, validity: Validity) -> Phone:
         spec.fixed_lease,
         spec.first_stage,
         validity,
+        spec.fixed_registration,
     )
 
 
@@ -178,8 +186,8 @@ class RunLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     With `repeat_every`, which needs a `duration`, every phone loses power and boots again so
     many seconds after its last time, from an empty disk, whatever it came to; one that has not
-    settled then does so when it has. A phone with a fixed address keeps its power, and only asks
-    again.
+    settled then does so when it has. A phone with a fixed address keeps its power, and only does
+    its stage again.
 
     While `outstanding` phones have started and not settled, the next ones wait; they
     start in the order of their `starts_at`.

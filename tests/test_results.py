@@ -55,7 +55,12 @@ def failed(reason: FailureReason, stage: Stage = Stage.IP, detail: str = "why") 
 class Watched:
     """A recorder with phones "1", "2", ... and what it told the operator."""
 
-    def __init__(self, phones: int, repeat_every: float | None = None) -> None:
+    def __init__(
+        self,
+        phones: int,
+        repeat_every: float | None = None,
+        last_stage: Stage = Stage.COMMIT,
+    ) -> None:
         profile = load(DEVICE, "polycom-cx600")
         self.lines: list[tuple[float, bool, str, dict[str, object]]] = []
         self.recorder = Recorder(
@@ -68,6 +73,7 @@ class Watched:
                     pin="123456",
                     starts_at=0,
                     seed="",
+                    last_stage=last_stage,
                 )
                 for n in range(1, phones + 1)
             ],
@@ -477,6 +483,20 @@ def test_no_time_at_all_is_a_duration_too() -> None:
     tally = Tally()
     tally.add(0.0)
     assert tally.durations() == {"p50_ms": 0, "p90_ms": 0, "p99_ms": 0, "max_ms": 0}
+
+
+def test_a_phone_that_only_registers_is_done_as_long_as_it_is_registered() -> None:
+    run = Watched(2, last_stage=Stage.REGISTER)
+    lost = RegistrationLost(registrar="sip:5061", detail="gone")
+    for phone_id in ("1", "2"):
+        run.recorder.boot_started(phone_id, 1, 0)
+        run.stage(phone_id, Stage.REGISTER, 0, 1)
+        run.tell(phone_id, (1, StagesDone()), (5, lost))
+    assert summarize(run.recorder, FACTS)["completed"] == 0
+    run.tell("1", (6, RegistrationRegained(registrar="sip:5061")))
+    summary = summarize(run.recorder, FACTS)
+    assert (summary["completed"], summary["signed_in"]) == (1, 0)
+    assert summary["failures"] == {"registration-lost": 1}
 
 
 def test_phones_are_counted_by_the_voice_vlan_that_they_are_in() -> None:

@@ -11,11 +11,12 @@ from phonesim.config.duration import parse_duration
 from phonesim.config.model import Config
 from phonesim.config.relay_profile import Relay
 from phonesim.config.site_profile import DomainName
+from phonesim.config.typed_registration import TypedRegistration
 
 Attach = Literal["loopback", "wire", "virtual", "relay"]
 OwnMac = Literal["full", "dhcp-only"]
 BootKind = Literal["cold", "warm", "sign-out", "factory-reset"]
-PartialStage = Literal["vlan", "ip", "discovery"]
+PartialStage = Literal["vlan", "ip", "discovery", "register"]
 NO_SITE = "none"
 SIGNED_IN = "signed-in"
 
@@ -24,7 +25,10 @@ _PARTS: tuple[tuple[PartialStage, ...], ...] = (
     ("vlan", "ip"),
     ("ip", "discovery"),
     ("discovery",),
+    ("register",),
 )
+FROM_FIXED_ADDRESSES = _PARTS[-2:]
+"""The parts of a boot that begin with an address that somebody typed in."""
 
 
 class DeviceShare(Config):
@@ -125,8 +129,8 @@ class FixedAddresses(Config):
     """How many there are."""
     prefix: Annotated[int, Field(ge=8, le=30)] = 24
     router: IPv4Address | None = None
-    dns_servers: Annotated[tuple[IPv4Address, ...], Field(min_length=1)]
-    domain: DomainName
+    dns_servers: tuple[IPv4Address, ...] = ()
+    domain: DomainName | None = None
     search_list: tuple[DomainName, ...] = ()
     asks_dhcp: bool = False
     """Whether phones send DHCPINFORM beside their DNS queries; otherwise DNS decides alone."""
@@ -187,10 +191,14 @@ class FleetProfile(Config):
     """How phones start otherwise than at one rate: it takes the place of `rate`."""
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 1
     stages: tuple[PartialStage, ...] | None = None
-    """What each phone does of its boot: [ip], [vlan, ip], [ip, discovery], or [discovery] from a
-    fixed address; None is all of it. A phone that ends early is done, not signed in."""
+    """What each phone does of its boot: [ip], [vlan, ip], [ip, discovery], or, from a fixed
+    address, [discovery] or [register]; None is all of it. A phone that ends early is done, not
+    signed in."""
     addresses: FixedAddresses | None = None
-    """For [discovery]: the fixed addresses; None takes those of the mock site's first scope."""
+    """For [discovery] and [register]: the fixed addresses; None takes those of the mock site's
+    first scope."""
+    registration: TypedRegistration | None = None
+    """For [register]: where phones register, and as whom."""
     repeat_every: Rate | None = None
     """With `stages`: seconds from one start of a phone to its next, with nothing in its cache,
     as long as `until` says; None does them once. A phone that is slower starts late."""
@@ -226,7 +234,9 @@ class FleetProfile(Config):
         cls, stages: tuple[PartialStage, ...] | None
     ) -> tuple[PartialStage, ...] | None:
         if stages is not None and stages not in _PARTS:
-            raise ValueError("should be [ip], [vlan, ip], [ip, discovery] or [discovery]")
+            raise ValueError(
+                "should be [ip], [vlan, ip], [ip, discovery], [discovery] or [register]"
+            )
         return stages
 
     @field_validator("until")
@@ -238,8 +248,12 @@ class FleetProfile(Config):
 
     @model_validator(mode="after")
     def _goes_together(self) -> FleetProfile:
-        if self.addresses is not None and self.stages != ("discovery",):
-            raise ValueError("addresses are for stages [discovery]: other phones lease theirs")
+        if self.addresses is not None:
+            self._check_addresses(self.addresses)
+        if self.registration is not None and self.stages != ("register",):
+            raise ValueError("registration is for stages [register]: other phones discover it")
+        if self.registration is None and self.stages == ("register",):
+            raise ValueError("stages [register] need registration: its registrars, and the users")
         first = "cold" if isinstance(self.boots, int) else self.boots[0]
         if first == "sign-out":
             raise ValueError("boots cannot begin with sign-out: nobody has signed in yet")
@@ -254,3 +268,18 @@ class FleetProfile(Config):
         if self.until == SIGNED_IN or self.boots != 1:
             raise ValueError("repeat_every needs a duration in until, and no boots of its own")
         return self
+
+    def _check_addresses(self, addresses: FixedAddresses) -> None:
+        if self.stages not in FROM_FIXED_ADDRESSES:
+            raise ValueError(
+                "addresses are for stages [discovery] or [register]: other phones lease theirs"
+            )
+        finds = self.stages == ("discovery",)
+        if finds and (not addresses.dns_servers or addresses.domain is None):
+            raise ValueError("stages [discovery] need addresses.dns_servers and addresses.domain")
+        asks_dns = self.registration is not None and self.registration.asks_dns
+        if asks_dns and not addresses.dns_servers:
+            raise ValueError(
+                "registration.registrars are named: give addresses.dns_servers, or addresses as"
+                " their hosts"
+            )

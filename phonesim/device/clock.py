@@ -73,9 +73,10 @@ class PhoneClock:
         self._came_to: list[str] = []
         self.state: State = Idle()
 
-    def power_on(self, now: float) -> None:
-        """Start counting: the clock shows the profile's time at `now`."""
-        self._offset = self._config.power_on.timestamp() - now
+    def power_on(self, now: float, typed: float | None = None) -> None:
+        """Start counting at `now`: from the profile's time, or the Unix time that was typed in."""
+        shown = self._config.power_on.timestamp() if typed is None else typed
+        self._offset = shown - now
 
     def believed(self, now: float) -> float:
         """The wall time that the phone believes, Unix seconds."""

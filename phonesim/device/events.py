@@ -34,12 +34,13 @@ class PowerApplied(Event, frozen=True, kw_only=True):
     """The phone starts. `files` are its virtual disk's files, by name, as bytes.
 
     `has_key` says that its private key is among them and can be read. With `factory_reset`,
-    * and # were held while the power came.
+    * and # were held while the power came. `clock` is the Unix time that was typed in, if any.
     """
 
     files: Mapping[str, bytes] = {}
     has_key: bool = False
     factory_reset: bool = False
+    clock: float | None = None
 
 
 class SignOutRequested(Event, frozen=True, kw_only=True):
@@ -47,7 +48,7 @@ class SignOutRequested(Event, frozen=True, kw_only=True):
 
 
 class RepetitionDue(Event, frozen=True, kw_only=True):
-    """A phone that has found its services looks for them again, and knows nothing of before."""
+    """A phone that is done with its only stage does it again, and knows nothing of before."""
 
 
 class ShutdownRequested(Event, frozen=True, kw_only=True):

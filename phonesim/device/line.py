@@ -117,8 +117,12 @@ class Line:
 
     def next_deadline(self) -> tuple[float, str] | None:
         """The earliest deadline of the three."""
-        deadlines = [machine.next_deadline() for machine in self._machines]
-        return min((each for each in deadlines if each is not None), default=None)
+        earliest: tuple[float, str] | None = None
+        for machine in self._machines:  # after every event of a fleet: no list, no generator
+            deadline = machine.next_deadline()
+            if deadline is not None and (earliest is None or deadline < earliest):
+                earliest = deadline
+        return earliest
 
     def _run(self, machine: Machine, event: Event, now: float, out: list[Output]) -> None:
         for result in machine.handle(event, now):

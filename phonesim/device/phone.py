@@ -35,6 +35,10 @@ reaching its end is all it does, once or again and again. It does without the ti
 certificates need, and unless its first stage is vlan it takes no notice of VLANs. With a fixed
 address it does without DHCP's four messages, too, but not without the ARP probe.
 
+A phone that is to load a Registrar alone has the stage register and no other: address, Registrars,
+user, trust and clock were typed in. It is done when it is registered, and stays so; when it is due
+again, it deregisters first, and registers anew over another connection.
+
 Specifications: device reference sections 1 and 3.5, RFC 5227 section 2.1.
 """
 
@@ -198,7 +202,8 @@ class Phone:
 
     `last_stage` is IP, DISCOVERY or, for a whole boot, COMMIT; `first_stage` is VLAN or, for a
     phone that takes no notice of VLANs, IP. A `fixed_lease` is an address that somebody typed in:
-    the phone begins with it, and never asks for another. `validity` reads certificates.
+    the phone begins with it, and never asks for another. With a `fixed_registration` the phone
+    has a fixed lease, and its only stage is REGISTER. `validity` reads certificates.
     """
 
     def __init__(
@@ -212,12 +217,14 @@ class Phone:
         fixed_lease: Lease | None = None,
         first_stage: Stage = Stage.VLAN,
         validity: Validity = _unreadable,
+        fixed_registration: RegistrationWanted | None = None,
     ) -> None:
         self._profile = profile
         self._mac = mac
         self._rng = rng
         self._last_stage = last_stage
         self._fixed_lease = fixed_lease
+        self._fixed_registration = fixed_registration
         self._finds_vlan = first_stage is Stage.VLAN and fixed_lease is None
         self._dhcp = DhcpClient(profile.dhcp, mac, rng, profile.vlan.option_forms)
         self._resolver = Resolver(profile.resolver, rng)
@@ -251,6 +258,7 @@ class Phone:
         self._is_signing_out = False
         self._is_signed_out = False
         self._retry_at: float | None = None
+        self._is_repeating = False
 
     # A phone that stops early never has the later ones.
 
@@ -426,6 +434,9 @@ class Phone:
                 self._registration_failed(event, now, out)
             case RegistrationEnded() if self._is_signing_out:
                 self._signed_out(event, now, out)
+            case RegistrationEnded() if self._is_repeating:
+                self._is_repeating = False
+                self._register(now, out)
             case RegistrationEnded():
                 self._power_off(now, out)
             case _:
@@ -445,7 +456,9 @@ class Phone:
     def _timer_expired(self, event: TimerExpired, now: float, out: list[Output]) -> None:
         if self._retry_at is not None and now >= self._retry_at:
             self._retry_at = None
-            if self._needs_time:
+            if self._fixed_registration is not None:
+                self._register(now, out)
+            elif self._needs_time:
                 self._ask_time(now, out)
             else:
                 self._find_services(now, out)
@@ -515,7 +528,7 @@ class Phone:
     def _power_applied(self, event: PowerApplied, now: float, out: list[Output]) -> None:
         profile = self._profile
         self._powered_at = now
-        self._clock.power_on(now)
+        self._clock.power_on(now, event.clock)
         mac = format_mac(self._mac)
         record = log.POWER_APPLIED(profile.vendor, profile.model, profile.firmware, mac)
         self._log(record)
@@ -601,6 +614,11 @@ class Phone:
 
     def _repetition_due(self, event: RepetitionDue, now: float, out: list[Output]) -> None:
         self._resolver.forget()
+        if self._fixed_registration is not None:
+            self._is_repeating = True
+            self._is_signed_in = False
+            self._run(self._line, ShutdownRequested(), now, out)
+            return
         self._run(self._cache, event, now, out)
         self._discover(now, out)
 
@@ -641,6 +659,8 @@ class Phone:
                 out.append(StagesDone())
             case Stage.DISCOVERY:
                 self._find_services(now, out)
+            case Stage.REGISTER:
+                self._register(now, out)
             case _:
                 self._ask_time(now, out)
 
@@ -732,10 +752,13 @@ class Phone:
         self._run(self._sign_in, wanted, now, out)
 
     def _register(self, now: float, out: list[Output]) -> None:
+        self._enter(Stage.REGISTER, now, out)
+        if self._fixed_registration is not None:
+            self._run(self._line, self._fixed_registration, now, out)
+            return
         assert self._lease is not None
         assert self._services is not None
         assert self._identity is not None
-        self._enter(Stage.REGISTER, now, out)
         if not self._services.registrars:
             detail = f"authenticated, but {self._services.why_not}"
             reason = FailureReason.REGISTRAR_NOT_LOCATED
@@ -757,9 +780,16 @@ class Phone:
             self._show_home(out)
         elif self._stage is Stage.REGISTER:
             self._end(StageEnded(stage=Stage.REGISTER), now, out)
-            self._enter(Stage.COMMIT, now, out)
+            if self._last_stage is Stage.REGISTER:
+                self._is_signed_in = True
+                self._show_home(out)
+                out.append(StagesDone())
+            else:
+                self._enter(Stage.COMMIT, now, out)
 
     def _line_usable(self, event: LineUsable, now: float, out: list[Output]) -> None:
+        if self._last_stage is Stage.REGISTER:
+            return  # it keeps nothing of a site
         assert self._services is not None
         assert self._identity is not None
         sip_uri = self._identity.sip_uri
@@ -812,7 +842,8 @@ class Phone:
     ) -> None:
         """Fail the boot, or ask anew if it was what the phone had kept that misled it."""
         needs_a_person = reason in _NEEDS_A_PERSON
-        if stage is Stage.REGISTER and self._is_identity_outdated(reason):
+        has_identity = self._fixed_registration is None
+        if stage is Stage.REGISTER and has_identity and self._is_identity_outdated(reason):
             was_reused, self._is_reused, self._identity = self._is_reused, False, None
             self._run(self._kept, IdentityUnusable(detail=detail), now, out)
             if was_reused:
@@ -925,7 +956,7 @@ class Phone:
         if self._is_shutting_down:
             return
         self._is_shutting_down = True
-        self._is_signing_out = False
+        self._is_signing_out = self._is_repeating = False
         self._retry_at = None
         self._log(log.SHUTDOWN())
         self._abandon_boot()

@@ -424,7 +424,7 @@ class Registration:
             not isinstance(state, Registering | Deregistering)
             or message.call_id != self._writer.call_id
             or message.cseq != state.cseq
-            or (isinstance(state, Registering) and state.challenge is not None)
+            or state.challenge is not None
         ):
             return [log.SIP_IGNORED(f"{message.status} answers no open request")]
         refused = self._authentication.refusal(message)
@@ -441,12 +441,12 @@ class Registration:
         ]
         if message.status < 200:
             return out
-        if isinstance(state, Deregistering):
-            return out + self._end()
         may_repeat = state.attempt < _MAXIMUM_REQUESTS
         if message.status in {401, 407} and may_repeat:
             self.state = msgspec.structs.replace(state, challenge=message)
             return out + self._authenticate(RequestChallenged(response=message), now)
+        if isinstance(state, Deregistering):
+            return out + self._end()
         if message.status == 423 and may_repeat:
             longer = min_expires_of(message)
             if longer is not None and longer > self._expires:
@@ -520,6 +520,9 @@ class Registration:
             state = self.state
             if not isinstance(result, CredentialsReady | AuthenticationFailed):
                 out.append(result)
+            elif isinstance(state, Deregistering):
+                ready = isinstance(result, CredentialsReady)
+                out += self._deregister(now, state) if ready else self._end()
             elif not isinstance(state, Registering):
                 continue  # the REGISTER was given up meanwhile
             elif isinstance(result, CredentialsReady):
@@ -687,12 +690,19 @@ class Registration:
     def _shut_down(self, now: float) -> list[Output]:
         match self.state:
             case Bound() | Registering(was_registered=True):
-                request = self._writer.write(self._registrar.transport, 0)
-                timeout_at = now + _DEREGISTER_TIMEOUT
-                self.state = Deregistering(cseq=request.cseq, timeout_at=timeout_at)
-                return self._send_register(request, now)
+                return self._deregister(now)
             case _:
                 return self._end()
+
+    def _deregister(self, now: float, before: Deregistering | None = None) -> list[Output]:
+        """End the binding; again, if the Registrar challenged the request `before`."""
+        request = self._writer.write(self._registrar.transport, 0)
+        self.state = Deregistering(
+            cseq=request.cseq,
+            timeout_at=now + _DEREGISTER_TIMEOUT if before is None else before.timeout_at,
+            attempt=1 if before is None else before.attempt + 1,
+        )
+        return self._send_register(request, now)
 
     def _end(self) -> list[Output]:
         self.state = Idle()

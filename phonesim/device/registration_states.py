@@ -55,10 +55,12 @@ class Pausing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Deregistering(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A REGISTER with Expires 0 waits for its answer."""
+    """A REGISTER with Expires 0 waits for its answer; `attempt` and `challenge` as above."""
 
     cseq: int
     timeout_at: float
+    attempt: int
+    challenge: SipResponse | None = None
 
 
 State = Idle | Resolving | Connecting | Registering | Bound | Pausing | Deregistering

@@ -26,7 +26,6 @@ from phonesim.device.events import (
     SignOutRequested,
     StagesDone,
 )
-from phonesim.device.outcome import Stage
 from phonesim.drivers.key_pool import KeyPool, certificate_validity
 from phonesim.drivers.packet_pace import PacketPace
 from phonesim.drivers.phone_host import PhoneHost, PhoneLink
@@ -250,9 +249,7 @@ class LiveRun:
                 self._timers.cancel(place.reboot)
         if not self._powered or self._limits.keep_leases:
             return
-        may_be_registered = any(
-            place.spec.last_stage is Stage.COMMIT for place in self._places.values()
-        )
+        may_be_registered = any(place.spec.may_register for place in self._places.values())
         most = SHUTDOWNS_PER_SECOND if may_be_registered else RELEASES_PER_SECOND
         rate: float = most
         if self._pace is not None:

@@ -14,6 +14,7 @@ log, its lease is given back if the machine can still say how, and the fleet goe
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
@@ -197,8 +198,14 @@ class PhoneHost:
                 self._key = PhoneKey(key)
         self._is_on = True
         self._link.attach(self)
-        has_key = self._key is not None
-        self.deliver(PowerApplied(files=files, has_key=has_key, factory_reset=factory_reset))
+        self.deliver(
+            PowerApplied(
+                files=files,
+                has_key=self._key is not None,
+                factory_reset=factory_reset,
+                clock=None if self.spec.fixed_registration is None else time.time(),
+            )
+        )
 
     def power_off(self) -> None:
         """Cut the power: nothing more is sent, and everything held is let go.

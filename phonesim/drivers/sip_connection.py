@@ -12,6 +12,7 @@ Specifications: RFC 3261 section 18.3 (framing), RFC 5626 section 3.5.1 (CRLF).
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -273,7 +274,7 @@ class PhoneConnections:
         own = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             own.bind((action.source, 0))
-            await loop.sock_connect(own, (action.address, action.port + self._port_offset))
+            await _connect_socket(own, (action.address, action.port + self._port_offset))
         except BaseException:
             own.close()
             raise
@@ -301,3 +302,20 @@ class PhoneConnections:
                 detail=f"{action.address}:{action.port}: {detail}",
             )
         )
+
+
+async def _connect_socket(own: socket.socket, peer: tuple[str, int]) -> None:
+    """Connect to an address, for which uvloop's own `sock_connect` asks a resolver's thread."""
+    try:
+        own.connect(peer)
+    except BlockingIOError:
+        loop = asyncio.get_running_loop()
+        is_writable = asyncio.Event()
+        loop.add_writer(own, is_writable.set)
+        try:
+            await is_writable.wait()
+        finally:
+            loop.remove_writer(own)
+        error = own.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            raise OSError(error, os.strerror(error)) from None

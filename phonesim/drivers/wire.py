@@ -111,7 +111,7 @@ async def run_wire(
     if left_behind:
         note(f"removed what a killed run had left: {describe_leftovers(left_behind)}")
     last_stages = {spec.last_stage for spec in specs}
-    has_sockets = Stage.COMMIT in last_stages
+    has_sockets = any(spec.may_register for spec in specs)
     asks_dns = last_stages != {Stage.IP}
     allow_open_files(len(specs) if has_sockets else 0, has_site=site is not None)
     async with keys:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import ceil
 
 from phonesim.config.device_profile import DeviceProfile
-from phonesim.config.fleet_profile import LoadLimits
+from phonesim.config.fleet_profile import FROM_FIXED_ADDRESSES, LoadLimits, PartialStage
 from phonesim.config.relay_profile import Relay
 from phonesim.fleet.load_shape import peak_starts
 from phonesim.fleet.plan import Plan
@@ -61,8 +61,12 @@ def describe_impact(plan: Plan) -> list[str]:
         lines.append(f"  addresses {first} to {first + len(specs) - 1}, which no server leased")
     lines.append(f"  limits    {_limits(plan.fleet.limits)}")
     if plan.site is None:
+        if fleet.registration is not None:
+            named = [f"{each.host}:{each.port_number}" for each in fleet.registration.registrars]
+            lines.append(f"  to        {_some(named)}")
         whose = "of this network" if relay is None else "above, and those that leases name"
-        users = "; phones sign in as real users" if fleet.stages is None else ""
+        signs_in = fleet.stages is None or fleet.registration is not None
+        users = "; phones sign in as real users" if signs_in else ""
         lines.append(f"  servers   those {whose}{users}")
     else:
         lines.append(
@@ -104,7 +108,9 @@ def _limits(limits: LoadLimits) -> str:
 
 
 def expected_packets(
-    profile: DeviceProfile, stages: Sequence[str] | None = None, relay: Relay | None = None
+    profile: DeviceProfile,
+    stages: tuple[PartialStage, ...] | None = None,
+    relay: Relay | None = None,
 ) -> int:
     """Return about how many packets one boot without a cache makes, both directions.
 
@@ -112,13 +118,16 @@ def expected_packets(
     and is answered once for every copy.
     """
     copies = 1 if relay is None else relay.fan_out
-    address = 0 if stages == ("discovery",) else 2 * 2 * copies
+    address = 0 if stages in FROM_FIXED_ADDRESSES else 2 * 2 * copies
     arp = profile.arp.probes + profile.arp.announcements if relay is None else 0
     lldp = 0
     if (stages is None or "vlan" in stages) and profile.vlan.lldp_wait:
         lldp = profile.vlan.fast_start_count + 3  # and again with its address, and good-bye
     if stages is not None and stages[-1] == "ip":
         return lldp + address + arp
+    register = _TCP_PACKETS + _TLS_PACKETS + 2
+    if stages == ("register",):
+        return arp + register
     inform = 2 * copies if profile.discovery.asks_dhcp else 0
     if stages is not None:
         return address + arp + inform + 2 * len(profile.discovery.srv_names)
@@ -126,7 +135,6 @@ def expected_packets(
     names = len(profile.discovery.srv_names) + 2
     https = 2 * (_TCP_PACKETS + _TLS_PACKETS)
     chain = _TCP_PACKETS
-    register = _TCP_PACKETS + _TLS_PACKETS + 2
     return lldp + address + inform + arp + ntp + 2 * names + chain + https + register
 
 

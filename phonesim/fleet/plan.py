@@ -3,7 +3,7 @@
 Phone i of a fleet (counted from 0) has the MAC `OUI of its model` + `first_phone` + i, the ith
 user, and starts when the load shape says, at a rate i / rate seconds after the run's begin. Models
 alternate so that every stretch of the fleet has them in the proportion of their weights. Phones
-that end before they sign in need no users; those with a fixed address have the ith that the fleet
+that end before they register need no users; those with a fixed address have the ith that the fleet
 gives, or of the mock site's first scope. The same profiles give the same phones.
 """
 
@@ -20,6 +20,7 @@ from phonesim.config.device_profile import DeviceProfile
 from phonesim.config.duration import parse_duration
 from phonesim.config.fault import FaultProfile
 from phonesim.config.fleet_profile import (
+    FROM_FIXED_ADDRESSES,
     NO_SITE,
     SIGNED_IN,
     Attach,
@@ -33,6 +34,7 @@ from phonesim.device.events import Lease
 from phonesim.device.outcome import Stage
 from phonesim.errors import ProfileError
 from phonesim.fleet.load_shape import start_times
+from phonesim.fleet.registration_plan import check_registration, registering, with_registrations
 from phonesim.fleet.relay_plan import behind_relays, check_relay, check_renewals
 from phonesim.mocksite.site import build_site
 from phonesim.profiles import DEVICE, FAULT, FLEET, SITE, Override, apply, load
@@ -85,12 +87,14 @@ def read_plan(name: str, overrides: Sequence[Override] = (), faults: Sequence[st
         share.device: _for_fleet(fleet, apply(DEVICE, load(DEVICE, share.device), overrides))
         for share in fleet.devices
     }
-    users = _users(fleet, site) if fleet.stages is None else ()
-    leases = fixed_leases(fleet, site) if fleet.stages == ("discovery",) else repeat(None)
+    users = _users(fleet, site) if _has_users(fleet) else ()
+    leases = fixed_leases(fleet, site) if fleet.stages in FROM_FIXED_ADDRESSES else repeat(None)
     faults_of = tuple(load(FAULT, fault) for fault in fleet.faults)
     if site is not None:
         build_site(site, faults_of, VirtualAuthority(), random.Random(0), 0)
     specs = phone_specs(fleet, devices, users, leases)
+    if fleet.registration is not None:
+        specs = list(with_registrations(fleet, users, specs))
     if relay is not None:
         check_renewals(fleet, specs)
         specs = list(behind_relays(fleet, relay, specs))
@@ -166,8 +170,9 @@ def fixed_leases(fleet: FleetProfile, site: SiteProfile | None) -> list[Lease]:
     server = next((server for server in servers if server.scope is not None), None)
     if server is None or server.scope is None:
         raise ProfileError(
-            f"fleet {fleet.name!r}: stages [discovery] takes its addresses from fleet.addresses, or"
-            " from the mock site's first DHCP scope, and there is none: use [ip, discovery]"
+            f"fleet {fleet.name!r}: phones without the stage ip take their addresses from"
+            " fleet.addresses, or from the mock site's first DHCP scope, and there is none: give"
+            " fleet.addresses"
         )
     scope = server.scope
     size = int(scope.last) - int(scope.first) + 1
@@ -219,6 +224,8 @@ def _typed_in(fleet: FleetProfile, addresses: FixedAddresses) -> list[Lease]:
 
 def _for_fleet(fleet: FleetProfile, device: DeviceProfile) -> DeviceProfile:
     """The model as this fleet uses it: one that is to load DNS alone asks no DHCP server."""
+    if fleet.registration is not None:
+        return registering(fleet, device)
     if fleet.addresses is None or fleet.addresses.asks_dhcp:
         return device
     discovery = device.discovery.model_copy(update={"asks_dhcp": False})
@@ -260,14 +267,22 @@ def run_limits(fleet: FleetProfile) -> RunLimits:
     )
 
 
+def _has_users(fleet: FleetProfile) -> bool:
+    """Whether phones are users of a site: those that sign in, or register without a template."""
+    if fleet.registration is not None:
+        return fleet.registration.sip_uri is None
+    return fleet.stages is None
+
+
 def _users(fleet: FleetProfile, site: SiteProfile | None) -> tuple[UserRange, ...]:
     if fleet.users_from is not None:
         return load(SITE, fleet.users_from).users
     if site is not None:
         return site.users
+    another = "" if fleet.registration is None else ", or registration.sip_uri"
     raise ProfileError(
         f"fleet {fleet.name!r}: site none has no users: say who signs in with fleet.users_from,"
-        " a site profile with users"
+        f" a site profile with users{another}"
     )
 
 
@@ -280,11 +295,15 @@ def _check_world(fleet: FleetProfile) -> None:
             f"{where}: limits.packets_per_second is for real packets, and the virtual world has"
             " none: use --attach loopback, or limits.outstanding"
         )
-    if fleet.attach == "wire" and fleet.stages == ("discovery",) and fleet.addresses is None:
+    is_fixed = fleet.stages in FROM_FIXED_ADDRESSES
+    if fleet.attach == "wire" and is_fixed and fleet.addresses is None:
+        another = ", or use stages [ip, discovery]" if fleet.registration is None else ""
         raise ProfileError(
-            f"{where}: on a real network a phone needs an address of its own: give fleet.addresses,"
-            " or use stages [ip, discovery]"
+            f"{where}: on a real network a phone needs an address of its own: give fleet.addresses"
+            f"{another}"
         )
+    if fleet.registration is not None:
+        check_registration(fleet, fleet.registration)
     if fleet.addresses is not None and fleet.attach != "virtual":
         first = fleet.addresses.first
         if first.is_loopback != (fleet.attach == "loopback"):

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address
 
 import msgspec
 
-from phonesim.config.fleet_profile import FleetProfile
+from phonesim.config.fleet_profile import FROM_FIXED_ADDRESSES, FleetProfile
 from phonesim.config.relay_profile import Relay, RelayedLink
 from phonesim.config.site_profile import SiteProfile
 from phonesim.device.outcome import Stage
@@ -47,7 +47,7 @@ def check_relay(fleet: FleetProfile, site: SiteProfile | None) -> Relay:
             f"{where}: attach relay needs a section relay with servers and giaddrs"
             " (see phonesim profiles show relay-load)"
         )
-    if fleet.stages == ("discovery",):
+    if fleet.stages in FROM_FIXED_ADDRESSES:
         raise ProfileError(
             f"{where}: phones behind relay agents need leased addresses: use stages [ip, discovery]"
         )

@@ -43,7 +43,7 @@ from phonesim.transcript import Transcript
 from phonesim.virtual_authority import VirtualAuthority
 from phonesim.virtual_capture import VirtualCapture
 from phonesim.wire.endpoint import epid_for, sip_instance
-from phonesim.world import PhoneDisk
+from phonesim.world import PhoneDisk, PhoneSpec
 
 if TYPE_CHECKING:
     from phonesim.drivers.authority import SiteAuthority
@@ -165,7 +165,8 @@ def run_virtual(
     epoch = plan.site.epoch.timestamp()
     if plan.fleet.phones_from is not None:
         epoch += _A_DAY  # what was issued in the earlier run is valid by now
-    site = _site(plan, folder, VirtualAuthority(), epoch)
+    authority = VirtualAuthority()
+    site = _site(plan, folder, authority, epoch)
     assert site is not None
     capture = VirtualCapture(writers, epoch) if writers else None
 
@@ -174,7 +175,7 @@ def run_virtual(
         return not stop.asked
 
     seconds = simulate(
-        plan.specs,
+        _specs(plan, authority),
         site,
         _disks(plan, folder),
         observer,
@@ -201,7 +202,7 @@ def run_loopback(
     async def run(keys: KeyPool, stopped: asyncio.Event, pace: PacketPace | None) -> None:
         authority = _authority(plan, folder)
         await loopback.run_loopback(
-            plan.specs,
+            _specs(plan, authority),
             _site(plan, folder, authority, time.time()),
             authority,
             _disks(plan, folder),
@@ -237,7 +238,7 @@ def run_wire(
     async def run(keys: KeyPool, stopped: asyncio.Event, pace: PacketPace | None) -> None:
         authority = _authority(plan, folder)
         await wire.run_wire(
-            plan.specs,
+            _specs(plan, authority),
             _site(plan, folder, authority, time.time()),
             authority,
             _disks(plan, folder),
@@ -321,6 +322,23 @@ def _authority(plan: Plan, folder: RunFolder) -> SiteAuthority | None:
     authority = SiteAuthority() if kept is None else SiteAuthority.load(kept)
     folder.keep(_AUTHORITY_FILE, authority.dump())
     return authority
+
+
+def _specs(plan: Plan, authority: CertificateAuthority | None) -> Sequence[PhoneSpec]:
+    """The phones: those that nobody told whom to trust, and that download nothing, know the
+    mock site's authority.
+    """
+    if plan.fleet.registration is None or authority is None:
+        return plan.specs
+    chain = authority.chain()
+    return [
+        msgspec.structs.replace(
+            spec, fixed_registration=msgspec.structs.replace(spec.fixed_registration, chain=chain)
+        )
+        if spec.fixed_registration is not None
+        else spec
+        for spec in plan.specs
+    ]
 
 
 def _site(

@@ -30,7 +30,6 @@ def test_addresses_may_fill_their_network(changes: dict[str, object]) -> None:
         ({"first": "10.77.40.255", "count": 1}, "not all hosts of one /24"),
         ({"router": "10.77.40.9"}, "10.77.40.9 is one of the phones' addresses"),
         ({"dns_servers": ["10.77.0.2", "10.77.40.1"]}, "10.77.40.1 is one of the phones'"),
-        ({"dns_servers": []}, "dns_servers"),
         ({"domain": "two words"}, "domain"),
         ({"prefix": 31}, "prefix"),
     ],
@@ -79,3 +78,45 @@ def test_boots_that_cannot_follow_each_other_are_refused(
 def test_phones_of_an_earlier_run_may_begin_warm() -> None:
     fields = {"name": "f", "boots": ["warm", "factory-reset"], "phones_from": "earlier"}
     assert FleetProfile.model_validate(fields).boots == ("warm", "factory-reset")
+
+
+REGISTERING = {
+    "name": "f",
+    "stages": ["register"],
+    "registration": {"registrars": [{"host": "10.77.0.11"}]},
+    "addresses": {"first": "10.77.40.1", "count": 9},
+}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"addresses": None},
+        {"addresses": None, "registration": {"registrars": [{"host": "sip.x.com"}]}},
+        {"repeat_every": 5, "until": "1m"},
+    ],
+)
+def test_a_fleet_may_only_register(changes: dict[str, object]) -> None:
+    assert FleetProfile.model_validate({**REGISTERING, **changes}).stages == ("register",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"registration": None}, "stages .register. need registration"),
+        ({"registration": {"registrars": []}}, "registrars"),
+        ({"stages": ["ip"], "addresses": None}, "registration is for stages .register."),
+        (
+            {"registration": {"registrars": [{"host": "sip.x.com"}]}},
+            "registration.registrars are named: give addresses.dns_servers",
+        ),
+        (
+            {"registration": {"registrars": [{"host": "10.77.0.11"}], "sip_uri": "user{n}"}},
+            "should be like",
+        ),
+    ],
+)
+def test_a_fleet_that_could_not_register_is_refused(changes: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        FleetProfile.model_validate({**REGISTERING, **changes})

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import pytest
-from rig import ADDRESS, DNS, EXTERNAL, FE01, INTERNAL, POOL, PROFILE, Bench, of
+from rig import (
+    ADDRESS,
+    DNS,
+    EXTERNAL,
+    FE01,
+    INTERNAL,
+    POOL,
+    PROFILE,
+    SIP_URI,
+    TRUE_TIME,
+    Bench,
+    of,
+)
 
 from phonesim.device import device_log as log
 from phonesim.device.actions import (
+    CloseConnection,
     ConfigureAddress,
     DeleteFile,
     OpenConnection,
@@ -16,12 +29,20 @@ from phonesim.device.actions import (
     SendDns,
     SendHttp,
     SendNtp,
+    SendSip,
+    WriteFile,
 )
 from phonesim.device.events import (
     BootFailed,
+    ConnectionClosed,
     ExchangeEnded,
     Lease,
+    PowerApplied,
     PoweredOff,
+    RegistrarAddress,
+    RegistrationLost,
+    RegistrationRegained,
+    RegistrationWanted,
     RepetitionDue,
     ShutdownRequested,
     SignedIn,
@@ -31,6 +52,7 @@ from phonesim.device.events import (
 )
 from phonesim.device.outcome import FailureReason, Stage
 from phonesim.wire.dhcp import MessageType
+from phonesim.wire.sip import Challenge
 
 FOREVER = float("inf")
 FIXED = Lease(
@@ -287,3 +309,143 @@ def test_it_has_nothing_to_release(is_done):
     assert of(bench.give(ShutdownRequested()), PoweredOff)
     assert sent_types(bench) == ["INFORM"]
     assert bench.phone.next_deadline() is None
+
+
+# --- a Registrar alone ---
+
+TYPED = RegistrationWanted(
+    registrars=(RegistrarAddress(host=FE01, port=5061, transport="tls", source="typed"),),
+    sip_uri=SIP_URI,
+    certificate=b"",
+    chain=b"the chain",
+    source=ADDRESS,
+)
+CHALLENGE = Challenge(scheme="Digest", parameters=(("realm", "r"), ("nonce", "n"), ("qop", "auth")))
+
+
+class Typed(Bench):
+    """A phone with nothing to do but to register, and its clock set."""
+
+    def __init__(self, **registration):
+        config = PROFILE.registration.model_copy(update=registration)
+        super().__init__(
+            profile=PROFILE.model_copy(update={"registration": config}),
+            first_stage=Stage.REGISTER,
+            last_stage=Stage.REGISTER,
+            fixed_lease=FIXED,
+            fixed_registration=TYPED,
+        )
+        self.probe()
+
+    def give(self, event, after=0.0):
+        if isinstance(event, PowerApplied):
+            event = PowerApplied(clock=TRUE_TIME)
+        return super().give(event, after)
+
+    def challenge(self, **parameters):
+        """Answer with a 401."""
+        return self.sip(401, "Unauthorized", challenges=(CHALLENGE,))
+
+    def registered(self):
+        """The phone, registered with Digest."""
+        self.connect()
+        self.challenge()
+        self.accept()
+        return self
+
+    def expires(self):
+        """What all its REGISTERs asked for."""
+        return [sent.message.expires for sent in of(self.all, SendSip)]
+
+
+def test_a_phone_that_only_registers_is_done_when_it_is_registered():
+    bench = Typed()
+    opened = bench.connect() and bench.last(OpenConnection)
+    assert (opened.trust, opened.server_name, opened.source) == (b"the chain", FE01, ADDRESS)
+    assert opened.clock == pytest.approx(TRUE_TIME + bench.now)
+    bench.challenge()
+    assert not dones(bench)
+    bench.accept()
+    assert dones(bench) == 1
+    assert stages(bench) == [(Stage.REGISTER, "begun"), (Stage.REGISTER, "ok")]
+    (credentials,) = bench.last(SendSip).message.credentials
+    assert dict(credentials.parameters)["username"] == "user00001"
+    for never in (SendNtp, SendHttp, SendDhcp, SignedIn, WriteFile):
+        assert not of(bench.all, never)
+
+
+def test_it_refreshes_and_is_done_no_second_time():
+    bench = Typed().registered()
+    while bench.expires() == [600, 600]:
+        bench.wait()
+    bench.accept()
+    assert bench.expires() == [600, 600, 600]
+    assert dones(bench) == 1
+
+
+def test_it_deregisters_at_the_end_even_if_it_is_challenged():
+    bench = Typed().registered()
+    bench.give(ShutdownRequested())
+    assert bench.expires() == [600, 600, 0]
+    assert not of(bench.challenge(), PoweredOff)  # the nonce was too old by then
+    assert bench.expires() == [600, 600, 0, 0]
+    assert of(bench.sip(200), PoweredOff)
+    assert bench.phone.next_deadline() is None
+
+
+def test_when_it_is_due_again_it_deregisters_and_registers_over_another_connection():
+    bench = Typed().registered()
+    bench.give(RepetitionDue(), after=5)
+    assert bench.expires() == [600, 600, 0]
+    first = bench.last(OpenConnection).connection_id
+    assert of(bench.sip(200), CloseConnection, connection_id=first)
+    bench.registered()
+    assert bench.last(OpenConnection).connection_id == first + 1
+    assert bench.expires() == [600, 600, 0, 600, 600]
+    assert len({sent.message.call_id for sent in of(bench.all, SendSip)}) == 2
+    assert dones(bench) == 2
+    assert stages(bench) == 2 * [(Stage.REGISTER, "begun"), (Stage.REGISTER, "ok")]
+    assert not of(bench.all, ProbeAddress)[1:]
+
+
+def test_when_it_is_due_again_without_a_registration_it_registers_at_once():
+    bench = Typed().registered()
+    number = bench.last(OpenConnection).connection_id
+    lost = bench.give(ConnectionClosed(connection_id=number, detail="gone"))
+    assert of(lost, RegistrationLost)
+    bench.give(RepetitionDue())
+    assert stages(bench)[-1] == (Stage.REGISTER, "begun")
+    bench.registered()
+    assert dones(bench) == 2
+
+
+def test_a_shutdown_while_it_is_due_again_is_the_end():
+    bench = Typed().registered()
+    bench.give(RepetitionDue(), after=5)
+    assert of(bench.give(ShutdownRequested()), PoweredOff)
+    assert bench.phone.next_deadline() is None
+
+
+def test_it_finds_back_by_itself_when_its_registration_is_lost():
+    bench = Typed().registered()
+    number = bench.last(OpenConnection).connection_id
+    bench.give(ConnectionClosed(connection_id=number, detail="gone"))
+    bench.wait_for(SendDns)
+    bench.registered()
+    assert of(bench.all, RegistrationRegained)
+    assert dones(bench) == 1
+
+
+def test_a_refused_password_fails_it_and_is_tried_again_later():
+    bench = Typed()
+    bench.connect()
+    bench.challenge()
+    bench.challenge()
+    failed = bench.last(BootFailed)
+    assert (failed.stage, failed.reason) == (
+        Stage.REGISTER,
+        FailureReason.REGISTRATION_UNAUTHORIZED,
+    )
+    bench.wait()
+    bench.registered()
+    assert dones(bench) == 1

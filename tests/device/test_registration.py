@@ -1191,6 +1191,28 @@ def test_a_deregistration_carries_credentials():
     assert line.credentials()["nc"] == "00000002"
 
 
+def test_a_deregistration_that_is_challenged_is_sent_again():
+    line = Line()
+    line.connect()
+    line.give(line.challenge(nonce="n1"))
+    line.give(line.ok())
+    line.give(ShutdownRequested(), 10.0)
+    assert line.give(line.challenge(nonce="n2"), 10.5) == [registers(1, 4, expires=0)]
+    assert line.credentials()["nonce"] == "n2"
+    assert line.deadline() == (12.0, "give the deregistration up")
+    assert line.give(line.answer(200, "OK"), 11.0) == [closes(), ENDED]
+
+
+def test_a_deregistration_whose_credentials_are_refused_is_the_end():
+    line = Line()
+    line.connect()
+    line.give(line.challenge(nonce="n1"))
+    line.give(line.ok())
+    line.give(ShutdownRequested(), 10.0)
+    line.give(line.challenge(nonce="n2"), 10.5)
+    assert line.give(line.challenge(nonce="n3"), 10.6) == [closes(), ENDED]
+
+
 def test_shutdown_while_refreshing_deregisters():
     line = Line()
     line.bind(expires=600, timeout=10_000)

@@ -37,6 +37,28 @@ def test_it_is_said_whether_phones_sign_in(stages: str, signs_in: bool) -> None:
     assert "servers   those of this network" in said
 
 
+def test_it_is_said_where_phones_register_as_whom() -> None:
+    plan = read_plan(
+        "register-load",
+        [
+            parse_override(text)
+            for text in (
+                "fleet.attach=wire",
+                "fleet.interface=eth9",
+                "fleet.site=none",
+                "fleet.phones=3",
+                "fleet.addresses={first: 10.77.40.1, count: 3, prefix: 16}",
+                "fleet.registration={registrars: [{host: 10.77.0.11, transport: tcp}],"
+                " sip_uri: 'sip:a{n}@x', password: p}",
+            )
+        ],
+    )
+    said = "\n".join(describe_impact(plan))
+    assert "to        10.77.0.11:5060" in said
+    assert "about 27 a boot" in said
+    assert "phones sign in as real users" in said
+
+
 TYPED = "{first: 10.77.40.1, count: 9, prefix: 16, dns_servers: [10.77.0.2], domain: x.com}"
 
 

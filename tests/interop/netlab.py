@@ -141,6 +141,17 @@ class Lab:
         """What a server has printed."""
         return (self.folder / f"{name}.out").read_text(errors="replace")
 
+    def cpu_seconds(self, name: str) -> float:
+        """The processor time that a server and its children have taken, user and system."""
+        groups = {process.pid for each, process in self._processes if each == name}
+        ticks = 0
+        for entry in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):  # it has just ended
+                fields = entry.read_text().rpartition(")")[2].split()
+                if int(fields[2]) in groups:
+                    ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
     def is_listening(self, protocol: str, address: str, port: int) -> bool:
         """Whether a socket of the servers' namespace is bound there."""
         flags = "-Hlun" if protocol == "udp" else "-Hltn"

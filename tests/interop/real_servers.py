@@ -7,6 +7,8 @@ servers' namespace, and returns when it listens.
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,6 +55,9 @@ KEA_UC_OPTIONS = {
     ],
 }
 """Options 43 and 120 for class MS-UC-Client, as Kea is told of them."""
+_KAMAILIO_TELLS = (
+    'xlog("L_WARN", "registering $fu by $proto from $si for $hdr(Expires) cseq $cs\\n");'
+)
 A_RECORDS = {
     WEB_NAME: WEB,
     FE01_NAME: FE01,
@@ -274,9 +279,41 @@ def start_mock_site(lab: Lab, *, registrars: bool = True) -> None:
     )
 
 
-def start_kamailio(lab: Lab, password: str) -> None:
-    """Kamailio on FE01: SIP over TLS, Digest with one password for every user."""
+def make_certificate(folder: Path, name: str) -> Path:
+    """Let OpenSSL make an authority, and a certificate of it for FE01; the authority's file.
+
+    The key and the certificate are FE01's files in `folder`, as `start_mock_site` makes them.
+    """
+    authority, key = folder / f"{name}.pem", folder / f"{name}.key"
+    subject = ["-subj", f"/CN={name}"]
+    _openssl(
+        *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject),
+        *("-keyout", str(key), "-out", str(authority)),
+    )
+    _openssl(
+        *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
+        *("-subj", f"/CN={FE01_NAME}", "-addext", f"subjectAltName=DNS:{FE01_NAME},DNS:{FE01}"),
+        *("-addext", "basicConstraints=CA:FALSE", "-CA", str(authority), "-CAkey", str(key)),
+        *("-keyout", str(folder / "fe01.key"), "-out", str(folder / "fe01.pem")),
+    )
+    return authority
+
+
+def start_kamailio(
+    lab: Lab,
+    password: str,
+    *,
+    maximum_expires: int = 900,
+    processes: int = 2,
+    memory_mb: int = 64,
+    is_quiet: bool = False,
+) -> None:
+    """Kamailio on FE01: SIP over TLS and TCP, Digest with one password for every user.
+
+    A quiet one does not tell who registers.
+    """
     folder = lab.folder
+    tells = "" if is_quiet else _KAMAILIO_TELLS
     (folder / "tls.cfg").write_text(
         f"""[server:default]
 method = TLSv1.2+
@@ -291,10 +328,14 @@ certificate = {folder}/fe01.pem
 debug=2
 log_stderror=yes
 fork=yes
-children=2
-tcp_children=2
+children={processes}
+tcp_children={processes}
+tcp_max_connections=40000
+tls_max_connections=40000
+tcp_connection_lifetime=3605
 enable_tls=yes
 listen=tls:{FE01}:5061
+listen=tcp:{FE01}:5060
 disable_tcp=no
 dns=no
 rev_dns=no
@@ -310,16 +351,18 @@ loadmodule "usrloc.so"
 loadmodule "registrar.so"
 loadmodule "auth.so"
 loadmodule "kex.so"
+loadmodule "ctl.so"
+modparam("ctl", "binrpc", "unix:{folder}/kamailio.ctl")
 modparam("tls", "config", "{folder}/tls.cfg")
 modparam("auth", "nonce_expire", 300)
-modparam("registrar", "max_expires", 900)
+modparam("registrar", "max_expires", {maximum_expires})
 request_route {{
     if (!mf_process_maxfwd_header("10")) {{ sl_send_reply("483", "Too Many Hops"); exit; }}
     if (!sanity_check("17895", "7")) {{ exit; }}
     if (!is_method("REGISTER")) {{ sl_send_reply("405", "Method Not Allowed"); exit; }}
     if (!pv_www_authenticate("$fd", "{password}", "0")) {{ www_challenge("$fd", "1"); exit; }}
     if ($au != $fU) {{ sl_send_reply("403", "Forbidden"); exit; }}
-    xlog("L_WARN", "registering $fu by $proto from $si\\n");
+    {tells}
     if (!save("location")) {{ sl_reply_error(); }}
 }}
 """
@@ -327,12 +370,27 @@ request_route {{
     lab.serve(
         "kamailio",
         [
-            *("kamailio", "-DD", "-E", "-m", "64", "-M", "8"),
+            *("kamailio", "-DD", "-E", "-m", str(memory_mb), "-M", "8"),
             *("-Y", str(folder), "-P", str(folder / "kamailio.pid")),
             *("-f", str(folder / "kamailio.cfg")),
         ],
         lambda: lab.is_listening("tcp", FE01, 5061),
     )
+
+
+def kamailio_contacts(lab: Lab) -> set[str]:
+    """The users that Kamailio holds a contact of."""
+    told = subprocess.run(
+        ["kamcmd", "-s", f"unix:{lab.folder}/kamailio.ctl", "ul.dump"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    return set(re.findall(r"AoR: (\S+)", told))
+
+
+def _openssl(*arguments: str) -> None:
+    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
 
 
 def _serve_dnsmasq(lab: Lab, lines: Sequence[str]) -> None:

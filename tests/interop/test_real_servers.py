@@ -7,6 +7,8 @@ import re
 import pytest
 from netlab import DHCP, DNS, DOMAIN, FE01_NAME, NO_SWITCH, OPTION_43, OPTION_120, Lab
 from real_servers import (
+    kamailio_contacts,
+    make_certificate,
     start_bind,
     start_dnsmasq,
     start_kamailio,
@@ -90,22 +92,30 @@ def test_without_option_43_the_phones_ask_dns(lab: Lab, users: Users) -> None:
         assert 'Display "Unable to locate Lync Certificate Web service"' in log
 
 
-@pytest.mark.interop("dnsmasq", "kamailio")
-def test_phones_register_at_kamailio_with_digest_over_tls(lab: Lab, users: Users) -> None:
+@pytest.mark.interop("dnsmasq", "kamailio", "kamcmd")
+def test_phones_sign_in_refresh_and_deregister_at_kamailio_with_digest_over_tls(
+    lab: Lab, users: Users
+) -> None:
     start_dnsmasq(lab, serves_dns=True)
     start_mock_site(lab, registrars=False)
-    start_kamailio(lab, "s3cret")
+    start_kamailio(lab, "s3cret", maximum_expires=8)
 
-    status, summary, told = lab.run_fleet(
-        *("--phones", "5", *NO_SWITCH, *users),
+    fleet = lab.start_fleet(
+        *("--phones", "5", "--until", "13s", *NO_SWITCH, *users),
         *("--set", "device.registration.password=s3cret"),
     )
+    lab.wait_until(lambda: len(kamailio_contacts(lab)) == 5, lambda: lab.output("kamailio"))
+    status, summary, told = lab.end_of(fleet)
 
     assert summary["failures"] == {}, told
-    assert (status, summary["signed_in"]) == (0, 5)
+    assert (status, summary["signed_in"], summary["registrations_lost"]) == (0, 5, 0)
     accepted = lab.output("kamailio")
     for number in range(1, 6):
-        assert f"registering sip:user{number:05d}@contoso.com by tls" in accepted
+        user = f"registering sip:user{number:05d}@contoso.com by tls"
+        asked = re.findall(rf"{re.escape(user)} from \S+ for (\d+)", accepted)
+        assert asked[:2] == ["600", "600"]  # signed in, and refreshed
+        assert (asked[-1], asked.count("0")) == ("0", 1)
+    assert kamailio_contacts(lab) == set()
     for log in lab.device_logs().values():
         assert "auth Digest" in log
         assert "s3cret" not in log
@@ -124,3 +134,96 @@ def test_kamailio_refuses_a_wrong_password(lab: Lab, users: Users) -> None:
 
     assert (status, summary["signed_in"]) == (3, 0), told
     assert "REGISTER answered 401" in next(iter(lab.device_logs().values()))
+
+
+def registering(lab: Lab, transport: str, *more: str) -> tuple[str, ...]:
+    """The arguments of a fleet of five that only registers, at Kamailio, until it is shut down."""
+    lines = [
+        "name: registering",
+        "stages: [register]",
+        "phones: 5",
+        "until: 11s",
+        f"addresses: {{first: 10.77.40.1, count: 5, prefix: 16, dns_servers: [{DNS}]}}",
+        "registration:",
+        f"  registrars: [{{host: {FE01_NAME}, transport: {transport}}}]",
+        f"  sip_uri: sip:user{{n:05d}}@{DOMAIN}",
+        "  password: s3cret",
+    ]
+    if transport == "tls":
+        lines.append("  trust: kamailio-ca.pem")
+    profile = lab.folder / "registering.yaml"
+    profile.write_text("\n".join(lines) + "\n")
+    return (str(profile), *more)
+
+
+@pytest.mark.interop("named", "kamailio", "kamcmd", "openssl")
+@pytest.mark.parametrize("transport", ["tls", "tcp"])
+def test_phones_only_register_at_kamailio_refresh_and_deregister(lab: Lab, transport: str) -> None:
+    make_certificate(lab.folder, "kamailio-ca")
+    start_bind(lab)
+    start_kamailio(lab, "s3cret", maximum_expires=8)
+    users = {f"user{number:05d}" for number in range(1, 6)}
+
+    fleet = lab.start_fleet(*registering(lab, transport))
+    lab.wait_until(
+        lambda: kamailio_contacts(lab) == users, lambda: f"only {kamailio_contacts(lab)}"
+    )
+    status, summary, told = lab.end_of(fleet)
+
+    assert (status, summary["completed"], summary["failures"]) == (0, 5, {}), told
+    assert summary["registrations_lost"] == 0
+    assert summary["exchanges"].keys() == {"dns", "sip_register"}
+    served = lab.output("kamailio")
+    for number in range(1, 6):
+        user = f"registering sip:user{number:05d}@{DOMAIN} by {transport} from 10.77.40.{number}"
+        asked = re.findall(rf"{re.escape(user)} for (\d+) cseq (\d+)", served)
+        assert [expires for expires, _ in asked] == ["600"] * (len(asked) - 1) + ["0"]
+        assert len(asked) >= 4  # two refreshes within 11 seconds of 8 granted each
+        cseqs = [int(cseq) for _, cseq in asked]
+        assert cseqs == sorted(set(cseqs))
+    assert kamailio_contacts(lab) == set()
+    for log in lab.device_logs().values():
+        assert "auth Digest" in log
+        assert "s3cret" not in log
+    assert lab.addresses() == []
+
+
+@pytest.mark.interop("named", "kamailio", "kamcmd", "openssl")
+def test_phones_that_are_due_again_leave_no_contact_behind(lab: Lab) -> None:
+    make_certificate(lab.folder, "kamailio-ca")
+    start_bind(lab)
+    start_kamailio(lab, "s3cret")
+
+    repeated = registering(lab, "tls", "--set", "fleet.repeat_every=3")
+    status, summary, told = lab.run_fleet(*repeated)
+
+    assert (status, summary["completed"]) == (0, 5), told
+    assert summary["stages"]["register"]["count"] == 20
+    served = lab.output("kamailio")
+    assert len(re.findall(r"registering .* by tls .* for 600", served)) == 20
+    assert len(re.findall(r"registering .* by tls .* for 0", served)) == 20
+    assert kamailio_contacts(lab) == set()
+
+
+@pytest.mark.interop("named", "kamailio", "openssl")
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ("fleet.registration.password=wrong", "registration-unauthorized"),
+        ("fleet.registration.trust=other-ca.pem", "certificate-issuer-missing"),
+    ],
+)
+def test_a_password_or_an_authority_that_is_wrong_is_told(
+    lab: Lab, wrong: str, reason: str
+) -> None:
+    make_certificate(lab.folder, "other-ca")
+    make_certificate(lab.folder, "kamailio-ca")
+    start_bind(lab)
+    start_kamailio(lab, "s3cret")
+    wrong = wrong.replace("other-ca.pem", str(lab.folder / "other-ca.pem"))
+
+    status, summary, told = lab.run_fleet(
+        *registering(lab, "tls", "--set", wrong, "--set", "fleet.until=signed-in")
+    )
+
+    assert (status, summary["failures"]) == (3, {reason: 5}), told
