@@ -16,7 +16,12 @@ MANY = UserRange(
 
 def test_a_user_of_a_large_range_is_found_by_number_and_by_sip_uri():
     users = UserDirectory([MANY])
-    expected = User(sip_uri="sip:user00042@contoso.com", number="+142555500042", pin="8000424")
+    expected = User(
+        sip_uri="sip:user00042@contoso.com",
+        number="+142555500042",
+        pin="8000424",
+        password="8000424",
+    )
     assert users.by_number("+142555500042") == (expected,)
     assert users.by_sip_uri("sip:user00042@contoso.com") == expected
     assert users.by_sip_uri("SIP:USER00042@CONTOSO.COM") == expected
