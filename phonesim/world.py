@@ -17,6 +17,7 @@ from phonesim.config.device_profile import DeviceProfile
 from phonesim.config.fleet_profile import BootKind
 from phonesim.device.actions import WriteLog
 from phonesim.device.events import Event, Lease, Observation
+from phonesim.device.http_authentication import WindowsCredentials
 from phonesim.device.outcome import Stage
 from phonesim.device.phone import Phone
 from phonesim.device.renewal import Validity
@@ -25,15 +26,15 @@ from phonesim.relay_agent import Circuit
 CRASH_FILE = "crash.txt"
 """The file on its disk that tells how a phone was lost."""
 
-_SECRETS = frozenset(("assertion", "entropy", "key", "password", "pin", "proof"))
+_SECRETS = frozenset(("assertion", "authorization", "entropy", "key", "password", "pin", "proof"))
 
 
 class PhoneSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One phone of a fleet. `phone_id` is its MAC as 00-04-F2-00-00-01.
 
-    `number` and `pin` are what its user types; `starts_at` is seconds after the run's begin;
-    `seed` feeds its random numbers in the virtual world. `first_stage`, `last_stage` and
-    `fixed_lease` are those of `Phone`. `link` and `circuits` say behind which relay agents it
+    `number` and `pin` are what its user types, or `credentials` on a computer; `starts_at` is
+    seconds after the run's begin; `seed` feeds its random numbers in the virtual world.
+    `first_stage`, `last_stage` and `fixed_lease` are those of `Phone`. `link` and `circuits` say behind which relay agents it
     is, if any.
     """
 
@@ -47,6 +48,7 @@ class PhoneSpec(msgspec.Struct, frozen=True, kw_only=True):
     first_stage: Stage = Stage.VLAN
     last_stage: Stage = Stage.COMMIT
     fixed_lease: Lease | None = None
+    credentials: WindowsCredentials | None = None
     link: str = ""
     circuits: tuple[Circuit, ...] = ()
 
@@ -66,6 +68,7 @@ def new_phone(spec: PhoneSpec, rng: random.Random, validity: Validity) -> Phone:
         spec.fixed_lease,
         spec.first_stage,
         validity,
+        spec.credentials,
     )
 
 

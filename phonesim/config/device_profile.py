@@ -403,6 +403,9 @@ class DeviceProfile(Config):
     """User-Agent of SIP [inferred from the one published string]."""
     oui: Annotated[str, Field(pattern=r"^([0-9A-F]{2}:){2}[0-9A-F]{2}$")]
     """First three octets of the MAC [source: Wireshark manuf], or a locally administered one."""
+    usb_tether: bool = False
+    """Whether its user can sign in with a password, on a computer at its USB port [documented: the
+    models with NTLM can]."""
     retry_delay: Seconds = 60
     """Pause before a failed boot starts over, by itself [unknown]."""
     vlan: VlanConfig = VlanConfig()

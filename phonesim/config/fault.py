@@ -211,8 +211,8 @@ class AddressConflict(FaultBase):
 class SetPinState(FaultBase):
     """Users whose SIP URI matches cannot sign in, for the reason that `state` names.
 
-    "wrong": the server has another PIN and password than the user's; "disabled": the user is disabled.
-    `every_nth` counts the users of each range, `target` does not apply.
+    "wrong": the server has another PIN and password than the user's; "disabled": the user is
+    disabled. `every_nth` counts the users of each range, `target` does not apply.
     """
 
     kind: Literal["pin-state"]

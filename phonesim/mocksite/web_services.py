@@ -3,8 +3,9 @@
 Three exchanges lead a phone to its certificate; where it finds them, the metadata of the
 services say. GetRootCertChains is anonymous and the only one that plain HTTP may carry. A
 RequestSecurityToken with number and PIN, signed with the key of an earlier certificate, or from
-whom HTTP has authenticated, is answered with a web ticket. GetAndPublishCert shows the ticket, proves to hold its key, and is
-answered with a certificate for the ticket's user, which is published to the site's Registrars.
+whom HTTP has authenticated, is answered with a web ticket. GetAndPublishCert shows the ticket,
+proves to hold its key, and is answered with a certificate for the ticket's user, which is
+published to the site's Registrars.
 
 A fault with an ErrorId says it in the header X-Ms-diagnostics, too.
 
