@@ -34,8 +34,8 @@ class PhoneSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     `number` and `pin` are what its user types, or `credentials` on a computer; `starts_at` is
     seconds after the run's begin; `seed` feeds its random numbers in the virtual world.
-    `first_stage`, `last_stage` and `fixed_lease` are those of `Phone`. `link` and `circuits` say behind which relay agents it
-    is, if any.
+    `first_stage`, `last_stage` and `fixed_lease` are those of `Phone`. `link` and `circuits` say
+    behind which relay agents it is, if any.
     """
 
     phone_id: str

@@ -142,6 +142,14 @@ class SpoilChain(FaultBase):
     chain: Literal["empty", "unreadable", "without-intermediate"]
 
 
+class CloseConnections(FaultBase):
+    """Web services end the connection after each answer, as a load balancer may that knows
+    nothing of NTLM.
+    """
+
+    kind: Literal["close-connections"]
+
+
 class Outage(FaultBase):
     """The server is down for a time: its ports are closed and its connections dropped."""
 
@@ -241,6 +249,7 @@ FaultRule = Annotated[
     | Deregister
     | RequireTls
     | SpoilChain
+    | CloseConnections
     | SipStatus
     | SetPresenceState
     | SetSipBody

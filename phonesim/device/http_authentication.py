@@ -92,6 +92,11 @@ class HttpAuthentication:
         """Begin again: the connection is another one."""
         self.state = Unauthenticated()
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a token was sent: it needs the connection on which it was."""
+        return not isinstance(self.state, Unauthenticated)
+
     def answer(self, challenges: Sequence[HttpToken], now: float) -> Authorize | NotAuthenticated:
         """Answer a 401."""
         match self.state:

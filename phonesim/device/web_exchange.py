@@ -249,7 +249,7 @@ class WebExchange:
         operation = operation_name(state.request.message)
         out: list[Output] = []
         if response.status != 200:
-            out.append(log.HTTP_ANSWER(operation, response.status, describe(response.message)))
+            out.append(log.HTTP_ANSWER(operation, response.status, _describe_answer(response)))
         said = response.diagnostics
         if said is not None:
             out.append(log.WEB_DIAGNOSTICS(said.error_id, said.source, said.faultcode, said.reason))
@@ -298,13 +298,15 @@ class WebExchange:
         if event.failure in _TRANSIENT and state.attempt < self._config.attempts:
             return out + self._pause(state, now, self._config.retry_delay)
         self.state = Idle()
+        authentication = state.request.authentication
+        is_cut = authentication is not None and authentication.is_under_way
         return [
             *out,
             ExchangeEnded(kind="http", sent=state.attempt, seconds=None),
             WebFailed(
                 request=state.request.message,
                 reason=_CONNECT_REASONS[event.failure],
-                detail=f"{operation}: {event.detail}",
+                detail=f"{operation}: {event.detail}{', in the middle of NTLM' if is_cut else ''}",
             ),
         ]
 
@@ -321,6 +323,15 @@ class WebExchange:
 def operation_name(message: WebMessage) -> str:
     """What the log calls the request."""
     return type(message).__name__
+
+
+def _describe_answer(response: HttpResponse) -> str:
+    if response.message is None and response.challenges:
+        return "it wants " + ", ".join(
+            f"{each.scheme} ({len(each.octets)} octets)" if each.octets else each.scheme
+            for each in response.challenges
+        )
+    return describe(response.message)
 
 
 def describe(answer: WebAnswer | None) -> str:

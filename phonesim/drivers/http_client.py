@@ -110,6 +110,7 @@ class HttpClient:
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
+        self._used.transport = None
         session, self._session = self._session, None
         if session is not None:
             task = asyncio.get_running_loop().create_task(session.close())
