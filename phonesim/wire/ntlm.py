@@ -41,6 +41,7 @@ ALWAYS_SIGN = 0x00008000
 EXTENDED_SESSION_SECURITY = 0x00080000
 IDENTIFY = 0x00100000
 TARGET_INFO = 0x00800000
+VERSION = 0x02000000
 KEY_128 = 0x20000000
 KEY_EXCHANGE = 0x40000000
 
@@ -66,6 +67,7 @@ HTTP_FLAGS = (
     | ALWAYS_SIGN
     | EXTENDED_SESSION_SECURITY
     | TARGET_INFO
+    | VERSION
     | KEY_128
 )
 """What they ask for at HTTP, where nothing is signed."""
@@ -84,7 +86,8 @@ _FIELDS = struct.Struct("<HHI")
 _NEGOTIATE_HEAD = struct.Struct("<8sII8s8s8s")
 _CHALLENGE_HEAD = struct.Struct("<8sI8sI8s8s8s8s")
 _AUTHENTICATE_HEAD = struct.Struct("<8sI8s8s8s8s8s8sI8s")
-_VERSION = bytes(8)  # it is not negotiated
+_VERSION = struct.pack("<BBHI", 6, 0, 0, 15 << 24)
+"""6.0, the version of Windows CE [inferred]; and NTLMSSP_REVISION_W2K3."""
 _MIC = slice(_AUTHENTICATE_HEAD.size, _AUTHENTICATE_HEAD.size + 16)
 _AV_PAIR = struct.Struct("<HH")
 _EMPTY_LM = bytes(24)
@@ -376,7 +379,8 @@ def name_of_message(octets: bytes) -> str:
 def encode_negotiate(message: NtlmNegotiate) -> bytes:
     """The octets of a NEGOTIATE_MESSAGE; it names neither domain nor workstation."""
     nothing = _FIELDS.pack(0, 0, _NEGOTIATE_HEAD.size)
-    return _NEGOTIATE_HEAD.pack(_SIGNATURE, _NEGOTIATE, message.flags, nothing, nothing, _VERSION)
+    version = _version(message.flags)
+    return _NEGOTIATE_HEAD.pack(_SIGNATURE, _NEGOTIATE, message.flags, nothing, nothing, version)
 
 
 def decode_negotiate(octets: bytes) -> NtlmNegotiate:
@@ -398,7 +402,7 @@ def encode_challenge(message: NtlmChallenge) -> bytes:
             message.server_challenge,
             bytes(8),
             _FIELDS.pack(len(message.target_info), len(message.target_info), at + len(name)),
-            _VERSION,
+            _version(message.flags),
         )
         + name
         + message.target_info
@@ -437,7 +441,8 @@ def encode_authenticate(message: NtlmAuthenticate) -> bytes:
     for part in payload:
         fields.append(_FIELDS.pack(len(part), len(part), at))
         at += len(part)
-    head = _AUTHENTICATE_HEAD.pack(_SIGNATURE, _AUTHENTICATE, *fields, message.flags, _VERSION)
+    version = _version(message.flags)
+    head = _AUTHENTICATE_HEAD.pack(_SIGNATURE, _AUTHENTICATE, *fields, message.flags, version)
     return head + message.mic + b"".join(payload)
 
 
@@ -462,6 +467,10 @@ def _begin_of_payload(octets: bytes) -> int:
     """Where the first field of an AUTHENTICATE_MESSAGE begins: MIC is what tells old from new."""
     fields = (_FIELDS.unpack_from(octets, at) for at in range(12, 60, _FIELDS.size))
     return min((offset for size, _, offset in fields if size), default=0)
+
+
+def _version(flags: int) -> bytes:
+    return _VERSION if flags & VERSION else bytes(8)
 
 
 def _check_head(octets: bytes, kind: int, size: int) -> None:
