@@ -119,7 +119,7 @@ class WindowsAuthentication:
     def _check(self, begun: _Challenged, answer: bytes) -> User | Unauthorized:
         message = decode_authenticate(answer)
         user = self._find(message.domain, message.user)
-        shown = f"{message.domain}\\{message.user}"[:80]
+        shown = "\\".join(filter(None, (message.domain, message.user)))[:80]
         if user is None:
             return self._refuse(f"nobody signs in as {shown!r}")
         if not knows_password(begun.negotiate, begun.challenge, answer, user.password):
