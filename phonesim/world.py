@@ -26,7 +26,7 @@ from phonesim.relay_agent import Circuit
 CRASH_FILE = "crash.txt"
 """The file on its disk that tells how a phone was lost."""
 
-_SECRETS = frozenset(("assertion", "authorization", "entropy", "key", "password", "pin", "proof"))
+_SECRETS = frozenset(("assertion", "entropy", "key", "password", "pin", "proof"))
 
 
 class PhoneSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,8 @@ from phonesim.device.events import (
     PowerApplied,
     StagesDone,
 )
-from phonesim.wire.soap import HttpResponse, RequestSecurityTokenResponse
+from phonesim.wire.http import HttpResponse
+from phonesim.wire.web_ticket import RequestSecurityTokenResponse
 from phonesim.world import RunLimits, crash_report
 
 TICKET = RequestSecurityTokenResponse(
