@@ -89,6 +89,7 @@ _AUTHENTICATE_HEAD = struct.Struct("<8sI8s8s8s8s8s8sI8s")
 _VERSION = struct.pack("<BBHI", 6, 0, 0, 15 << 24)
 """6.0, the version of Windows CE [inferred]; and NTLMSSP_REVISION_W2K3."""
 _MIC = slice(_AUTHENTICATE_HEAD.size, _AUTHENTICATE_HEAD.size + 16)
+_SERVER_CHALLENGE = slice(24, 32)
 _AV_PAIR = struct.Struct("<HH")
 _EMPTY_LM = bytes(24)
 _TEMP_HEAD = struct.Struct("<BB6xQ8s4x")
@@ -279,10 +280,10 @@ def check_answer(
 def knows_password(negotiate: bytes, challenge: bytes, answer: bytes, password: str) -> bool:
     """Whether the sender of `answer` did, and the three messages are as they were sent.
 
-    DecodeError if `challenge` or `answer` is none.
+    `challenge` is one that was made here. DecodeError if `answer` is none.
     """
     message = decode_authenticate(answer)
-    key = _session_key(message, decode_challenge(challenge).server_challenge, password)
+    key = _session_key(message, challenge[_SERVER_CHALLENGE], password)
     if key is None:
         return False
     pairs = _read_av_pairs(message.nt_response[16 + _TEMP_HEAD.size :])
@@ -420,7 +421,7 @@ def decode_challenge(octets: bytes) -> NtlmChallenge:
         raise DecodeError(f"NTLM: TargetInfo has {len(info)} octets")
     return NtlmChallenge(
         flags=flags,
-        server_challenge=octets[24:32],
+        server_challenge=octets[_SERVER_CHALLENGE],
         target_name=_text(_payload(octets, 12, "TargetName"), "TargetName"),
         target_info=info,
     )
