@@ -342,7 +342,7 @@ class RegistrationConfig(Config):
     """Authenticate anew this long before that, or before the certificate expires [source: it
     SHOULD be at least 5 minutes]."""
     password: str | None = None
-    """Password for Digest and NTLM; None uses the PIN."""
+    """Password for Digest and NTLM at SIP; None uses what the user signed in with."""
 
 
 class DisplayConfig(Config):

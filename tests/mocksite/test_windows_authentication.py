@@ -17,11 +17,15 @@ from phonesim.mocksite.windows_authentication import (
 from phonesim.wire.http_token import NEGOTIATE, NTLM, HttpToken
 from phonesim.wire.ntlm import (
     HTTP_FLAGS,
+    REQUEST_TARGET,
+    TARGET_INFO,
+    UNICODE,
     NtlmNegotiate,
     answer_over_connection,
     decode_challenge,
     encode_negotiate,
 )
+from phonesim.wire.ntlm import NTLM as NTLM_ALONE
 
 EPOCH = 1_767_596_400
 HERE, THERE = ("10.0.0.100", 50123), ("10.0.0.100", 50124)
@@ -124,6 +128,15 @@ def test_a_challenge_fits_what_was_asked_and_is_another_each_time():
     assert first.server_challenge != second.server_challenge
     assert first.flags == HTTP_FLAGS
     assert first.target_name == "contoso.com"
+
+
+def test_who_asks_for_less_is_granted_less():
+    machine = authentication()
+    first = encode_negotiate(NtlmNegotiate(flags=NTLM_ALONE))
+    came = machine.authenticate(HERE, HttpToken(NTLM, first), 0.0)
+    assert decode_challenge(came.challenges[0].octets).flags == (
+        NTLM_ALONE | UNICODE | REQUEST_TARGET | TARGET_INFO
+    )
 
 
 @pytest.mark.parametrize(
