@@ -90,7 +90,7 @@ class _PhoneNode:
         self.handshake: tuple[int, VirtualClientHandshake, float] | None = None
         self.streams: dict[int, _Stream] = {}
         self.exchanges: set[int] = set()
-        self.closed_exchange: int | None = None  # the last one after which the server closed
+        self.closed_exchange: int | None = None  # the last one, if the server closed after it
         self.recent: deque[tuple[float, on.Event]] = deque(maxlen=16)
 
 
@@ -693,8 +693,8 @@ class _World:
                 exchange = self.exchanges.pop(action.exchange_id, None)
                 if exchange is not None:
                     exchange.node.exchanges.discard(action.exchange_id)
-                    if action.response.closes:
-                        exchange.node.closed_exchange = exchange.exchange_id
+                    closes = action.response.closes
+                    exchange.node.closed_exchange = exchange.exchange_id if closes else None
                     answered = on.HttpResponseReceived(
                         exchange_id=exchange.exchange_id, response=action.response
                     )
