@@ -122,6 +122,15 @@ def test_connections_that_are_not_kept_are_told(sign_in: Callable) -> None:
     assert run.log.count("auth NTLM NEGOTIATE_MESSAGE") == 2  # it began anew once
 
 
+def test_a_registrar_that_wants_ntlm_takes_the_same_password(sign_in: Callable) -> None:
+    run = sign_in(
+        *("--set", "device.registration.authentication=[ntlm]"),
+        *("--set", "site.registrars.0.authentication=[ntlm]"),
+    )
+    assert run.summary["signed_in"] == 1
+    assert "SIP authentication by NTLM with fe01.contoso.com" in run.log
+
+
 def test_a_model_without_a_tether_is_refused(phonesim: Callable) -> None:
     came = phonesim("run", "demo", "--set", "fleet.sign_in=credentials")
     assert (came.status, came.out) == (2, "")
