@@ -50,6 +50,11 @@ _POWER_OFF_SECONDS = 1.0
 _SHUTDOWN_SECONDS = 10.0
 _EVENTS_PER_PROGRESS = 2000
 _NO_LISTENER = "no server listens there"
+_CLOSED = "the server closed the connection"
+
+
+def _port(number: int) -> int:
+    return 49152 + number % 16384
 
 
 class _PhoneNode:
@@ -58,6 +63,7 @@ class _PhoneNode:
     __slots__ = (
         "address",
         "boot",
+        "closed_exchange",
         "disk",
         "exchanges",
         "handshake",
@@ -84,6 +90,7 @@ class _PhoneNode:
         self.handshake: tuple[int, VirtualClientHandshake, float] | None = None
         self.streams: dict[int, _Stream] = {}
         self.exchanges: set[int] = set()
+        self.closed_exchange: int | None = None  # the last one, if the server closed after it
         self.recent: deque[tuple[float, on.Event]] = deque(maxlen=16)
 
 
@@ -475,7 +482,12 @@ class _World:
             self.http_failed(node, action, ConnectFailure.REFUSED, _NO_LISTENER, round_trip)
             return
         listener, server = found
-        if request.scheme == "https":
+        if action.continues is not None:
+            if action.continues == node.closed_exchange:
+                self.http_failed(node, action, ConnectFailure.CLOSED, _CLOSED, 0.0)
+                return
+            round_trip = 0.0
+        elif request.scheme == "https":
             round_trip *= 3
             refused = certificate_refusal(
                 listener,
@@ -493,7 +505,10 @@ class _World:
         exchange_id = self.last_id
         self.exchanges[exchange_id] = _Exchange(node, action.exchange_id)
         node.exchanges.add(exchange_id)
-        event = site_side.HttpReceived(exchange_id=exchange_id, request=request, peer=action.source)
+        first = action.exchange_id if action.continues is None else action.continues
+        event = site_side.HttpReceived(
+            exchange_id=exchange_id, request=request, peer=action.source, peer_port=_port(first)
+        )
         self.at(self.now + round_trip + self.delay(), self.to_server, server, event)
         self.at(self.now + action.timeout, self.http_timed_out, exchange_id, action.timeout)
 
@@ -555,7 +570,7 @@ class _World:
         stream = _Stream(node, action.connection_id, found[1], self.last_id)
         self.streams[stream.stream_id] = stream
         node.streams[action.connection_id] = stream
-        local_port = 49152 + stream.stream_id % 16384
+        local_port = _port(stream.stream_id)
         accepted = site_side.ConnectionAccepted(
             connection_id=stream.stream_id,
             peer=action.source,
@@ -682,6 +697,8 @@ class _World:
                 exchange = self.exchanges.pop(action.exchange_id, None)
                 if exchange is not None:
                     exchange.node.exchanges.discard(action.exchange_id)
+                    closes = action.response.closes
+                    exchange.node.closed_exchange = exchange.exchange_id if closes else None
                     answered = on.HttpResponseReceived(
                         exchange_id=exchange.exchange_id, response=action.response
                     )

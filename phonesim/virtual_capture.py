@@ -102,7 +102,8 @@ class _Phone:
                 local, peer = (action.source, _DATAGRAM_PORT), (action.server, NTP_PORT)
                 tap.sent_datagram(local, peer, encode_ntp(action.packet))
             case do.SendHttp():
-                local = (action.source, _port(action.exchange_id))
+                first = action.exchange_id if action.continues is None else action.continues
+                local = (action.source, _port(first))
                 peer = (action.address, action.request.port)
                 self._exchanges[action.exchange_id] = (local, peer)
                 tap.sent_message("http", local, peer, encode_http_request(action.request))

@@ -17,6 +17,7 @@ from phonesim.config.device_profile import DeviceProfile
 from phonesim.config.fleet_profile import BootKind
 from phonesim.device.actions import WriteLog
 from phonesim.device.events import Event, Lease, Observation, RegistrationWanted
+from phonesim.device.http_authentication import WindowsCredentials
 from phonesim.device.outcome import Stage
 from phonesim.device.phone import Phone
 from phonesim.device.renewal import Validity
@@ -31,11 +32,11 @@ _SECRETS = frozenset(("assertion", "entropy", "key", "password", "pin", "proof")
 class PhoneSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One phone of a fleet. `phone_id` is its MAC as 00-04-F2-00-00-01.
 
-    `number` and `pin` are what its user types; `starts_at` is seconds after the run's begin;
-    `seed` feeds its random numbers in the virtual world. `first_stage`, `last_stage`,
-    `fixed_lease` and `fixed_registration` are those of `Phone`; a phone with the last one has
-    its clock set to the world's. `link` and `circuits` say behind which relay agents it is, if
-    any.
+    `number` and `pin` are what its user types, or `credentials` on a computer; `starts_at` is
+    seconds after the run's begin; `seed` feeds its random numbers in the virtual world.
+    `first_stage`, `last_stage`, `fixed_lease` and `fixed_registration` are those of `Phone`; a
+    phone with the last one has its clock set to the world's. `link` and `circuits` say behind
+    which relay agents it is, if any.
     """
 
     phone_id: str
@@ -49,6 +50,7 @@ class PhoneSpec(msgspec.Struct, frozen=True, kw_only=True):
     last_stage: Stage = Stage.COMMIT
     fixed_lease: Lease | None = None
     fixed_registration: RegistrationWanted | None = None
+    credentials: WindowsCredentials | None = None
     link: str = ""
     circuits: tuple[Circuit, ...] = ()
 
@@ -74,6 +76,7 @@ def new_phone(spec: PhoneSpec, rng: random.Random, validity: Validity) -> Phone:
         spec.first_stage,
         validity,
         spec.fixed_registration,
+        spec.credentials,
     )
 
 

@@ -342,7 +342,7 @@ class RegistrationConfig(Config):
     """Authenticate anew this long before that, or before the certificate expires [source: it
     SHOULD be at least 5 minutes]."""
     password: str | None = None
-    """Password for Digest and NTLM; None uses the PIN."""
+    """Password for Digest and NTLM at SIP; None uses what the user signed in with."""
 
 
 class DisplayConfig(Config):
@@ -403,6 +403,9 @@ class DeviceProfile(Config):
     """User-Agent of SIP [inferred from the one published string]."""
     oui: Annotated[str, Field(pattern=r"^([0-9A-F]{2}:){2}[0-9A-F]{2}$")]
     """First three octets of the MAC [source: Wireshark manuf], or a locally administered one."""
+    usb_tether: bool = False
+    """Whether its user can sign in with a password, on a computer at its USB port [documented: the
+    models with NTLM can]."""
     retry_delay: Seconds = 60
     """Pause before a failed boot starts over, by itself [unknown]."""
     vlan: VlanConfig = VlanConfig()

@@ -142,6 +142,14 @@ class SpoilChain(FaultBase):
     chain: Literal["empty", "unreadable", "without-intermediate"]
 
 
+class CloseConnections(FaultBase):
+    """Web services end the connection after each answer, as a load balancer may that knows
+    nothing of NTLM.
+    """
+
+    kind: Literal["close-connections"]
+
+
 class Outage(FaultBase):
     """The server is down for a time: its ports are closed and its connections dropped."""
 
@@ -211,8 +219,8 @@ class AddressConflict(FaultBase):
 class SetPinState(FaultBase):
     """Users whose SIP URI matches cannot sign in, for the reason that `state` names.
 
-    "wrong": the server has another PIN than the user's; "disabled": the user is disabled.
-    `every_nth` counts the users of each range, `target` does not apply.
+    "wrong": the server has another PIN and password than the user's; "disabled": the user is
+    disabled. `every_nth` counts the users of each range, `target` does not apply.
     """
 
     kind: Literal["pin-state"]
@@ -241,6 +249,7 @@ FaultRule = Annotated[
     | Deregister
     | RequireTls
     | SpoilChain
+    | CloseConnections
     | SipStatus
     | SetPresenceState
     | SetSipBody

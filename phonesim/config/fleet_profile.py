@@ -175,6 +175,9 @@ class FleetProfile(Config):
     users_from: str | None = None
     """Name or path of a site profile whose users sign in; None takes those of `site`. For
     servers that are already there, a file with `name` and `users` is enough."""
+    sign_in: Literal["pin", "credentials"] = "pin"
+    """What users sign in with: number and PIN, or user name and password, which a computer hands
+    to a phone with a USB tether."""
     faults: tuple[str, ...] = ()
     attach: Attach = "loopback"
     interface: Annotated[str, Field(min_length=1)] | None = None
@@ -259,6 +262,8 @@ class FleetProfile(Config):
             raise ValueError("boots cannot begin with sign-out: nobody has signed in yet")
         if first == "warm" and self.phones_from is None:
             raise ValueError("boots begin with warm only with phones_from: the disks are empty")
+        if self.stages is not None and self.sign_in == "credentials":
+            raise ValueError("sign_in credentials is for whole boots, not for stages")
         if self.stages is not None and not isinstance(self.boots, int) and "sign-out" in self.boots:
             raise ValueError("boots with sign-out are for whole boots, not for stages")
         if self.repeat_every is None:

@@ -17,6 +17,7 @@ Expires = Annotated[int, Field(ge=1, le=0xFFFFFFFF)]
 DomainName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*$")]
 VlanId = Annotated[int, Field(ge=1, le=4094)]
 HexText = Annotated[str, Field(pattern=r"^([0-9A-Fa-f]{2})*$")]
+WindowsAuth = Literal["negotiate", "ntlm", "none"]
 PinState = Literal["ok", "locked", "expired", "not-set", "not-enabled", "unauthorized"]
 
 
@@ -155,6 +156,11 @@ class WebServicesConfig(Config):
     without it: inferred]."""
     use_certificate_auth: bool = True
     """Whether there is a WebTicketServiceCert [documented UseCertificateAuth]."""
+    use_windows_auth: WindowsAuth = "negotiate"
+    """Whether there is a WebTicketServiceWinNegotiate or a WebTicketServiceWinNtlm, and whether
+    Negotiate is offered beside NTLM [documented UseWindowsAuth; which of the ports: inferred]."""
+    windows_suffix: str = ""
+    """Where under `web_ticket_path` that port is [capture]."""
     certificate_names: tuple[str, ...] = ()
     """Names beside `fqdn` that the certificate carries and under which the services answer."""
     error_ids: dict[str, Annotated[int, Field(ge=1)]] = {}
@@ -226,6 +232,10 @@ class UserRange(Config):
     extension: str | None = None
     """Another number that will do: what is dialled inside the company."""
     pin: str
+    user_name: str | None = None
+    """DOMAIN\\user or user@domain, to sign in with a password; None is the SIP URI's [inferred]."""
+    password: str | None = None
+    """None is the PIN."""
     pin_state: PinState = "ok"
     pin_age_days: Annotated[float, Field(ge=0)] = 0
     """How long ago the PIN was set when the site begins; see `pin_policy`."""

@@ -90,6 +90,8 @@ class SendHttp(Action, frozen=True, kw_only=True):
 
     For https, `trust` is the downloaded chain (DER PKCS#7), the only thing the
     phone trusts, and `clock` the Unix time at which certificates must be valid.
+    `continues` names an earlier exchange whose connection this one needs: it fails if that
+    is closed.
     """
 
     exchange_id: int
@@ -99,6 +101,7 @@ class SendHttp(Action, frozen=True, kw_only=True):
     trust: bytes | None
     clock: float
     timeout: float
+    continues: int | None = None
 
 
 class MakeCertificateRequest(Action, frozen=True, kw_only=True):

@@ -219,6 +219,9 @@ SIGNED_OUT = RecordKind("signed_out", forgotten=TOKEN)
 # --- sign-in -----------------------------------------------------------------
 
 HTTP_SENT = RecordKind("http_sent", operation=TOKEN, url=TOKEN, address=TOKEN, attempt=NUMBER)
+HTTP_AUTHORIZED = RecordKind(
+    "http_authorized", operation=TOKEN, scheme=TOKEN, message=TOKEN, size=NUMBER
+)
 HTTP_ANSWER = RecordKind("http_answer", operation=TOKEN, status=NUMBER, detail=TEXT)
 HTTP_FAILED = RecordKind("http_failed", operation=TOKEN, failure=TOKEN, detail=TEXT)
 HTTP_IGNORED = RecordKind("http_ignored", detail=TEXT)

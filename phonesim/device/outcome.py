@@ -34,6 +34,8 @@ class FailureReason(StrEnum):
     WEB_SERVICES_UNAVAILABLE = "web-services-unavailable"
     WEB_SERVICES_UNUSABLE = "web-services-unusable"
     WEB_SERVICES_FAULT = "web-services-fault"
+    WEB_SERVICES_NO_COMMON_SCHEME = "web-services-no-common-scheme"
+    WEB_SERVICES_HANDSHAKE_FAILED = "web-services-handshake-failed"
     MALFORMED_ANSWER = "malformed-answer"
     CHAIN_UNUSABLE = "chain-unusable"
     CERTIFICATE_EXPIRED = "certificate-expired"
@@ -44,6 +46,7 @@ class FailureReason(StrEnum):
     CERTIFICATE_ISSUER_MISSING = "certificate-issuer-missing"
     TLS_VERSION_REFUSED = "tls-version-refused"
     TLS_FAILED = "tls-failed"
+    PASSWORD_INCORRECT = "password-incorrect"  # noqa: S105 - a reason
     PIN_INCORRECT = "pin-incorrect"
     PIN_LOCKED = "pin-locked"
     PIN_EXPIRED = "pin-expired"

@@ -136,6 +136,7 @@ from phonesim.device.events import (
     VlanWanted,
     WebServicesAddress,
 )
+from phonesim.device.http_authentication import WindowsCredentials
 from phonesim.device.identity import Identity
 from phonesim.device.line import Line
 from phonesim.device.outcome import FailureReason, Stage
@@ -162,6 +163,7 @@ Machine = (
 # What waiting cannot mend: someone has to type another PIN, or an administrator has to act.
 _NEEDS_A_PERSON = frozenset(
     {
+        FailureReason.PASSWORD_INCORRECT,
         FailureReason.PIN_INCORRECT,
         FailureReason.PIN_LOCKED,
         FailureReason.PIN_EXPIRED,
@@ -203,7 +205,8 @@ class Phone:
     `last_stage` is IP, DISCOVERY or, for a whole boot, COMMIT; `first_stage` is VLAN or, for a
     phone that takes no notice of VLANs, IP. A `fixed_lease` is an address that somebody typed in:
     the phone begins with it, and never asks for another. With a `fixed_registration` the phone
-    has a fixed lease, and its only stage is REGISTER. `validity` reads certificates.
+    has a fixed lease, and its only stage is REGISTER. `validity` reads certificates. With
+    `credentials` the user signs in on a tethered computer, and types no PIN.
     """
 
     def __init__(
@@ -218,6 +221,7 @@ class Phone:
         first_stage: Stage = Stage.VLAN,
         validity: Validity = _unreadable,
         fixed_registration: RegistrationWanted | None = None,
+        credentials: WindowsCredentials | None = None,
     ) -> None:
         self._profile = profile
         self._mac = mac
@@ -238,6 +242,7 @@ class Phone:
         self._kept = Identity(profile.identity, self._expiry)
         self._number = number
         self._pin = pin
+        self._credentials = credentials
         self._deadlines: dict[Machine, tuple[float, str]] = {}
         self._records: list[LogRecord] = []
         self._powered_at = 0.0
@@ -274,7 +279,13 @@ class Phone:
     def _sign_in(self) -> SignIn:
         believed = self._clock.believed
         return SignIn(
-            self._profile.sign_in, self._mac, self._number, self._pin, self._rng, believed
+            self._profile.sign_in,
+            self._mac,
+            self._number,
+            self._pin,
+            self._rng,
+            believed,
+            self._credentials,
         )
 
     @cached_property
@@ -288,7 +299,7 @@ class Phone:
         return Line(
             profile.registration,
             self._mac,
-            self._pin,
+            self._pin if self._credentials is None else self._credentials.password,
             user_agent,
             self._rng,
             self._clock.believed,

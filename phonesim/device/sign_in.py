@@ -4,11 +4,14 @@
     ticket       https, metadata      -> who issues web tickets for the provisioning service,
                                          and where
                  https, number + PIN  -> assertion and proof key, and who the user is
+                 or: https, NTLM
     certificate  https, signed        -> a certificate for that user
 
 A phone that has a certificate renews it: it trusts the chain it has, and signs its ticket
 request with the certificate's key instead of a PIN. What goes wrong before it has the ticket
-makes it ask again with the PIN.
+makes it ask again with the PIN. Whose user typed a password on a tethered computer shows that by
+NTLM over HTTP, wherever others type a PIN; that such phones get their chain as others do is not
+so of the real ones, which take it from the directory by LDAP [field].
 
 Discovery gave one URL; where the ports are, the services say themselves. Whatever goes
 wrong ends the sign-in with its reason.
@@ -38,6 +41,7 @@ from phonesim.device.events import (
     StageEnded,
     StageEntered,
 )
+from phonesim.device.http_authentication import HttpAuthentication, WindowsCredentials
 from phonesim.device.outcome import FailureReason, Stage
 from phonesim.device.web_exchange import (
     WebAnswered,
@@ -61,6 +65,8 @@ from phonesim.wire.soap_envelope import SoapFault
 from phonesim.wire.web_services_metadata import (
     CERTIFICATE_PORT,
     METADATA_SUFFIX,
+    NEGOTIATE_PORT,
+    NTLM_PORT,
     PIN_PORT,
     PROOF_PORT,
     GetMetadata,
@@ -97,6 +103,9 @@ _PIN_REASONS = {
     "NonUniqueUser": FailureReason.USER_NOT_UNIQUE,
     "UserDoesNotExist": FailureReason.USER_UNKNOWN,
 }
+
+# ErrorIds of faults about who is known, [documented MS-OCER] for SIP [inferred here].
+_ERROR_REASONS = {4141: FailureReason.USER_DISABLED}
 
 _SIGNATURE_LIFETIME = 300
 """Seconds for which a signed ticket request is good, the usual span of WS-Security clients."""
@@ -184,11 +193,13 @@ class SignIn:
         pin: str,
         rng: random.Random,
         believed: Callable[[float], float],
+        credentials: WindowsCredentials | None = None,
     ) -> None:
         self._config = config
         self._mac = mac
         self._number = number
         self._pin = pin
+        self._credentials = credentials
         self._rng = rng
         self._web = WebExchange(config, believed)
         self._believed = believed
@@ -312,14 +323,16 @@ class SignIn:
     def _issuer_described(
         self, state: ReadingIssuer, metadata: ServiceMetadata, now: float
     ) -> list[Output]:
-        name = PIN_PORT if self._identity is None else CERTIFICATE_PORT
+        name = self._ticket_port(metadata)
         try:
             port = _find_port(metadata, name)
         except DecodeError as error:
             return self._fail(FailureReason.WEB_SERVICES_UNUSABLE, str(error), now)
         found = log.SERVICE_PORT(name, port.location)
         if self._identity is None:
-            credential = PinCredential(number=self._number, pin=self._pin)
+            credential = None
+            if self._credentials is None:
+                credential = PinCredential(number=self._number, pin=self._pin)
             return [found, *self._ask_ticket(state.provisioning, port, credential, now)]
         created = int(self._believed(now))
         expires = created + _SIGNATURE_LIFETIME
@@ -329,6 +342,15 @@ class SignIn:
         subject = self._identity.sip_uri.removeprefix("sip:")
         data = certificate_signed_info(created, expires)
         return [found, SignWithKey(subject=subject, data=data)]
+
+    def _ticket_port(self, metadata: ServiceMetadata) -> str:
+        """The port that takes what the phone can show."""
+        if self._identity is not None:
+            return CERTIFICATE_PORT
+        if self._credentials is None:
+            return PIN_PORT
+        has_negotiate = metadata.port(NEGOTIATE_PORT) is not None
+        return NTLM_PORT if metadata.port(NTLM_PORT) and not has_negotiate else NEGOTIATE_PORT
 
     def _signed(self, event: DataSigned, now: float) -> list[Output]:
         state, identity = self.state, self._identity
@@ -347,17 +369,22 @@ class SignIn:
         return self._ask_ticket(state.provisioning, state.port, credential, now)
 
     def _ask_ticket(
-        self, provisioning: Port, port: Port, credential: Credential, now: float
+        self, provisioning: Port, port: Port, credential: Credential | None, now: float
     ) -> list[Output]:
         self.state = GettingTicket(provisioning=provisioning)
+        known = self._credentials if self._identity is None else self._identity
+        authentication = None
+        if credential is None:
+            assert self._credentials is not None
+            authentication = HttpAuthentication(self._credentials, self._rng, self._believed)
         message = RequestSecurityToken(
             context=self._uuid(),
             applies_to=provisioning.location,
             entropy=self._rng.randbytes(32),
             credential=credential,
-            sip_uri=None if self._identity is None else self._identity.sip_uri,
+            sip_uri=None if known is None else known.sip_uri,
         )
-        return self._ask(port.url, message, now)
+        return self._ask(port.url, message, now, authentication)
 
     def _ticket_received(
         self,
@@ -437,7 +464,8 @@ class SignIn:
         detail = f"{operation_name(event.request)}: HTTP {response.status}"
         if isinstance(fault, SoapFault):
             text = fault.error_reason or fault.reason
-            reason = _PIN_REASONS.get(fault.pin_failure or "", _FAULT_REASONS[stage])
+            told = _ERROR_REASONS.get(fault.error_id, _FAULT_REASONS[stage])
+            reason = _PIN_REASONS.get(fault.pin_failure or "", told)
             refused = log.TICKET_REFUSED(fault.pin_failure or fault.code, fault.error_id, text)
             return [refused, *self._fail(reason, f"{detail}: {text}", now)]
         if response.diagnostics is not None:
@@ -469,9 +497,15 @@ class SignIn:
             case MakingKey() | GettingCertificate():
                 return Stage.CERTIFICATE
 
-    def _ask(self, url: HttpUrl, message: WebMessage, now: float) -> list[Output]:
+    def _ask(
+        self,
+        url: HttpUrl,
+        message: WebMessage,
+        now: float,
+        authentication: HttpAuthentication | None = None,
+    ) -> list[Output]:
         out: list[Output] = []
-        for each in self._web.ask(url, message, self._chain, now):
+        for each in self._web.ask(url, message, self._chain, now, authentication):
             assert not isinstance(each, WebAnswered | WebFailed)
             out.append(each)
         return out

@@ -3,9 +3,13 @@
     Resolving -> Awaiting -> (Pausing -> Awaiting)* -> WebAnswered | WebFailed
 
 A name is looked up once in a sign-in. A time-out, a refused connection or a 503 is tried
-again as often as the profile says, at the next address of the name.
+again as often as the profile says, at the next address of the name. Where the phone has
+credentials for HTTP, a 401 is answered with them: the same request once more, and what was
+begun on one connection goes on there. A connection that is lost meanwhile is a failure like
+others, after which all of it begins anew.
 
-Specifications: RFC 9110 sections 10.2.3 (Retry-After) and 15; sign-in reference section 9.
+Specifications: RFC 9110 sections 10.2.3 (Retry-After) and 15, RFC 4559 section 4; sign-in
+reference section 9.
 """
 
 from __future__ import annotations
@@ -27,8 +31,11 @@ from phonesim.device.events import (
     LookupRequested,
     TimerExpired,
 )
+from phonesim.device.http_authentication import HttpAuthentication, NotAuthenticated
 from phonesim.device.outcome import PEER_REASONS, ConnectFailure, FailureReason
 from phonesim.wire.http import HttpRequest, HttpResponse, HttpUrl, WebAnswer, WebMessage
+from phonesim.wire.http_token import HttpToken
+from phonesim.wire.ntlm import name_of_message
 from phonesim.wire.soap_envelope import SoapFault
 
 LOOKUP_ID = "sign_in:web"
@@ -68,11 +75,12 @@ Output = PhoneAction | Event | LogRecord | WebAnswered | WebFailed
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What is asked, where, and what is trusted there (None over plain HTTP)."""
+    """What is asked, where, what is trusted there (None over plain HTTP), and as whom."""
 
     url: HttpUrl
     message: WebMessage
     trust: bytes | None
+    authentication: HttpAuthentication | None
 
 
 class Idle(msgspec.Struct, frozen=True, gc=False):
@@ -124,10 +132,20 @@ class WebExchange:
         self.state = Idle()
 
     def ask(
-        self, url: HttpUrl, message: WebMessage, trust: bytes | None, now: float
+        self,
+        url: HttpUrl,
+        message: WebMessage,
+        trust: bytes | None,
+        now: float,
+        authentication: HttpAuthentication | None = None,
     ) -> list[Output]:
         """Begin an exchange; it takes the place of one that is under way."""
-        request = Request(url=url, message=message, trust=None if url.scheme == "http" else trust)
+        request = Request(
+            url=url,
+            message=message,
+            trust=None if url.scheme == "http" else trust,
+            authentication=authentication,
+        )
         if url.host in self._addresses:
             return self._send(request, 1, now, now)
         self.state = Resolving(request=request)
@@ -183,6 +201,19 @@ class WebExchange:
         return self._send(state.request, 1, now, now)
 
     def _send(self, request: Request, attempt: int, started_at: float, now: float) -> list[Output]:
+        if request.authentication is not None:
+            request.authentication.reset()
+        return self._send_as(request, attempt, started_at, now)
+
+    def _send_as(
+        self,
+        request: Request,
+        attempt: int,
+        started_at: float,
+        now: float,
+        token: HttpToken | None = None,
+        continues: int | None = None,
+    ) -> list[Output]:
         self._exchanges += 1
         self.state = Awaiting(
             request=request, exchange_id=self._exchanges, attempt=attempt, started_at=started_at
@@ -200,12 +231,14 @@ class WebExchange:
                     port=url.port,
                     path=url.path,
                     message=request.message,
+                    authorization=token,
                 ),
                 source=self._source,
                 address=address,
                 trust=request.trust,
                 clock=self._believed(now),
                 timeout=self._config.http_timeout,
+                continues=continues,
             ),
         ]
 
@@ -216,7 +249,7 @@ class WebExchange:
         operation = operation_name(state.request.message)
         out: list[Output] = []
         if response.status != 200:
-            out.append(log.HTTP_ANSWER(operation, response.status, describe(response.message)))
+            out.append(log.HTTP_ANSWER(operation, response.status, _describe_answer(response)))
         said = response.diagnostics
         if said is not None:
             out.append(log.WEB_DIAGNOSTICS(said.error_id, said.source, said.faultcode, said.reason))
@@ -224,10 +257,36 @@ class WebExchange:
             wanted = min(response.retry_after or 0, _LONGEST_RETRY_AFTER)
             return out + self._pause(state, now, max(self._config.retry_delay, wanted))
         self.state = Idle()
+        out.append(ExchangeEnded(kind="http", sent=state.attempt, seconds=now - state.started_at))
+        if response.status == 401 and state.request.authentication is not None:
+            return out + self._authenticate(
+                state, state.request.authentication, response.challenges, now
+            )
+        return [*out, WebAnswered(request=state.request.message, response=response)]
+
+    def _authenticate(
+        self,
+        state: Awaiting,
+        authentication: HttpAuthentication,
+        challenges: tuple[HttpToken, ...],
+        now: float,
+    ) -> list[Output]:
+        step = authentication.answer(challenges, now)
+        operation = operation_name(state.request.message)
+        if isinstance(step, NotAuthenticated):
+            detail = f"{operation}: {step.detail}"
+            return [WebFailed(request=state.request.message, reason=step.reason, detail=detail)]
+        name, size = name_of_message(step.token.octets), len(step.token.octets)
         return [
-            *out,
-            ExchangeEnded(kind="http", sent=state.attempt, seconds=now - state.started_at),
-            WebAnswered(request=state.request.message, response=response),
+            log.HTTP_AUTHORIZED(operation, step.token.scheme, name, size),
+            *self._send_as(
+                state.request,
+                state.attempt,
+                now,
+                now,
+                step.token,
+                state.exchange_id if step.stays else None,
+            ),
         ]
 
     def _not_answered(self, event: HttpFailed, now: float) -> list[Output]:
@@ -239,13 +298,15 @@ class WebExchange:
         if event.failure in _TRANSIENT and state.attempt < self._config.attempts:
             return out + self._pause(state, now, self._config.retry_delay)
         self.state = Idle()
+        authentication = state.request.authentication
+        is_cut = authentication is not None and authentication.is_under_way
         return [
             *out,
             ExchangeEnded(kind="http", sent=state.attempt, seconds=None),
             WebFailed(
                 request=state.request.message,
                 reason=_CONNECT_REASONS[event.failure],
-                detail=f"{operation}: {event.detail}",
+                detail=f"{operation}: {event.detail}{', in the middle of NTLM' if is_cut else ''}",
             ),
         ]
 
@@ -262,6 +323,15 @@ class WebExchange:
 def operation_name(message: WebMessage) -> str:
     """What the log calls the request."""
     return type(message).__name__
+
+
+def _describe_answer(response: HttpResponse) -> str:
+    if response.message is None and response.challenges:
+        return "it wants " + ", ".join(
+            f"{each.scheme} ({len(each.octets)} octets)" if each.octets else each.scheme
+            for each in response.challenges
+        )
+    return describe(response.message)
 
 
 def describe(answer: WebAnswer | None) -> str:

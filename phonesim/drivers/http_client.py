@@ -3,7 +3,8 @@
 An exchange connects to the IPv4 address that the phone resolved itself, while Host
 and SNI carry the name. Redirects are not followed, cookies not kept, no proxy used.
 A phone's connections stay open for some seconds, because the certificate request
-follows the ticket; then all that its client holds is let go.
+follows the ticket; then all that its client holds is let go. An exchange that needs the
+connection of another one is not sent on any other.
 
 A tap is told a request when there is a connection to send it on, and an answer when all
 of it is there.
@@ -20,6 +21,7 @@ import socket
 from collections.abc import Callable
 from contextvars import ContextVar
 from ssl import SSLContext
+from typing import NamedTuple
 
 import aiohttp
 from aiohttp.connector import Connection
@@ -34,6 +36,7 @@ from phonesim.drivers.phone_tasks import Spawn
 from phonesim.drivers.trust import PhoneTls, check_server_name, connects_on, explain
 from phonesim.errors import DecodeError
 from phonesim.wire.http import (
+    CHALLENGE_HEADER,
     DIAGNOSTICS_HEADER,
     HttpResponse,
     WebDiagnostics,
@@ -44,6 +47,7 @@ from phonesim.wire.http import (
     encode_response,
     request_headers,
 )
+from phonesim.wire.http_token import decode_challenges
 from phonesim.wire.pcapng import TransportAddress
 
 BODY_LIMIT = 1024 * 1024
@@ -79,6 +83,7 @@ class HttpClient:
         self._exchanges: set[asyncio.Task[None]] = set()
         self._closing: set[asyncio.Task[None]] = set()
         self._idle: asyncio.TimerHandle | None = None
+        self._used = _LastUsed()
 
     def send(self, action: SendHttp) -> None:
         """Begin an exchange."""
@@ -105,6 +110,7 @@ class HttpClient:
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
+        self._used.transport = None
         session, self._session = self._session, None
         if session is not None:
             task = asyncio.get_running_loop().create_task(session.close())
@@ -147,7 +153,7 @@ class HttpClient:
         if self._tap is not None:
             octets = encode_request(request.method, request.path, headers, data)
             told = _ToldExchange(self._tap, action, octets)
-            _told.set(told)
+        _underway.set(_Underway(action, self._used, told))
         async with self._session_for(action).request(
             request.method,
             url,
@@ -173,8 +179,7 @@ class HttpClient:
             self._release()
             self._peer = peer
         if self._session is None:
-            new = aiohttp.TCPConnector if self._tap is None else _TellingConnector
-            connector = new(
+            connector = _Connector(
                 local_addr=(action.source, 0),
                 limit=0,
                 keepalive_timeout=IDLE_SECONDS,
@@ -212,12 +217,27 @@ class _ToldExchange:
         self._tap.received_message("http", self._local, self._peer, octets)
 
 
-_told: ContextVar[_ToldExchange] = ContextVar("_told")
+class _LastUsed:
+    """The connection that a phone's last exchange went on."""
+
+    exchange_id = 0
+    transport: asyncio.Transport | None = None
+
+
+class _Underway(NamedTuple):
+    """What a task is about to send, and whom to tell where it goes."""
+
+    action: SendHttp
+    used: _LastUsed
+    told: _ToldExchange | None
+
+
+_underway: ContextVar[_Underway] = ContextVar("_underway")
 """The exchange of the current task."""
 
 
-class _TellingConnector(aiohttp.TCPConnector):
-    """Says which connection a request is about to go on: only a connector knows."""
+class _Connector(aiohttp.TCPConnector):
+    """Knows which connection a request is about to go on: nobody else does."""
 
     async def connect(
         self,
@@ -225,10 +245,18 @@ class _TellingConnector(aiohttp.TCPConnector):
         traces: list[Trace],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109, the name is aiohttp's
     ) -> Connection:
-        """Connect as aiohttp does, then tell."""
+        """Connect as aiohttp does, refuse another connection than the one that it must be, tell."""
         connection = await super().connect(req, traces, timeout)
-        if connection.transport is not None:
-            _told.get().connected(connection.transport.get_extra_info("sockname")[:2])
+        action, used, told = _underway.get()
+        transport = connection.transport
+        if action.continues is not None and (
+            action.continues != used.exchange_id or transport is not used.transport
+        ):
+            connection.release()
+            raise aiohttp.ServerDisconnectedError
+        used.exchange_id, used.transport = action.exchange_id, transport
+        if told is not None and transport is not None:
+            told.connected(transport.get_extra_info("sockname")[:2])
         return connection
 
 
@@ -255,6 +283,10 @@ def _read_answer(action: SendHttp, answer: aiohttp.ClientResponse, body: bytes |
         return _failed(action, ConnectFailure.MALFORMED, text)
     message = None
     try:
+        challenges = decode_challenges(answer.headers.getall(CHALLENGE_HEADER, ()))
+    except DecodeError as error:
+        return _failed(action, ConnectFailure.MALFORMED, f"the answer is unusable: {error}")
+    try:
         message = decode_answer(body)
     except DecodeError as error:
         if answer.status in _SUCCESS:
@@ -266,6 +298,7 @@ def _read_answer(action: SendHttp, answer: aiohttp.ClientResponse, body: bytes |
             message=message,
             retry_after=_retry_after(answer.headers.get("Retry-After")),
             diagnostics=_diagnostics(answer.headers.get(DIAGNOSTICS_HEADER)),
+            challenges=challenges,
         ),
     )
 

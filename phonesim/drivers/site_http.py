@@ -17,18 +17,20 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
+from multidict import CIMultiDict
 
 from phonesim.drivers.server_host import ServerHost
 from phonesim.errors import DecodeError
 from phonesim.mocksite.exchange import HttpReceived, Listener, MalformedArrived, SendHttpResponse
 from phonesim.wire.http import (
-    DIAGNOSTICS_HEADER,
+    AUTHORIZATION_HEADER,
     HttpRequest,
     HttpResponse,
     WebMessage,
     encode_body,
-    encode_diagnostics,
+    response_headers,
 )
+from phonesim.wire.http_token import HttpToken, decode_token
 from phonesim.wire.soap import decode_soap_request
 from phonesim.wire.web_services_metadata import GetMetadata
 
@@ -96,13 +98,12 @@ class WebPort:
         if body is None:
             self._refused(peer, f"a body of more than {BODY_LIMIT} octets")
             return web.Response(status=413)
-        message: WebMessage = GetMetadata()
-        if request.method == "POST":
-            try:
-                message = decode_soap_request(body)
-            except DecodeError as error:
-                self._refused(peer, str(error))
-                return web.Response(status=400, text=f"{error}\n")
+        try:
+            authorization = _authorization(request)
+            message = _message(request, body)
+        except DecodeError as error:
+            self._refused(peer, str(error))
+            return web.Response(status=400, text=f"{error}\n")
         exchange_id = self._host.new_id()
         answer = asyncio.get_running_loop().create_future()
         exchanges = self._host.ports.exchanges
@@ -117,17 +118,38 @@ class WebPort:
                         port=self._listener.port,
                         path=request.path,
                         message=message,
+                        authorization=authorization,
                     ),
                     peer=peer,
+                    peer_port=_port_of(request),
                 )
             )
             action: SendHttpResponse = await answer
         finally:
             exchanges.pop(exchange_id, None)
-        return _response(action.response)
+        answered = _response(action.response)
+        if action.response.closes:
+            answered.force_close()
+        return answered
 
     def _refused(self, peer: str, reason: str) -> None:
         self._host.deliver(MalformedArrived(protocol="http", source=peer, reason=reason))
+
+
+def _authorization(request: web.BaseRequest) -> HttpToken | None:
+    value = request.headers.get(AUTHORIZATION_HEADER)
+    return None if value is None else decode_token(value)
+
+
+def _message(request: web.BaseRequest, body: bytes) -> WebMessage | None:
+    if request.method == "GET":
+        return GetMetadata()
+    return decode_soap_request(body) if body else None
+
+
+def _port_of(request: web.BaseRequest) -> int:
+    name = request.get_extra_info("peername")
+    return 0 if name is None else int(name[1])
 
 
 async def _read_body(request: web.BaseRequest) -> bytes | None:
@@ -141,11 +163,8 @@ async def _read_body(request: web.BaseRequest) -> bytes | None:
 
 
 def _response(response: HttpResponse) -> web.Response:
-    headers: dict[str, str] = {}
-    if response.retry_after is not None:
-        headers["Retry-After"] = str(response.retry_after)
+    headers = CIMultiDict(response_headers(response))
     if response.diagnostics is not None:
-        headers[DIAGNOSTICS_HEADER] = encode_diagnostics(response.diagnostics)
         headers["X-MS-Server-Fqdn"] = response.diagnostics.source
     if response.message is None:
         text = f"<html><body>{response.status}</body></html>\n"

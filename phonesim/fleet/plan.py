@@ -31,6 +31,7 @@ from phonesim.config.fleet_profile import (
 )
 from phonesim.config.site_profile import SiteProfile, UserRange
 from phonesim.device.events import Lease
+from phonesim.device.http_authentication import WindowsCredentials
 from phonesim.device.outcome import Stage
 from phonesim.errors import ProfileError
 from phonesim.fleet.load_shape import start_times
@@ -130,7 +131,8 @@ def phone_specs(
         )
     ouis = {name: bytes.fromhex(profile.oui.replace(":", "")) for name, profile in devices.items()}
     models = islice(interleave(fleet.devices), fleet.phones)
-    typed = _typed(users) if fleet.stages is None else repeat(("", ""))
+    _check_sign_in(fleet, devices)
+    typed = _typed(users, fleet) if fleet.stages is None else repeat(("", "", None))
     # Behind a relay agent a phone is in its VLAN already.
     whole = (Stage.IP if fleet.attach == "relay" else Stage.VLAN, Stage.COMMIT)
     stages = fleet.stages or whole
@@ -138,7 +140,7 @@ def phone_specs(
     specs: list[PhoneSpec] = []
     starts = start_times(fleet)
     each = zip(models, typed, leases, starts, strict=False)
-    for index, (name, (number, pin), lease, starts_at) in enumerate(each):
+    for index, (name, (number, pin, credentials), lease, starts_at) in enumerate(each):
         mac = ouis[name] + (fleet.first_phone + index).to_bytes(3, "big")
         phone_id = mac.hex("-").upper()
         specs.append(
@@ -153,6 +155,7 @@ def phone_specs(
                 first_stage=first_stage,
                 last_stage=last_stage,
                 fixed_lease=lease,
+                credentials=credentials,
             )
         )
     return specs
@@ -333,14 +336,37 @@ def _check_uses(attach: Attach, overrides: Sequence[Override]) -> None:
             )
 
 
-def _typed(users: Iterable[UserRange]) -> Iterator[tuple[str, str]]:
-    """Yield number and PIN of every user, in order."""
+def _check_sign_in(fleet: FleetProfile, devices: Mapping[str, DeviceProfile]) -> None:
+    for name, device in devices.items():
+        if fleet.sign_in == "credentials" and not device.usb_tether:
+            raise ProfileError(
+                f"fleet {fleet.name!r}: device {name} has no USB tether, and its users can only"
+                " type a PIN: leave it out of devices, or set fleet.sign_in=pin"
+            )
+
+
+def _typed(
+    users: Iterable[UserRange], fleet: FleetProfile
+) -> Iterator[tuple[str, str, WindowsCredentials | None]]:
+    """Yield number, PIN and, where users sign in with them, the credentials of every user."""
     for user_range in users:
         for n in range(user_range.first, user_range.first + user_range.count):
             try:
-                yield user_range.number.format(n=n), user_range.pin.format(n=n)
+                credentials = None
+                if fleet.sign_in == "credentials":
+                    credentials = _credentials(user_range, n)
+                yield user_range.number.format(n=n), user_range.pin.format(n=n), credentials
             except (LookupError, ValueError, AttributeError) as error:
                 raise ProfileError(
-                    f"users: number {user_range.number!r} or its PIN cannot be filled in:"
-                    f" only {{n}} is known ({error})"
+                    f"users: number {user_range.number!r}, its PIN or its credentials cannot be"
+                    f" filled in: only {{n}} is known ({error})"
                 ) from None
+
+
+def _credentials(users: UserRange, n: int) -> WindowsCredentials:
+    sip_uri = users.sip_uri.format(n=n)
+    user_name = users.user_name or users.sip_uri.partition(":")[2]
+    password = users.pin if users.password is None else users.password
+    return WindowsCredentials(
+        sip_uri=sip_uri, user_name=user_name.format(n=n), password=password.format(n=n)
+    )

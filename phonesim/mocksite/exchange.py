@@ -60,11 +60,15 @@ class NtpReceived(ServerEvent, frozen=True, kw_only=True):
 
 
 class HttpReceived(ServerEvent, frozen=True, kw_only=True):
-    """A POST; `exchange_id` comes back in `SendHttpResponse`. `peer` is the client's address."""
+    """A request; `exchange_id` comes back in `SendHttpResponse`.
+
+    `peer` is the client's address; with `peer_port` it tells connections apart.
+    """
 
     exchange_id: int
     request: HttpRequest
     peer: str
+    peer_port: int = 0
 
 
 class ConnectionAccepted(ServerEvent, frozen=True, kw_only=True):

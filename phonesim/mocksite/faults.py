@@ -16,6 +16,7 @@ from heapq import heappop, heappush
 import msgspec
 
 from phonesim.config.fault import (
+    CloseConnections,
     Delay,
     DnsRcode,
     DnsTarget,
@@ -52,7 +53,13 @@ from phonesim.wire.sip import Contact, SipMessage, SipRequest, SipResponse, resp
 
 RequestRule = Silence | DnsRcode | HttpStatus | SipStatus
 ReplyRule = (
-    StripDhcpOptions | SetDhcpOption | DnsTarget | SetPresenceState | SetSipBody | SpoilChain
+    StripDhcpOptions
+    | SetDhcpOption
+    | DnsTarget
+    | SetPresenceState
+    | SetSipBody
+    | SpoilChain
+    | CloseConnections
 )
 InjectedRule = RequestRule | ReplyRule | Delay
 
@@ -273,6 +280,9 @@ class _OnReply:
                 spoiled = GetRootCertChainsResponse(chain=self._chains[spoilt])
                 web = msgspec.structs.replace(action.response, message=spoiled)
                 return msgspec.structs.replace(action, response=web)
+            case CloseConnections(), SendHttpResponse(response=response):
+                last = msgspec.structs.replace(response, closes=True)
+                return msgspec.structs.replace(action, response=last)
             case _:
                 return None
 

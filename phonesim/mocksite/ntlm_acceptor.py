@@ -1,4 +1,4 @@
-"""The server's side of NTLM for one user, whose password is the PIN.
+"""The server's side of NTLM at SIP, for one user.
 
 Specifications: sign-in reference section 16.1, [MS-NLMP] section 3.2.5.
 """
@@ -47,7 +47,7 @@ class NtlmAcceptor:
         message = decode_authenticate(received)
         if message.user.lower() not in self._names():
             raise DecodeError(f"NTLM: the user is {message.user[:40]!r}")
-        self.keys = check_answer(message, self._challenge, self._user.pin)
+        self.keys = check_answer(message, self._challenge, self._user.password)
         if self.keys is None:
             raise DecodeError("NTLM: the password is wrong")
         return b""

@@ -14,6 +14,9 @@ from phonesim.wire.soap_envelope import SoapFault
 NO_SECURITY_TOKEN = 28020
 """ErrorId of "No valid security token." [capture]."""
 
+USER_DISABLED = 4141
+"""ErrorId of "User disabled." [documented MS-OCER for SIP; here inferred]."""
+
 _PIN_REASONS = {
     "UserDoesNotExist": "No user has this phone number or extension.",
     "UserPinAccountDisabled": "The user is disabled.",
@@ -55,6 +58,17 @@ def refuse_token(why: str, *fields: tuple[str, str]) -> Refusal:
         error_reason="No valid security token.",
     )
     return Refusal(fault, why, fields)
+
+
+def refuse_disabled(user: str) -> Refusal:
+    """Who is known, and may not sign in."""
+    fault = SoapFault(
+        code="RequestFailed",
+        reason="The user is disabled.",
+        error_id=USER_DISABLED,
+        error_reason="User disabled.",
+    )
+    return Refusal(fault, "no web ticket: the user is disabled", (("user", user),))
 
 
 def refuse_pin(failure: str, number: str, error_ids: Mapping[str, int]) -> Refusal:

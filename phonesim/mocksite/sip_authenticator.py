@@ -6,7 +6,7 @@
     signed, by an association    taken if the signature is right and cnum is new
 
 A TLS-DSK client is whoever its certificate names, which the site's authority must have issued
-and the web services published. With NTLM and Digest it is whoever knows the PIN. Kerberos is
+and the web services published. With NTLM and Digest it is whoever knows the password. Kerberos is
 offered as the real thing does, and no ticket is ever taken.
 
 An association belongs to its connection and ends with it, when its certificate expires, and
@@ -399,7 +399,7 @@ class SipAuthenticator:
             ):
                 continue
             if not _is_consistent(parameters, request, user) or not digest_verifies(
-                credentials, method=request.method, password=user.pin
+                credentials, method=request.method, password=user.password
             ):
                 return self._unauthorized("the Digest response is wrong", now)
             if not self._take_nonce(parameters, now):

@@ -18,6 +18,7 @@ from phonesim.config.fault import (
     AddDhcpServer,
     AddressConflict,
     AnswerClass,
+    CloseConnections,
     Delay,
     Deregister,
     DnsRcode,
@@ -273,7 +274,7 @@ def _kinds(rule: FaultRule) -> tuple[str, ...]:
             return ("lldp",)
         case DnsRcode() | DnsTarget():
             return ("dns",)
-        case HttpStatus() | SpoilChain():
+        case HttpStatus() | SpoilChain() | CloseConnections():
             return ("web",)
         case SipStatus() | SetPresenceState() | SetSipBody() | Deregister():
             return ("sip",)

@@ -22,7 +22,7 @@ from phonesim.errors import ProfileError
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
-    """A user. `sip_uri` is sip:user@domain; `pin` is the one that the server has stored.
+    """A user. `sip_uri` is sip:user@domain; `pin` and `password` are those that the server knows.
 
     `registrar` and `backup_registrar` are names, or None for those that the site takes.
     """
@@ -30,6 +30,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     sip_uri: str
     number: str
     pin: str
+    password: str
     pin_state: PinState = "ok"
     pin_age_days: float = 0
     is_enabled: bool = True
@@ -42,7 +43,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
         return self.sip_uri.partition(":")[2]
 
     def __repr__(self) -> str:
-        """Name the user and keep the PIN to itself."""
+        """Name the user and keep PIN and password to itself."""
         return f"User({self.sip_uri})"
 
 
@@ -85,6 +86,14 @@ class UserDirectory:
                 return user
         return None
 
+    def by_user_name(self, user_name: str) -> User | None:
+        """The user who signs in under that name, DOMAIN\\user or user@domain."""
+        wanted = user_name.lower()
+        for users in self._ranges:
+            for n in users.user_name.numbers(wanted):
+                return users.user(n)
+        return None
+
     def matches(self, pattern: str) -> bool:
         """Whether the SIP URI of any user matches a shell pattern."""
         wanted = re.compile(translate(pattern.lower()))
@@ -118,6 +127,9 @@ class _Range:
         self.sip_uri = _Template(users.sip_uri, numbers, is_folded=True)
         self.number = _Template(users.number, numbers)
         self.pin = _Template(users.pin, numbers)
+        address = users.sip_uri.partition(":")[2]
+        self.user_name = _Template(users.user_name or address, numbers, is_folded=True)
+        self.password = _Template(users.pin if users.password is None else users.password, numbers)
         self._first = users.first
         self.extension = _Template(users.extension, numbers) if users.extension else None
         self._pin_state = users.pin_state
@@ -137,7 +149,7 @@ class _Range:
 
     def user(self, n: int) -> User:
         sip_uri = self.sip_uri.fill(n)
-        pin = self.pin.fill(n)
+        pin, password = self.pin.fill(n), self.password.fill(n)
         pin_state = self._pin_state
         is_enabled = self._is_enabled
         for pattern, every_nth, state in self._changes:
@@ -145,7 +157,7 @@ class _Range:
                 continue
             match state:
                 case "wrong":
-                    pin = _another_pin(pin)
+                    pin, password = _another_pin(pin), _another_pin(password)
                 case "disabled":
                     is_enabled = False
                 case "locked" | "expired" | "not-set" | "not-enabled" | "unauthorized":
@@ -154,6 +166,7 @@ class _Range:
             sip_uri=sip_uri,
             number=self.number.fill(n),
             pin=pin,
+            password=password,
             pin_state=pin_state,
             pin_age_days=self._pin_age_days,
             is_enabled=is_enabled,

@@ -2,9 +2,10 @@
 
 Three exchanges lead a phone to its certificate; where it finds them, the metadata of the
 services say. GetRootCertChains is anonymous and the only one that plain HTTP may carry. A
-RequestSecurityToken with number and PIN, or signed with the key of an earlier certificate, is
-answered with a web ticket. GetAndPublishCert shows the ticket, proves to hold its key, and is
-answered with a certificate for the ticket's user, which is published to the site's Registrars.
+RequestSecurityToken with number and PIN, signed with the key of an earlier certificate, or from
+whom HTTP has authenticated, is answered with a web ticket. GetAndPublishCert shows the ticket,
+proves to hold its key, and is answered with a certificate for the ticket's user, which is
+published to the site's Registrars.
 
 A fault with an ErrorId says it in the header X-Ms-diagnostics, too.
 
@@ -14,6 +15,7 @@ Specifications: [MS-OCAUTHWS]; sign-in reference sections 4 to 9.
 from __future__ import annotations
 
 import random
+from types import NoneType
 
 from phonesim.config.site_profile import WebServicesConfig
 from phonesim.errors import DecodeError
@@ -28,9 +30,17 @@ from phonesim.mocksite.exchange import (
     ServerEvent,
 )
 from phonesim.mocksite.pin_authentication import PinAuthentication
-from phonesim.mocksite.refusal import Refusal, refuse, refuse_pin, refuse_request, refuse_token
+from phonesim.mocksite.refusal import (
+    Refusal,
+    refuse,
+    refuse_disabled,
+    refuse_pin,
+    refuse_request,
+    refuse_token,
+)
 from phonesim.mocksite.users import User, UserDirectory
 from phonesim.mocksite.web_tickets import WebTickets
+from phonesim.mocksite.windows_authentication import Unauthorized, WindowsAuthentication
 from phonesim.wire.cert_provisioning import (
     GetAndPublishCert,
     GetAndPublishCertResponse,
@@ -44,10 +54,13 @@ from phonesim.wire.http import (
     WebDiagnostics,
     WebMessage,
 )
+from phonesim.wire.http_token import NEGOTIATE, NTLM
 from phonesim.wire.web_services_metadata import (
     ANONYMOUS_PORT,
     CERTIFICATE_PORT,
     METADATA_SUFFIX,
+    NEGOTIATE_PORT,
+    NTLM_PORT,
     PIN_PORT,
     PROOF_PORT,
     GetMetadata,
@@ -100,11 +113,13 @@ class WebServices:
             config.cert_prov_rel_path.lower(): GetRootCertChains,
             proof_path.lower(): GetAndPublishCert,
         }
-        self._credentials: dict[str, type[Credential]] = {}
+        self._credentials: dict[str, type[Credential] | None] = {}
         for suffix, credential in _ticket_ports(config).values():
             path = (config.web_ticket_path + suffix).lower()
             self._services[path] = RequestSecurityToken
             self._credentials[path] = credential
+        schemes = (NTLM,) if config.use_windows_auth == "ntlm" else (NEGOTIATE, NTLM)
+        self._windows = WindowsAuthentication(users, schemes, config.fqdn, rng, epoch)
 
     def handle(self, event: ServerEvent, now: float) -> list[ServerAction]:
         """Take one event; return what to do about it."""
@@ -132,8 +147,18 @@ class WebServices:
             return _plain(event, 404, "no service has this path")
         if request.scheme != "https" and not isinstance(message, GetRootCertChains):
             return _plain(event, 403, "only GetRootCertChains may come over plain HTTP")
+        user = None
+        if path in self._credentials and self._credentials[path] is None:
+            came_of_it = self._windows.authenticate(
+                (event.peer, event.peer_port), request.authorization, now
+            )
+            if isinstance(came_of_it, Unauthorized):
+                return _unauthorized(event, came_of_it)
+            user = came_of_it
         outcome: WebAnswer | Refusal
         match message:
+            case None:
+                return _plain(event, 400, "a POST without a body")
             case GetMetadata():
                 if metadata is None:
                     return _plain(event, 405, "there are no metadata here")
@@ -143,7 +168,7 @@ class WebServices:
             case GetRootCertChains():
                 outcome = GetRootCertChainsResponse(chain=self._authority.chain())
             case RequestSecurityToken():
-                outcome = self._issue_ticket(message, path, now)
+                outcome = self._issue_ticket(message, path, user, now)
             case GetAndPublishCert():
                 outcome = self._issue_certificate(message, now)
         if isinstance(outcome, Refusal):
@@ -173,20 +198,24 @@ class WebServices:
         return HttpResponse(status=500, message=fault, diagnostics=diagnostics)
 
     def _issue_ticket(
-        self, message: RequestSecurityToken, path: str, now: float
+        self, message: RequestSecurityToken, path: str, by_http: User | None, now: float
     ) -> RequestSecurityTokenResponse | Refusal:
         refusal = self._tickets.check_request(message)
         if refusal is not None:
             return refusal
         clock = int(self._epoch + now)
         credential = message.credential
-        if not isinstance(credential, self._credentials[path]):
+        if not isinstance(credential, self._credentials[path] or NoneType):
             return refuse_token("no web ticket: another port takes such credentials")
         user: User | Refusal
-        if isinstance(credential, PinCredential):
-            user = self._authenticate_pin(credential, now)
-        else:
-            user = self._certificates.authenticate(credential, clock)
+        match credential:
+            case PinCredential():
+                user = self._authenticate_pin(credential, now)
+            case CertificateCredential():
+                user = self._certificates.authenticate(credential, clock)
+            case None:
+                assert by_http is not None
+                user = by_http if by_http.is_enabled else refuse_disabled(by_http.sip_uri)
         if isinstance(user, Refusal):
             return user
         if message.sip_uri is not None and message.sip_uri.lower() != user.sip_uri:
@@ -260,13 +289,20 @@ def _describe_services(config: WebServicesConfig) -> tuple[ServiceMetadata, Serv
     return provisioning, tickets
 
 
-def _ticket_ports(config: WebServicesConfig) -> dict[str, tuple[str, type[Credential]]]:
-    """Where each port of web tickets is, and which credential it takes."""
-    ports: dict[str, tuple[str, type[Credential]]] = {}
+def _ticket_ports(config: WebServicesConfig) -> dict[str, tuple[str, type[Credential] | None]]:
+    """Where each port of web tickets is, and which credential it takes; None: HTTP's."""
+    ports: dict[str, tuple[str, type[Credential] | None]] = {}
     if config.use_pin_auth:
         ports[PIN_PORT] = config.pin_suffix, PinCredential
     if config.use_certificate_auth:
         ports[CERTIFICATE_PORT] = config.certificate_suffix, CertificateCredential
+    match config.use_windows_auth:
+        case "negotiate":
+            ports[NEGOTIATE_PORT] = config.windows_suffix, None
+        case "ntlm":
+            ports[NTLM_PORT] = config.windows_suffix, None
+        case "none":
+            pass
     return ports
 
 
@@ -282,6 +318,15 @@ def _unexpected(request: HttpRequest) -> Refusal:
         ("path", request.path),
         ("message", type(request.message).__name__),
     )
+
+
+def _unauthorized(event: HttpReceived, unauthorized: Unauthorized) -> list[ServerAction]:
+    response = HttpResponse(status=401, challenges=unauthorized.challenges)
+    answer = SendHttpResponse(exchange_id=event.exchange_id, response=response)
+    if not unauthorized.why:
+        return [answer]
+    fields = (("peer", event.peer), ("url", event.request.url))
+    return [answer, Report(text=f"HTTP 401: {unauthorized.why}", fields=fields)]
 
 
 def _plain(event: HttpReceived, status: int, why: str) -> list[ServerAction]:

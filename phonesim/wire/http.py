@@ -14,6 +14,7 @@ from http import HTTPStatus
 import msgspec
 
 from phonesim.errors import DecodeError
+from phonesim.wire.http_token import HttpToken, encode_token
 from phonesim.wire.soap import (
     SoapRequest,
     SoapResponse,
@@ -42,6 +43,8 @@ _DIAGNOSTICS = re.compile(r"([0-9]{1,9})\s*(?:;(.*))?", re.DOTALL)
 _PARAMETER = re.compile(r'([A-Za-z]+)\s*=\s*"([^"]*)"')
 _UNQUOTABLE = re.compile(r"[^ !#-~]")
 DIAGNOSTICS_HEADER = "X-Ms-diagnostics"
+AUTHORIZATION_HEADER = "Authorization"
+CHALLENGE_HEADER = "WWW-Authenticate"
 
 WebMessage = SoapRequest | GetMetadata
 WebAnswer = SoapResponse | ServiceMetadata
@@ -63,14 +66,16 @@ class HttpUrl(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class HttpRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A request to a web service: a GET for metadata, otherwise a POST.
 
-    `scheme` is "http" or "https"; `host` the name in Host and SNI.
+    `scheme` is "http" or "https"; `host` the name in Host and SNI. `message` is None for a POST
+    without a body, with which clients may begin to authenticate themselves.
     """
 
     scheme: str
     host: str
     port: int
     path: str
-    message: WebMessage
+    message: WebMessage | None
+    authorization: HttpToken | None = None
 
     @property
     def method(self) -> str:
@@ -93,12 +98,17 @@ class WebDiagnostics(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class HttpResponse(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A web service's answer; `message` is None when the body is no XML of theirs (a 404 page)."""
+    """A web service's answer; `message` is None when the body is no XML of theirs (a 404 page).
+
+    `challenges` come with 401; the connection ends if it `closes`.
+    """
 
     status: int
     message: WebAnswer | None = None
     retry_after: int | None = None
     diagnostics: WebDiagnostics | None = None
+    challenges: tuple[HttpToken, ...] = ()
+    closes: bool = False
 
 
 def parse_url(text: str) -> HttpUrl:
@@ -134,10 +144,10 @@ def decode_diagnostics(text: str) -> WebDiagnostics:
     )
 
 
-def encode_body(message: WebMessage | WebAnswer) -> bytes:
+def encode_body(message: WebMessage | WebAnswer | None) -> bytes:
     """The body that carries a message; TypeError and ValueError as `encode_soap`."""
     match message:
-        case GetMetadata():
+        case None | GetMetadata():
             return b""
         case ServiceMetadata():
             return encode_metadata(message)
@@ -158,13 +168,25 @@ def request_headers(request: HttpRequest) -> dict[str, str]:
     host = request.host
     if request.port != _STANDARD_PORTS.get(request.scheme):
         host = f"{host}:{request.port}"
-    if isinstance(request.message, GetMetadata):
-        return {"Host": host}
-    return {
-        "Host": host,
-        "Content-Type": _CONTENT_TYPE,
-        "SOAPAction": f'"{soap_action(request.message)}"',
-    }
+    headers = {"Host": host}
+    if request.authorization is not None:
+        headers[AUTHORIZATION_HEADER] = encode_token(request.authorization)
+    if not isinstance(request.message, GetMetadata | None):
+        headers["Content-Type"] = _CONTENT_TYPE
+        headers["SOAPAction"] = f'"{soap_action(request.message)}"'
+    return headers
+
+
+def response_headers(response: HttpResponse) -> list[tuple[str, str]]:
+    """The headers that an answer has of its own, but for those of its body."""
+    headers = [(CHALLENGE_HEADER, encode_token(each)) for each in response.challenges]
+    if response.retry_after is not None:
+        headers.append(("Retry-After", str(response.retry_after)))
+    if response.diagnostics is not None:
+        headers.append((DIAGNOSTICS_HEADER, encode_diagnostics(response.diagnostics)))
+    if response.closes:
+        headers.append(("Connection", "close"))
+    return headers
 
 
 def encode_request(method: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
@@ -192,11 +214,7 @@ def encode_http_response(response: HttpResponse) -> bytes:
         reason = HTTPStatus(response.status).phrase
     except ValueError:
         reason = ""
-    headers: list[tuple[str, str]] = []
-    if response.retry_after is not None:
-        headers.append(("Retry-After", str(response.retry_after)))
-    if response.diagnostics is not None:
-        headers.append((DIAGNOSTICS_HEADER, encode_diagnostics(response.diagnostics)))
+    headers = response_headers(response)
     if response.message is None:
         return encode_response(response.status, reason, headers, b"")
     headers.append(("Content-Type", _CONTENT_TYPE))

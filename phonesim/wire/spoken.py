@@ -26,6 +26,7 @@ from phonesim.wire.dhcp import (
     decode_u32,
 )
 from phonesim.wire.dns import DnsRecord, SrvData, decode_query, decode_response
+from phonesim.wire.ntlm import name_of_message
 from phonesim.wire.provisioning import decode_sip_servers, decode_uc_options
 from phonesim.wire.sip import Challenge, Credentials, SipRequest, decode_sip
 from phonesim.wire.sipae import read_authorization, read_offer
@@ -35,6 +36,7 @@ from phonesim.wire.xml_document import local_name, parse_document
 _LONGEST_BASE64 = 80
 _HIDDEN = "********"
 _SECRET_ELEMENTS = frozenset({"Password", "BinarySecret"})
+_HTTP_TOKEN = re.compile(r"(?i)(Authorization|WWW-Authenticate): (NTLM|Negotiate) (.+)")
 _SECRET_HEADERS = re.compile(r"(?im)^((?:Authorization|X-MS-WebTicket)): .*$")
 _GSSAPI_DATA = re.compile(r'gssapi-data="([^"]*)"')
 _DIGEST_RESPONSE = re.compile(r'(Authorization: Digest .*?\bresponse=)"[^"]*"', re.IGNORECASE)
@@ -163,7 +165,7 @@ def speak_http(octets: bytes) -> Spoken:
     """An HTTP request or its answer, with its SOAP body."""
     head, _, body = octets.partition(b"\r\n\r\n")
     first, *headers = head.decode("utf-8", "replace").split("\r\n")
-    lines = [_SECRET_HEADERS.sub(rf"\1: {_HIDDEN}", line) for line in headers]
+    lines = [_http_header(line) for line in headers]
     title = first.removesuffix(" HTTP/1.1").removeprefix("HTTP/1.1 ")
     operation = ""
     if body:
@@ -176,6 +178,19 @@ def speak_http(octets: bytes) -> Spoken:
             operation = _operation(root)
             lines += _xml(root)
     return Spoken(f"HTTP {title}{operation and f', {operation}'}", tuple(lines))
+
+
+def _http_header(line: str) -> str:
+    """A header without secrets; a token of NTLM by the name of its message."""
+    found = _HTTP_TOKEN.fullmatch(line)
+    if found is None:
+        return _SECRET_HEADERS.sub(rf"\1: {_HIDDEN}", line)
+    try:
+        octets = base64.b64decode(found[3], validate=True)
+        name = name_of_message(octets)
+    except (DecodeError, ValueError, binascii.Error):
+        return f"{found[1]}: {found[2]} {_HIDDEN}"
+    return f"{found[1]}: {found[2]} ({name}, {len(octets)} octets)"
 
 
 def _operation(root: etree._Element) -> str:

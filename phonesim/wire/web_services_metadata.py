@@ -44,6 +44,8 @@ ANONYMOUS_PORT = "CertProvisioningServiceAnon"
 """The port of GetRootCertChains; named by analogy [inferred]."""
 PIN_PORT = "WebTicketServicePin"
 CERTIFICATE_PORT = "WebTicketServiceCert"
+NEGOTIATE_PORT = "WebTicketServiceWinNegotiate"
+NTLM_PORT = "WebTicketServiceWinNtlm"
 """[documented MobilePreferredAuthType]"""
 
 

@@ -25,7 +25,7 @@ from phonesim.wire.message_signature import (
     timestamp_xml,
 )
 from phonesim.wire.saml_assertion import read_name
-from phonesim.wire.soap_envelope import attribute_of, expect_text, security_header
+from phonesim.wire.soap_envelope import attribute_of, expect_text
 from phonesim.wire.xml_document import (
     attribute_xml,
     markup_of,
@@ -68,13 +68,14 @@ Credential = PinCredential | CertificateCredential
 class RequestSecurityToken(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Web ticket request for the service at `applies_to`; `entropy` is 32 octets.
 
-    `sip_uri` is claimed by who knows it already: who signs in with a PIN does not.
+    `credential` is None where HTTP says who the client is. `sip_uri` is claimed by who knows it
+    already: who signs in with a PIN does not.
     """
 
     context: str
     applies_to: str
     entropy: bytes
-    credential: Credential
+    credential: Credential | None
     sip_uri: str | None = None
 
 
@@ -126,8 +127,10 @@ def issue_xml(message: RequestSecurityToken) -> str:
     )
 
 
-def credential_xml(credential: Credential) -> str:
-    """The Header of a ticket request."""
+def credential_xml(credential: Credential | None) -> str:
+    """The content of a ticket request's Header; without a credential there is none [source]."""
+    if credential is None:
+        return ""
     if isinstance(credential, PinCredential):
         return _pin_credential_xml(credential)
     return (
@@ -172,7 +175,6 @@ def read_issue(
     envelope: etree._Element, content: etree._Element, data: bytes
 ) -> RequestSecurityToken:
     """Read a ticket request with its credential."""
-    _, security = security_header(envelope)
     expect_text(only_child(content, f"{{{ns.WST}}}TokenType"), ns.SAML_V1_1)
     expect_text(only_child(content, f"{{{ns.WST}}}RequestType"), ns.ISSUE_REQUEST_TYPE)
     expect_text(only_child(content, f"{{{ns.WST}}}KeyType"), ns.SYMMETRIC_KEY)
@@ -183,7 +185,7 @@ def read_issue(
         context=content.get("Context") or "",
         applies_to=text_of(only_child(reference, f"{{{ns.WSA}}}Address")),
         entropy=octets_of(only_child(entropy, f"{{{ns.WST}}}BinarySecret")),
-        credential=_read_credential(security),
+        credential=_read_credential(envelope),
         sip_uri=_read_claim(content),
     )
 
@@ -198,7 +200,11 @@ def _read_claim(content: etree._Element) -> str | None:
     return text_of(only_child(claim, f"{{{ns.AUTHORIZATION}}}Value"))
 
 
-def _read_credential(security: etree._Element) -> Credential:
+def _read_credential(envelope: etree._Element) -> Credential | None:
+    header = optional_child(envelope, f"{{{ns.SOAP}}}Header")
+    security = None if header is None else optional_child(header, f"{{{ns.WSSE}}}Security")
+    if security is None:
+        return None
     tokens = [each for each in security if each.tag in _TOKENS]
     if len(tokens) != 1:
         raise DecodeError(f"Security holds {len(tokens)} credentials instead of one")

@@ -26,6 +26,7 @@ from phonesim.device.events import (
     TimerExpired,
     WebServicesAddress,
 )
+from phonesim.device.http_authentication import WindowsCredentials
 from phonesim.device.outcome import ConnectFailure, FailureReason, Stage
 from phonesim.device.sign_in import SignIn
 from phonesim.wire.cert_provisioning import (
@@ -38,10 +39,14 @@ from phonesim.wire.cert_provisioning import (
 from phonesim.wire.dns import DnsRecord
 from phonesim.wire.endpoint import epid_for, sip_instance
 from phonesim.wire.http import HttpRequest, HttpResponse, WebDiagnostics
+from phonesim.wire.http_token import HttpToken
 from phonesim.wire.message_signature import CertificateSignature, certificate_signed_info
+from phonesim.wire.ntlm import HTTP_FLAGS, NtlmChallenge, encode_challenge
 from phonesim.wire.soap_envelope import SoapFault
 from phonesim.wire.web_services_metadata import (
     CERTIFICATE_PORT,
+    NEGOTIATE_PORT,
+    NTLM_PORT,
     PIN_PORT,
     PROOF_PORT,
     GetMetadata,
@@ -993,3 +998,91 @@ def test_without_its_key_a_certificate_is_of_no_use():
 def test_a_signature_that_nobody_wants_is_dropped():
     machine, _ = at_stage(Stage.TICKET)
     play(machine, [(0.0, DataSigned(data=b"", signature=b"x"), [])])
+
+
+# --- with a password ---
+
+CREDENTIALS = WindowsCredentials(sip_uri=SIP_URI, user_name="CONTOSO\\staff1", password="secret")
+
+
+def windows_ports(*names):
+    ports = (
+        *both_ports().ports,
+        *(ServicePort(name=name, location=f"https://{HOST}{TICKET_PATH}/{name}") for name in names),
+    )
+    return ServiceMetadata(service="WebTicketService", ports=ports)
+
+
+def tethered(metadata, event=None):
+    """What a phone with a tether does when it has read the issuer's metadata."""
+    machine = SignIn(SignInConfig(), MAC, NUMBER, PIN, Dice(), EPOCH.__add__, CREDENTIALS)
+    machine.handle(event or wanted(), 0.0)
+    machine.handle(found(WEB), 0.0)
+    if event is None:
+        machine.handle(chain_answer(), 0.0)
+    machine.handle(answer(1 if event else 2, provisioning()), 0.0)
+    return machine, machine.handle(answer(2 if event else 3, metadata), 0.0)
+
+
+BY_PASSWORD = msgspec.structs.replace(TOKEN_REQUEST, credential=None, sip_uri=SIP_URI)
+
+
+@pytest.mark.parametrize(
+    ("offered", "taken"),
+    [
+        ([NEGOTIATE_PORT], NEGOTIATE_PORT),
+        ([NTLM_PORT], NTLM_PORT),
+        ([NTLM_PORT, NEGOTIATE_PORT], NEGOTIATE_PORT),
+    ],
+)
+def test_a_password_goes_to_the_port_for_it_and_not_into_the_message(offered, taken):
+    _, outputs = tethered(windows_ports(*offered))
+    path = f"{TICKET_PATH}/{taken}"
+    assert log.SERVICE_PORT(taken, f"https://{HOST}{path}") in outputs
+    assert posts(4, BY_PASSWORD, path=path) in outputs
+
+
+def test_without_a_port_for_passwords_there_is_no_sign_in():
+    _, outputs = tethered(windows_ports())
+    detail = f"WebTicketService has no port {NEGOTIATE_PORT}"
+    assert failed(Stage.TICKET, FailureReason.WEB_SERVICES_UNUSABLE, detail) in outputs
+
+
+def test_a_password_that_is_not_accepted_ends_the_sign_in():
+    machine, _ = tethered(windows_ports(NTLM_PORT))
+    offers = HttpResponse(status=401, challenges=(HttpToken("NTLM"),))
+    challenge = encode_challenge(NtlmChallenge(flags=HTTP_FLAGS, server_challenge=bytes(8)))
+    asked = HttpResponse(status=401, challenges=(HttpToken("NTLM", challenge),))
+    over, again = like(ExchangeEnded), like(SendHttp)
+    play(
+        machine,
+        [
+            (0.0, HttpResponseReceived(exchange_id=4, response=offers), [over, again]),
+            (0.0, HttpResponseReceived(exchange_id=5, response=asked), [over, again]),
+            (
+                0.0,
+                HttpResponseReceived(exchange_id=6, response=offers),
+                [over, failed(Stage.TICKET, FailureReason.PASSWORD_INCORRECT)],
+            ),
+            (0.0, None, []),
+        ],
+    )
+
+
+def test_a_user_who_may_not_sign_in_is_told_by_the_error_id():
+    machine, _ = tethered(windows_ports(NEGOTIATE_PORT))
+    fault = SoapFault(code="RequestFailed", reason="no", error_id=4141, error_reason="Disabled.")
+    outputs = machine.handle(answer(4, fault, 500), 0.0)
+    assert failed(Stage.TICKET, FailureReason.USER_DISABLED) in outputs
+
+
+def test_a_certificate_is_renewed_with_its_key_and_else_with_the_password():
+    machine, outputs = tethered(windows_ports(NEGOTIATE_PORT), renewal_wanted())
+    (sign,) = [each for each in outputs if isinstance(each, SignWithKey)]
+    machine.handle(DataSigned(data=sign.data, signature=b"a signature"), 0.0)
+    machine.handle(answer(3, REFUSED, 500), 0.0)
+    machine.handle(answer(4, provisioning()), 0.0)
+    outputs = machine.handle(answer(5, windows_ports(NEGOTIATE_PORT)), 0.0)
+    (sent,) = [each for each in outputs if isinstance(each, SendHttp)]
+    assert sent.request.path == f"{TICKET_PATH}/{NEGOTIATE_PORT}"
+    assert sent.request.message.credential is None

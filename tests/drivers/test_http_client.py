@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from aiohttp import web
 from captured import Captured
+from multidict import CIMultiDict
 
 from phonesim.device.actions import SendHttp
 from phonesim.device.events import Event, HttpFailed, HttpResponseReceived
@@ -16,6 +17,7 @@ from phonesim.drivers.http_client import BODY_LIMIT, HttpClient
 from phonesim.drivers.trust import PhoneTls, load_credentials
 from phonesim.wire.cert_provisioning import GetRootCertChains, GetRootCertChainsResponse
 from phonesim.wire.http import HttpRequest, HttpResponse, WebMessage
+from phonesim.wire.http_token import NTLM, HttpToken
 from phonesim.wire.soap import encode_soap
 from phonesim.wire.soap_envelope import SoapFault
 from phonesim.wire.web_services_metadata import (
@@ -58,6 +60,8 @@ class Phone:
         path: str = "/CertProv/CertProvisioningService.svc",
         host: str = NAME,
         message: WebMessage | None = None,
+        authorization: HttpToken | None = None,
+        continues: int | None = None,
     ) -> None:
         self.client.send(
             SendHttp(
@@ -68,12 +72,14 @@ class Phone:
                     port=port,
                     path=path,
                     message=message or GetRootCertChains(),
+                    authorization=authorization,
                 ),
                 source=self.source,
                 address=self.address,
                 trust=trust,
                 clock=time.time(),
                 timeout=timeout,
+                continues=continues,
             )
         )
 
@@ -461,3 +467,83 @@ async def test_what_is_read_from_tls_is_told(
     assert [message.octets[:5] for message in messages] == [b"POST ", b"HTTP/"] * 2
     assert {message.ends for message in messages[::2]} == {messages[0].ends}
     assert messages[0].ends[1] == (phone.address, 443)
+
+
+# --- one connection ---
+
+
+def windows(exchange_id: int = 0) -> HttpToken:
+    return HttpToken(NTLM, b"token %d" % exchange_id)
+
+
+async def test_challenges_are_read_and_tokens_sent(phone: Phone, serve: Serve) -> None:
+    seen: list[str | None] = []
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        seen.append(request.headers.get("Authorization"))
+        offers = [("WWW-Authenticate", "Negotiate, NTLM"), ("WWW-Authenticate", "Basic realm=x")]
+        return web.Response(status=401, headers=CIMultiDict(offers))
+
+    await serve(answer)
+    phone.post(1, authorization=windows())
+    event = await phone.events.get()
+    assert isinstance(event, HttpResponseReceived)
+    assert event.response.status == 401
+    assert [each.scheme for each in event.response.challenges] == ["Negotiate", "NTLM", "Basic"]
+    assert seen == ["NTLM dG9rZW4gMA=="]
+
+
+async def test_a_challenge_that_is_not_base64_is_malformed(phone: Phone, serve: Serve) -> None:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(status=401, headers={"WWW-Authenticate": "NTLM ~~~"})
+
+    await serve(answer)
+    phone.post()
+    failure, detail = await phone.failure()
+    assert failure is ConnectFailure.MALFORMED
+    assert "the token of NTLM is not base64" in detail
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_an_exchange_that_needs_a_connection_goes_on_it(
+    phone: Phone, serve: Serve, site_authority: SiteAuthority, scheme: str
+) -> None:
+    peers: list[object] = []
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        peers.append(request.get_extra_info("peername"))
+        return web.Response(body=encode_soap(CHAIN), content_type="text/xml")
+
+    where = {"scheme": scheme, "port": 443, "trust": site_authority.chain()}
+    await serve(answer, 443, tls(site_authority) if scheme == "https" else None)
+    for exchange_id, continues in ((1, None), (2, 1), (3, 2)):
+        phone.post(exchange_id, continues=continues, **where)  # type: ignore[arg-type]
+        assert isinstance(await phone.events.get(), HttpResponseReceived)
+    assert len(set(peers)) == 1
+
+
+async def test_an_exchange_whose_connection_is_gone_is_not_sent_on_another(
+    phone: Phone, serve: Serve
+) -> None:
+    asked = 0
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        nonlocal asked
+        asked += 1
+        response = web.Response(body=encode_soap(CHAIN), content_type="text/xml")
+        response.force_close()
+        return response
+
+    await serve(answer)
+    phone.post(1)
+    assert isinstance(await phone.events.get(), HttpResponseReceived)
+    phone.post(2, continues=1)
+    failure, detail = await phone.failure()
+    assert failure is ConnectFailure.CLOSED
+    assert "the server closed the connection" in detail
+    phone.post(3)
+    assert isinstance(await phone.events.get(), HttpResponseReceived)
+    phone.post(4, continues=1)  # not the one that this connection was used for last
+    assert (await phone.failure())[0] is ConnectFailure.CLOSED
+    assert asked == 2
+    assert len(phone.captured.messages()) == 4

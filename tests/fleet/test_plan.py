@@ -6,6 +6,7 @@ import pytest
 from phonesim.config.fleet_profile import DeviceShare, FleetProfile
 from phonesim.config.site_profile import UserRange
 from phonesim.device.events import Lease
+from phonesim.device.http_authentication import WindowsCredentials
 from phonesim.device.outcome import Stage
 from phonesim.errors import ProfileError
 from phonesim.fleet.plan import (
@@ -93,6 +94,56 @@ def test_a_user_template_that_cannot_be_filled_in_is_refused_without_its_pin() -
     with pytest.raises(ProfileError, match=r"only \{n\} is known") as caught:
         phone_specs(fleet(phones=1), DEVICES, [broken])
     assert "pin=" not in str(caught.value)
+
+
+def test_users_with_a_password_have_their_own_or_their_pin() -> None:
+    named = UserRange(
+        count=2,
+        sip_uri="sip:a{n}@x",
+        number="1",
+        pin="9{n}",
+        user_name="X\\a{n}",
+        password="Pa{n}",
+    )
+    signs_in = fleet(phones=3, sign_in="credentials")
+    specs = phone_specs(signs_in, DEVICES, [named, USERS[0]])
+    assert [spec.credentials for spec in specs] == [
+        WindowsCredentials(sip_uri="sip:a1@x", user_name="X\\a1", password="Pa1"),
+        WindowsCredentials(sip_uri="sip:a2@x", user_name="X\\a2", password="Pa2"),
+        WindowsCredentials(sip_uri="sip:a1@x", user_name="a1@x", password="0001"),
+    ]
+    assert {spec.credentials for spec in phone_specs(fleet(phones=2), DEVICES, USERS)} == {None}
+
+
+@pytest.mark.parametrize("template", [{"user_name": "{m}"}, {"password": "{secret}"}])
+def test_credentials_that_cannot_be_filled_in_are_refused(template: dict[str, str]) -> None:
+    broken = UserRange(sip_uri="sip:a", number="1", pin="1", **template)
+    with pytest.raises(ProfileError, match=r"only \{n\} is known") as caught:
+        phone_specs(fleet(phones=1, sign_in="credentials"), DEVICES, [broken])
+    assert "password=" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("device", "has_tether"),
+    [
+        ("polycom-cx600", True),
+        ("polycom-cx3000", True),
+        ("aastra-6725ip", True),
+        ("hp-4120", True),
+        ("polycom-cx500", False),
+        ("aastra-6721ip", False),
+        ("hp-4110", False),
+    ],
+)
+def test_only_models_with_a_tether_take_passwords(device: str, has_tether: bool) -> None:
+    profile = load(DEVICE, device)
+    assert profile.usb_tether is has_tether
+    signs_in = fleet(phones=1, sign_in="credentials", devices=shares((device, 1)))
+    if has_tether:
+        assert phone_specs(signs_in, {device: profile}, USERS)
+        return
+    with pytest.raises(ProfileError, match=f"device {device} has no USB tether"):
+        phone_specs(signs_in, {device: profile}, USERS)
 
 
 def test_limits_follow_the_fleet() -> None:

@@ -33,6 +33,7 @@ STORIES: dict[str, tuple[str, ...]] = {
     "rogue-dhcp-server": ("faults=[rogue-dhcp-server]",),
     "first-registrar-down": ("faults=[first-registrar-down]",),
     "pin-wrong": ("faults=[pin-wrong]",),
+    "sign-in-by-password": ("sign_in=credentials", "devices=[{device: polycom-cx600}]"),
     "address-conflict": ("faults=[address-conflict]",),
     "dhcp-silent": ("faults=[dhcp-silent]",),
     "voice-vlan": ("site=contoso-voice",),

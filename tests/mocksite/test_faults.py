@@ -2,6 +2,7 @@ import msgspec
 import pytest
 
 from phonesim.config.fault import (
+    CloseConnections,
     Delay,
     DnsRcode,
     DnsTarget,
@@ -209,6 +210,16 @@ def test_a_chain_is_replaced_and_nothing_else(play):
     other = SendHttpResponse(exchange_id=1, response=HttpResponse(status=404))
     injector = FaultInjector(Echo(chain, other), [rule], chains={"empty": b"spoilt"})
     play(injector, [(0, http(), [spoilt, other])])
+
+
+def test_connections_end_with_each_answer(play):
+    rule = CloseConnections(kind="close-connections")
+    kept, closed = (
+        SendHttpResponse(exchange_id=1, response=HttpResponse(status=401, closes=closes))
+        for closes in (False, True)
+    )
+    reply = dhcp_reply(DHCP_OPTIONS)
+    play(FaultInjector(Echo(kept, reply), [rule]), [(0, http(), [closed, reply])])
 
 
 @pytest.mark.parametrize(

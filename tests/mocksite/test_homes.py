@@ -13,7 +13,7 @@ def registrar(number, **fields):
 
 
 def user(**fields):
-    return User(sip_uri="sip:a@x.com", number="1", pin="1", **fields)
+    return User(sip_uri="sip:a@x.com", number="1", pin="1", password="1", **fields)
 
 
 THREE = [registrar(1), registrar(2), registrar(3, cluster_type="remote")]
@@ -72,7 +72,9 @@ def test_provisioning_is_what_the_profile_says():
 
 
 def test_a_home_that_the_site_has_not_is_refused():
-    users = UserRange(sip_uri="sip:a@x.com", number="1", pin="1", backup_registrar="lync09")
+    users = UserRange(
+        sip_uri="sip:a@x.com", number="1", pin="1", password="1", backup_registrar="lync09"
+    )
     with pytest.raises(ProfileError, match="no registrar 'lync09'; there are: lync01, lync02"):
         HomeBook(THREE, (), [users])
 

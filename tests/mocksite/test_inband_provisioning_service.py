@@ -12,7 +12,7 @@ from phonesim.mocksite.users import User
 from phonesim.wire.inband_provisioning import CONTENT_TYPE, EVENT, decode_inband_provisioning
 from phonesim.wire.sip import Contact, NameAddress, SipRequest, decode_sip, encode_sip, header
 
-ALICE = User(sip_uri="sip:alice@contoso.com", number="1", pin="1")
+ALICE = User(sip_uri="sip:alice@contoso.com", number="1", pin="1", password="1")
 SERVICE = InbandProvisioningService(
     HomeBook([RegistrarConfig(name="lync01", address="10.0.0.21", fqdn="fe01.contoso.com")]),
     "RTC/4.0",

@@ -16,7 +16,12 @@ MANY = UserRange(
 
 def test_a_user_of_a_large_range_is_found_by_number_and_by_sip_uri():
     users = UserDirectory([MANY])
-    expected = User(sip_uri="sip:user00042@contoso.com", number="+142555500042", pin="8000424")
+    expected = User(
+        sip_uri="sip:user00042@contoso.com",
+        number="+142555500042",
+        pin="8000424",
+        password="8000424",
+    )
     assert users.by_number("+142555500042") == (expected,)
     assert users.by_sip_uri("sip:user00042@contoso.com") == expected
     assert users.by_sip_uri("SIP:USER00042@CONTOSO.COM") == expected
@@ -121,3 +126,46 @@ def test_the_published_certificate_is_the_device_s_latest():
 
 def test_a_user_does_not_show_the_pin():
     assert "8000014" not in repr(UserDirectory([MANY]).by_number("+142555500001"))
+
+
+NAMED = UserRange(
+    count=50,
+    sip_uri="sip:User{n}@contoso.com",
+    number="{n}",
+    pin="7{n:04d}",
+    user_name="CONTOSO\\Staff{n:03d}",
+    password="Pass word-{n}",
+)
+
+
+@pytest.mark.parametrize(
+    ("user_name", "number"),
+    [
+        ("contoso\\staff007", "7"),
+        ("CONTOSO\\STAFF050", "50"),
+        ("user00042@contoso.com", "+142555500042"),
+        ("User00042@Contoso.com", "+142555500042"),
+    ],
+)
+def test_a_user_is_found_by_the_name_to_sign_in_with(user_name, number):
+    assert UserDirectory([NAMED, MANY]).by_user_name(user_name).number == number
+
+
+@pytest.mark.parametrize(
+    "user_name", ["", "staff007", "contoso\\staff051", "user7@contoso.com", "fabrikam\\staff007"]
+)
+def test_other_names_are_nobodys(user_name):
+    assert UserDirectory([NAMED, MANY]).by_user_name(user_name) is None
+
+
+def test_a_password_is_its_own_or_the_pin():
+    users = UserDirectory([NAMED, MANY])
+    assert users.by_user_name("contoso\\staff007").password == "Pass word-7"
+    assert users.by_user_name("user00042@contoso.com").password == "8000424"
+    assert "8000424" not in repr(users.by_user_name("user00042@contoso.com"))
+
+
+def test_a_wrong_pin_is_a_wrong_password_too():
+    users = UserDirectory([NAMED], [SetPinState(kind="pin-state", state="wrong")])
+    user = users.by_user_name("contoso\\staff007")
+    assert (user.pin, user.password) == ("70008", "Pass word-8")

@@ -18,9 +18,22 @@ from phonesim.wire.cert_provisioning import (
     KeyProof,
 )
 from phonesim.wire.http import HttpRequest, HttpResponse, WebDiagnostics
+from phonesim.wire.http_token import NEGOTIATE, NTLM, HttpToken
 from phonesim.wire.message_signature import CertificateSignature, certificate_signed_info
+from phonesim.wire.ntlm import (
+    HTTP_FLAGS,
+    NtlmNegotiate,
+    answer_over_connection,
+    encode_negotiate,
+)
 from phonesim.wire.saml_assertion import Assertion, decode_assertion, encode_assertion
-from phonesim.wire.web_services_metadata import PIN_PORT, PROOF_PORT, GetMetadata
+from phonesim.wire.web_services_metadata import (
+    NEGOTIATE_PORT,
+    NTLM_PORT,
+    PIN_PORT,
+    PROOF_PORT,
+    GetMetadata,
+)
 from phonesim.wire.web_ticket import (
     CertificateCredential,
     PinCredential,
@@ -54,9 +67,9 @@ def site(authority):
 class Site:
     """The services with a directory, and a phone that talks to them."""
 
-    def __init__(self, authority, **config):
+    def __init__(self, authority, ranges=USERS, **config):
         self.authority = authority
-        self.users = UserDirectory(USERS)
+        self.users = UserDirectory(ranges)
         self.services = WebServices(
             WebServicesConfig(name="web01", address="10.0.0.20", fqdn="web.contoso.com", **config),
             self.users,
@@ -65,20 +78,22 @@ class Site:
             EPOCH,
         )
 
-    def post(self, message, path=PROVISIONING, *, scheme="https", now=0.0):
+    def post(self, message, path=PROVISIONING, *, scheme="https", now=0.0, authorization=None):
         request = HttpRequest(
             scheme=scheme,
             host="web.contoso.com",
             port=443 if scheme == "https" else 80,
             path=path,
             message=message,
+            authorization=authorization,
         )
         event = HttpReceived(exchange_id=5, request=request, peer="10.0.0.100")
         sent, *reports = self.services.handle(event, now)
         assert isinstance(sent, SendHttpResponse)
         assert sent.exchange_id == 5
         assert all(isinstance(report, Report) for report in reports)
-        assert bool(reports) == (sent.response.status != 200)
+        if sent.response.status != 401:
+            assert bool(reports) == (sent.response.status != 200)
         self.reports = reports
         return sent.response
 
@@ -454,5 +469,91 @@ def test_each_port_takes_credentials_of_its_own(site):
 def test_without_certificate_authentication_there_is_no_port_for_certificates(authority):
     site = Site(authority, use_certificate_auth=False)
     tickets = site.post(GetMetadata(), "/WebTicket/WebTicketService.svc/mex").message
-    assert [port.name for port in tickets.ports] == [PIN_PORT]
+    assert [port.name for port in tickets.ports] == [PIN_PORT, NEGOTIATE_PORT]
     assert site.post(signed(b""), CERT).status == 404
+
+
+# --- Windows authentication ---
+
+WINDOWS = "/WebTicket/WebTicketService.svc"
+ANYBODY = RequestSecurityToken(context="c", applies_to=URL, entropy=ENTROPY, credential=None)
+
+
+def by_ntlm(site, message=ANYBODY, *, password="24680", user="alice@contoso.com", now=0.0):
+    first = encode_negotiate(NtlmNegotiate(flags=HTTP_FLAGS))
+    asked = site.post(None, WINDOWS, authorization=HttpToken(NTLM, first), now=now)
+    (challenge,) = asked.challenges
+    octets = answer_over_connection(
+        first,
+        challenge.octets,
+        user=user,
+        domain="",
+        password=password,
+        now=EPOCH,
+        client_challenge=b"12345678",
+    )
+    return site.post(message, WINDOWS, authorization=HttpToken(NTLM, octets), now=now)
+
+
+@pytest.mark.parametrize("sip_uri", [None, "sip:alice@contoso.com", "sip:Alice@CONTOSO.com"])
+def test_ntlm_makes_a_web_ticket_and_a_certificate(site, sip_uri):
+    ticket = by_ntlm(site, msgspec.structs.replace(ANYBODY, sip_uri=sip_uri)).message
+    assert ticket.sip_uri == "sip:alice@contoso.com"
+    assert site.enrol(ticket).status == 200
+
+
+@pytest.mark.parametrize("message", [ANYBODY, None, GetMetadata()])
+def test_nobody_is_told_how_to_say_who_one_is(site, message):
+    response = site.post(message, WINDOWS)
+    assert response == HttpResponse(status=401, challenges=(HttpToken(NEGOTIATE), HttpToken(NTLM)))
+    assert site.reports == []
+
+
+def test_a_wrong_password_is_told_to_the_operator_and_makes_no_ticket(site):
+    response = by_ntlm(site, password="24681")
+    assert (response.status, response.message) == (401, None)
+    (report,) = site.reports
+    assert "the password of 'alice@contoso.com' is wrong" in report.text
+    assert "24681" not in repr(report)
+
+
+def test_who_may_not_sign_in_is_told_so(authority):
+    site = Site(authority, ranges=[USERS[0].model_copy(update={"is_enabled": False})])
+    response = by_ntlm(site)
+    assert (response.status, response.message.error_id) == (500, 4141)
+    assert response.diagnostics.reason == "User disabled."
+    assert by_ntlm(site, password="wrong").status == 401
+
+
+def test_another_sip_uri_is_refused(site):
+    response = by_ntlm(site, msgspec.structs.replace(ANYBODY, sip_uri="sip:bob@contoso.com"))
+    assert response.status == 500
+    assert "does not match the SIP URI" in response.message.reason
+
+
+def test_each_port_takes_its_own_credentials(site):
+    pin = PinCredential(number="+14255550001", pin="24680")
+    wrong = by_ntlm(site, msgspec.structs.replace(ANYBODY, credential=pin))
+    assert wrong.message.error_id == NO_SECURITY_TOKEN
+    assert site.post(ANYBODY, TICKET).message.error_id == NO_SECURITY_TOKEN
+    assert site.post(None, TICKET).status == 400
+    assert by_ntlm(site, None).status == 400
+
+
+@pytest.mark.parametrize(
+    ("setting", "port", "schemes"),
+    [("negotiate", NEGOTIATE_PORT, (NEGOTIATE, NTLM)), ("ntlm", NTLM_PORT, (NTLM,))],
+)
+def test_what_is_offered_is_the_sites_setting(authority, setting, port, schemes):
+    site = Site(authority, use_windows_auth=setting, windows_suffix="/Win")
+    tickets = site.post(GetMetadata(), "/WebTicket/WebTicketService.svc/mex").message
+    assert tickets.port(port).location == "https://web.contoso.com:443" + WINDOWS + "/Win"
+    offered = site.post(ANYBODY, WINDOWS + "/Win").challenges
+    assert tuple(token.scheme for token in offered) == schemes
+
+
+def test_without_windows_authentication_there_is_no_port_for_it(authority):
+    site = Site(authority, use_windows_auth="none")
+    tickets = site.post(GetMetadata(), "/WebTicket/WebTicketService.svc/mex").message
+    assert not {NEGOTIATE_PORT, NTLM_PORT} & {port.name for port in tickets.ports}
+    assert site.post(ANYBODY, WINDOWS).status == 404

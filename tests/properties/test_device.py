@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from phonesim.device import actions as do
 from phonesim.device import events as on
 from phonesim.device.device_log import Dialect
+from phonesim.device.http_authentication import WindowsCredentials
 from phonesim.device.identity import IDENTITY_FILE, KEY_FILE
 from phonesim.device.outcome import ConnectFailure
 from phonesim.device.phone import Phone
@@ -43,8 +44,16 @@ from phonesim.wire.dhcp import (
 )
 from phonesim.wire.dns import DnsRecord, DnsResponse, SrvData, encode_query
 from phonesim.wire.http import HttpRequest, HttpResponse, encode_body
+from phonesim.wire.http_token import HttpToken
 from phonesim.wire.inband_provisioning import InbandProvisioning, encode_inband_provisioning
 from phonesim.wire.lldp import LldpUnit, NetworkPolicy, encode_lldp
+from phonesim.wire.ntlm import (
+    HTTP_FLAGS,
+    NtlmChallenge,
+    encode_challenge,
+    name_of_message,
+    target_info,
+)
 from phonesim.wire.ntp import SERVER, NtpPacket, encode_ntp, from_unix
 from phonesim.wire.provisioning import UcOptions, encode_sip_servers, encode_uc_options
 from phonesim.wire.registration_event import KINDS, deregistration_body
@@ -62,6 +71,8 @@ from phonesim.wire.soap_envelope import SoapFault
 from phonesim.wire.tls_records import encode_handshake
 from phonesim.wire.web_services_metadata import (
     CERTIFICATE_PORT,
+    NEGOTIATE_PORT,
+    NTLM_PORT,
     PIN_PORT,
     PROOF_PORT,
     GetMetadata,
@@ -132,7 +143,7 @@ def answer(request: do.PhoneAction, now: float) -> on.Event | None:
             )
             return on.NtpPacketReceived(packet=told, server=server)
         case do.SendHttp(exchange_id=number, request=asked):
-            response = HttpResponse(status=200, message=answer_web(asked))
+            response = answer_http(asked)
             return on.HttpResponseReceived(exchange_id=number, response=response)
         case do.MakeCertificateRequest(subject=subject):
             return on.CertificateRequestMade(subject=subject, csr=b"a request")
@@ -238,6 +249,26 @@ def answer_web(asked: HttpRequest) -> Any:
             )
 
 
+def answer_http(asked: HttpRequest) -> HttpResponse:
+    """The answer, to a ticket request without a credential once it has authenticated itself."""
+    message, token = asked.message, asked.authorization
+    if isinstance(message, RequestSecurityToken) and message.credential is None:
+        if token is None:
+            return HttpResponse(status=401, challenges=OFFERS)
+        if name_of_message(token.octets) == "NEGOTIATE_MESSAGE":
+            return HttpResponse(status=401, challenges=(HttpToken(token.scheme, CHALLENGE),))
+    return HttpResponse(status=200, message=answer_web(asked))
+
+
+OFFERS = (HttpToken("Negotiate"), HttpToken("NTLM"))
+CHALLENGE = encode_challenge(
+    NtlmChallenge(
+        flags=HTTP_FLAGS,
+        server_challenge=b"challeng",
+        target_info=target_info("contoso.com", "web", EPOCH),
+    )
+)
+
 METADATA = {
     "/CertProv/CertProvisioningService.svc": ServiceMetadata(
         service="CertProvisioningService",
@@ -255,6 +286,7 @@ METADATA = {
         ports=(
             ServicePort(name=PIN_PORT, location="https://webpool.contoso.com/WebTicket/Pin"),
             ServicePort(name=CERTIFICATE_PORT, location="https://other.contoso.com/WebTicket/Cert"),
+            ServicePort(name=NEGOTIATE_PORT, location="https://webpool.contoso.com/WebTicket"),
         ),
     ),
 }
@@ -297,6 +329,7 @@ FAULTS = [
                 ServicePort(name=PROOF_PORT, location=url, issuer=url, needs_proof=True),
                 ServicePort(name=PIN_PORT, location=url),
                 ServicePort(name=CERTIFICATE_PORT, location=url),
+                ServicePort(name=NTLM_PORT, location=url),
             ),
         )
         for url in ("", "https://a", "https://a:99999/", "ftp://a/", "http://a/", "https://.../x")
@@ -431,7 +464,14 @@ def corrupt_http(response: HttpResponse, rng: random.Random) -> dict[str, Any]:
         return {"message": corrupt(message, rng)}
     retry_after = rng.choice(POOLS["retry_after"])
     message = rng.choice([message, *FAULTS])
-    return {"status": rng.choice(STATUSES), "message": message, "retry_after": retry_after}
+    tokens = rng.choices(["NTLM", "Negotiate", "Basic", "", "a b"], k=rng.randint(0, 3))
+    octets = rng.choice([b"", b"NTLMSSP\0\2\0\0\0", CHALLENGE[:-3], CHALLENGE, CHALLENGE[:60] * 9])
+    return {
+        "status": rng.choice([*STATUSES, 401]),
+        "message": message,
+        "retry_after": retry_after,
+        "challenges": tuple(HttpToken(scheme, octets) for scheme in tokens),
+    }
 
 
 def corrupt_answers(response: DnsResponse, rng: random.Random) -> dict[str, Any]:
@@ -509,6 +549,10 @@ def noise(number: int, rng: random.Random) -> on.Event:
 
 # --- the world ---
 
+CREDENTIALS = WindowsCredentials(
+    sip_uri="sip:user00001@contoso.com", user_name="CONTOSO\\user1", password="Pa$$word"
+)
+
 
 class World:
     """A phone and what it has asked for; checks everything that the phone does."""
@@ -517,6 +561,7 @@ class World:
         self.phone = Phone(
             *(PROFILE, MAC, "+14255550001", "8000014", random.Random(repr(seed))),
             validity=lambda certificate: (EPOCH, EPOCH + 7200),
+            credentials=random.Random(f"{seed!r} types").choice([None, CREDENTIALS]),
         )
         self.now = 0.0
         self.files = dict(files)
@@ -555,6 +600,7 @@ class World:
                     record.name for record in action.records
                 ]
                 assert "8000014" not in text
+                assert CREDENTIALS.password not in text
             case do.WriteFile(name=name, data=data):
                 self.files[name] = data
             case do.DeleteFile(name=name):

@@ -21,6 +21,7 @@ from phonesim.wire.http import (
     parse_url,
     request_headers,
 )
+from phonesim.wire.http_token import NEGOTIATE, NTLM, HttpToken
 from phonesim.wire.soap import decode_soap_request, encode_soap
 from phonesim.wire.soap_envelope import SoapFault
 from phonesim.wire.web_services_metadata import GetMetadata
@@ -169,3 +170,23 @@ def test_how_a_body_was_framed_and_packed_is_not_kept() -> None:
     read = answer(encode_response(200, "OK", [*headers, ("Content-Length", "9")], b"body"))
     assert read.read() == b"body"
     assert sorted(read.headers.items()) == [("Content-Length", "4"), ("Server", "x")]
+
+
+def test_a_request_says_who_sends_it() -> None:
+    asked = msgspec.structs.replace(request(), authorization=HttpToken(NTLM, b"NTLMSSP\0"))
+    assert request_headers(asked)["Authorization"] == "NTLM TlRMTVNTUAA="
+    assert "Authorization" not in request_headers(request())
+
+
+def test_a_request_may_have_no_body() -> None:
+    asked = msgspec.structs.replace(request(), message=None)
+    head, _, body = encode_http_request(asked).partition(b"\r\n\r\n")
+    assert head == f"POST {PATH} HTTP/1.1\r\nHost: web.example\r\nContent-Length: 0".encode()
+    assert body == b""
+
+
+def test_an_answer_asks_who_one_is() -> None:
+    offers = HttpToken(NEGOTIATE), HttpToken(NTLM, b"NTLMSSP\0")
+    read = answer(encode_http_response(HttpResponse(status=401, challenges=offers, closes=True)))
+    assert read.headers.get_all("WWW-Authenticate") == ["Negotiate", "NTLM TlRMTVNTUAA="]
+    assert read.headers["Connection"] == "close"

@@ -1,11 +1,17 @@
-"""NTLM as SIP uses it; the vectors are those of the sign-in reference, sections 15.1 and 15.2."""
+"""NTLM as SIP and HTTP use it.
+
+The vectors are those of the sign-in reference, sections 15.1 and 15.2, and of [MS-NLMP] section
+4.2.4. scapy and pyspnego read the same as we do, and know the same passwords.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hmac
+from pathlib import Path
 
 import pytest
+import spnego
 from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.ntlm import NTLM_Header, NTLMv2_ComputeSessionBaseKey, NTOWFv2
@@ -14,6 +20,7 @@ from phonesim.errors import DecodeError
 from phonesim.wire.ntlm import (
     EXTENDED_SESSION_SECURITY,
     FLAGS,
+    HTTP_FLAGS,
     KEY_128,
     KEY_EXCHANGE,
     TARGET_INFO,
@@ -21,14 +28,20 @@ from phonesim.wire.ntlm import (
     NtlmAuthenticate,
     NtlmChallenge,
     NtlmKey,
+    NtlmNegotiate,
     OldNtlmKey,
     answer_challenge,
+    answer_over_connection,
     check_answer,
     decode_authenticate,
     decode_challenge,
+    decode_negotiate,
     encode_authenticate,
     encode_challenge,
+    encode_negotiate,
     exported_session_key,
+    knows_password,
+    name_of_message,
     ntlm_keys,
     response_key,
     target_info,
@@ -209,17 +222,174 @@ def test_any_challenge_survives(message: NtlmChallenge) -> None:
         workstation=TEXTS,
         nt_response=st.binary(min_size=48, max_size=100),
         session_key=st.binary(max_size=16),
+        mic=st.one_of(st.just(b""), st.binary(min_size=16, max_size=16)),
     )
 )
 def test_any_answer_survives(message: NtlmAuthenticate) -> None:
     assert decode_authenticate(encode_authenticate(message)) == message
 
 
-@given(st.binary(max_size=120), st.integers(0, 200), st.integers(0, 255))
+@given(st.integers(0, 2**32 - 1))
+def test_any_first_message_survives(flags: int) -> None:
+    octets = encode_negotiate(NtlmNegotiate(flags=flags))
+    assert decode_negotiate(octets) == NtlmNegotiate(flags=flags)
+    assert name_of_message(octets) == "NEGOTIATE_MESSAGE"
+
+
+@given(st.binary(max_size=120), st.integers(0, 400), st.integers(0, 255))
 def test_any_octets_are_read_or_refused(octets: bytes, place: int, value: int) -> None:
-    for whole, decode in ((GOOD, decode_challenge), (ANSWER, decode_authenticate)):
+    for whole, decode in (
+        (GOOD, decode_challenge),
+        (ANSWER, decode_authenticate),
+        (NEGOTIATED, decode_negotiate),
+        (NEGOTIATED, name_of_message),
+        (TIMED, lambda spoilt: over_http(spoilt)),
+        (over_http(TIMED), lambda spoilt: knows_password(NEGOTIATED, TIMED, spoilt, "4711")),
+    ):
         spoilt = bytearray(whole)
         spoilt[place % len(spoilt)] = value
         for each in (octets, bytes(spoilt), whole[:12] + octets):
             with contextlib.suppress(DecodeError):
                 decode(each)
+
+
+# --- over HTTP ---
+
+NEGOTIATED = encode_negotiate(NtlmNegotiate(flags=HTTP_FLAGS))
+TIMED = encode_challenge(
+    NtlmChallenge(
+        flags=HTTP_FLAGS,
+        server_challenge=b"challeng",
+        target_name="contoso.com",
+        target_info=target_info("contoso.com", "web", 1_767_596_400.5),
+    )
+)
+UNTIMED = encode_challenge(
+    NtlmChallenge(
+        flags=HTTP_FLAGS,
+        server_challenge=b"challeng",
+        target_info=target_info("contoso.com", "web"),
+    )
+)
+
+
+def over_http(challenge: bytes, password: str = "4711", domain: str = "CONTOSO") -> bytes:
+    return answer_over_connection(
+        NEGOTIATED,
+        challenge,
+        user="alice",
+        domain=domain,
+        password=password,
+        now=1_767_000_000,
+        client_challenge=b"12345678",
+    )
+
+
+def test_the_proof_is_that_of_the_published_example() -> None:
+    info = target_info("Domain", "Server")
+    message, _ = answer_challenge(
+        NtlmChallenge(
+            flags=FLAGS, server_challenge=bytes.fromhex("0123456789abcdef"), target_info=info
+        ),
+        user="User",
+        domain="Domain",
+        password="Password",
+        now=-11_644_473_600,
+        client_challenge=b"\xaa" * 8,
+        session_key=b"\x55" * 16,
+    )
+    assert response_key("User", "Domain", "Password").hex() == "0c868a403bfd7a93a3001ef22ef02e3f"
+    assert message.nt_response[:16].hex() == "68cd0ab851e51c96aabc927bebef6a1c"
+    assert message.session_key.hex() == "c5dad2544fc9799094ce1ce90bc9d03e"
+
+
+@pytest.mark.parametrize("challenge", [TIMED, UNTIMED], ids=["timed", "untimed"])
+def test_a_server_knows_who_knows_the_password(challenge: bytes) -> None:
+    answer = over_http(challenge)
+    assert knows_password(NEGOTIATED, challenge, answer, "4711")
+    assert not knows_password(NEGOTIATED, challenge, answer, "4712")
+
+
+def test_a_server_that_gives_its_time_gets_it_back_with_a_code() -> None:
+    timed, untimed = (decode_authenticate(over_http(each)) for each in (TIMED, UNTIMED))
+    assert len(timed.mic) == 16
+    assert untimed.mic == b""
+    filetimes = [int.from_bytes(each.nt_response[24:32], "little") for each in (timed, untimed)]
+    epoch = 11_644_473_600
+    assert filetimes == [
+        (1_767_596_400 + epoch) * 10**7 + 5_000_000,
+        (1_767_000_000 + epoch) * 10**7,
+    ]
+
+
+@pytest.mark.parametrize("which", ["negotiate", "challenge", "flags", "code"])
+def test_no_message_can_be_changed_on_the_way(which: str) -> None:
+    answer = over_http(TIMED)
+    negotiate, challenge = NEGOTIATED, TIMED
+    match which:
+        case "negotiate":
+            negotiate = encode_negotiate(NtlmNegotiate(flags=HTTP_FLAGS ^ 0x10))
+        case "challenge":
+            challenge = TIMED[:20] + bytes([TIMED[20] ^ 0x10]) + TIMED[21:]
+        case "flags":
+            answer = answer[:60] + bytes([answer[60] ^ 0x10]) + answer[61:]
+        case "code":
+            answer = answer[:72] + bytes(16) + answer[88:]
+    assert not knows_password(negotiate, challenge, answer, "4711")
+
+
+def test_target_info_that_does_not_end_is_refused() -> None:
+    challenge = NtlmChallenge(flags=HTTP_FLAGS, server_challenge=bytes(8), target_info=b"\1\0\2\0")
+    with pytest.raises(DecodeError, match="AV_PAIRs do not end"):
+        over_http(encode_challenge(challenge))
+
+
+@pytest.mark.parametrize("octets", [b"", b"NTLMSSP\0", b"NTLMSSP\0\4\0\0\0", b"`\x48\6\6"])
+def test_what_is_no_message_has_no_name(octets: bytes) -> None:
+    with pytest.raises(DecodeError, match="that are no message"):
+        name_of_message(octets)
+
+
+@pytest.mark.parametrize("password", ["Pa$$wörd", ""])
+@pytest.mark.parametrize("name", ["CONTOSO\\alice", "alice@contoso.com"])
+@pytest.mark.parametrize("challenge", [TIMED, UNTIMED], ids=["timed", "untimed"])
+def test_pyspnego_as_a_client_is_known(challenge: bytes, name: str, password: str) -> None:
+    client = spnego.client(name, password, hostname="web", service="HTTP", protocol="ntlm")
+    negotiate = client.step()
+    assert negotiate is not None
+    assert decode_negotiate(negotiate).flags & UNICODE
+    answer = client.step(challenge)
+    assert client.complete
+    assert answer is not None
+    message = decode_authenticate(answer)
+    domain, _, user = name.rpartition("\\")
+    assert (message.domain, message.user) == (domain, user)
+    assert knows_password(negotiate, challenge, answer, password)
+    assert not knows_password(negotiate, challenge, answer, "another")
+
+
+@pytest.fixture
+def accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "accounts"
+    file.write_text("CONTOSO:alice:4711\n")
+    monkeypatch.setenv("NTLM_USER_FILE", str(file))
+
+
+@pytest.mark.usefixtures("accounts")
+def test_pyspnego_as_a_server_knows_us() -> None:
+    server = spnego.server(protocol="ntlm")
+    challenge = server.step(NEGOTIATED)
+    assert challenge is not None
+    assert len(decode_authenticate(over_http(challenge)).mic) == 16  # it gives its time
+    server.step(over_http(challenge))
+    assert server.complete
+    assert server.client_principal == "CONTOSO\\alice"
+
+
+@pytest.mark.usefixtures("accounts")
+def test_pyspnego_as_a_server_refuses_a_wrong_password() -> None:
+    server = spnego.server(protocol="ntlm")
+    challenge = server.step(NEGOTIATED)
+    assert challenge is not None
+    with pytest.raises(spnego.exceptions.SpnegoError):
+        server.step(over_http(challenge, password="4712"))

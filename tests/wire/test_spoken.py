@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +31,7 @@ from phonesim.wire.web_ticket import (
     RequestSecurityTokenResponse,
 )
 
+NTLM_TOKEN = b"NTLMSSP\0\3\0\0\0"
 PIN, ENTROPY = "4711815", b"the entropy of a client, secret!"
 REGISTER = SipRequest(
     method="REGISTER",
@@ -109,6 +112,25 @@ def test_a_soap_request_is_told_without_pin_and_entropy() -> None:
     assert "+1425" in text
     assert text.count("********") == 2
     assert PIN not in text
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        (
+            f"Authorization: NTLM {base64.b64encode(NTLM_TOKEN).decode()}",
+            "Authorization: NTLM (AUTHENTICATE_MESSAGE, 12 octets)",
+        ),
+        ("Authorization: Negotiate YIIabc==", "Authorization: Negotiate ********"),
+        ("Authorization: NTLM ~", "Authorization: NTLM ********"),
+        ("Authorization: Basic YWxpY2U6eA==", "Authorization: ********"),
+        ("WWW-Authenticate: NTLM", "WWW-Authenticate: NTLM"),
+        ("WWW-Authenticate: NTLM ~", "WWW-Authenticate: NTLM ********"),
+    ],
+)
+def test_tokens_are_told_by_their_names(header: str, told: str) -> None:
+    octets = f"POST / HTTP/1.1\r\n{header}\r\n\r\n".encode()
+    assert speak_http(octets).lines == (told,)
 
 
 def test_a_ticket_is_told_by_its_size_alone() -> None:
