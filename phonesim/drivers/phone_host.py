@@ -14,6 +14,7 @@ log, its lease is given back if the machine can still say how, and the fleet goe
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
@@ -37,7 +38,7 @@ from phonesim.drivers.phone_sockets import PhoneSockets
 from phonesim.drivers.timer_queue import Timer, TimerQueue
 from phonesim.world import CRASH_FILE, PhoneDisk, PhoneSpec, crash_report
 
-_EVENTS_KEPT = 64
+_EVENTS_KEPT = 32
 _NEVER = float("inf")
 
 
@@ -182,7 +183,7 @@ class PhoneHost:
         self._is_handling = False
         self._is_ending = False
         self._events: list[Event] = []
-        self._recent: list[tuple[float, Event]] = []
+        self._recent: deque[tuple[float, Event]] = deque(maxlen=_EVENTS_KEPT)
         self._timer: Timer | None = None
         self._key: PhoneKey | None = None
         self._sockets: PhoneSockets | None = None
@@ -258,8 +259,6 @@ class PhoneHost:
     def _handle(self, event: Event) -> None:
         now = self._clock()
         self._recent.append((now, event))
-        if len(self._recent) > 2 * _EVENTS_KEPT:
-            del self._recent[:_EVENTS_KEPT]
         for output in self._machine.handle(event, now):
             perform = _PERFORMERS.get(type(output))
             if perform is not None:
