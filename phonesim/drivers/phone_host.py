@@ -38,7 +38,7 @@ from phonesim.drivers.phone_sockets import PhoneSockets
 from phonesim.drivers.timer_queue import Timer, TimerQueue
 from phonesim.world import CRASH_FILE, PhoneDisk, PhoneSpec, crash_report
 
-_EVENTS_KEPT = 32
+_EVENTS_KEPT = 16
 _NEVER = float("inf")
 
 

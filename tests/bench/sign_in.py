@@ -51,7 +51,7 @@ GRANTED = 10
 KEEP_ALIVE_TIMEOUT = 5
 """A phone sends a keep-alive when 0.8 of it have passed since its last refresh."""
 
-LONGEST = 300.0
+LONGEST = 270.0
 """Seconds that a fleet may take until all of it has signed in."""
 
 FE01 = "fe01.contoso.com"
