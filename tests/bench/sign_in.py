@@ -149,7 +149,8 @@ def run(phones: int, hold: float, site: int, port_offset: int) -> Outcome:
 
     with tempfile.TemporaryDirectory() as out:
         finished = run_fleet(plan, world, Path(out), lambda _: None)
-    assert began is not None and ended is not None
+    assert began is not None
+    assert ended is not None
     peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     notes = finished.summary["notes"]
     return Outcome(began, complete or ended, ended, failed, lost, unanswered, peak_kb, notes)
