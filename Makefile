@@ -27,9 +27,9 @@ check: $(READY)
 bench: $(READY)
 	$(BIN)/python tests/bench/virtual_boots.py
 	$(BIN)/python tests/bench/log_share.py
-	$(BIN)/python tests/bench/registered_phones.py
 	$(BIN)/python tests/bench/sip_signatures.py
 	$(BIN)/python tests/bench/loopback_boots.py
+	$(BIN)/python tests/bench/sign_in.py
 	$(BIN)/python tests/bench/wire_load.py
 	$(BIN)/python tests/bench/register_load.py
 

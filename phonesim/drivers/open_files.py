@@ -11,6 +11,13 @@ _BOOTING = 500
 _SOCKETS_OF_A_BOOT = 5
 
 
+def allow_most_open_files() -> None:
+    """Raise this process's limit as far as it may go: a site does not know who will come."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def allow_open_files(phones: int, *, has_site: bool) -> None:
     """Raise this process's limit to what a fleet needs; `UsageError` if that is not permitted.
 

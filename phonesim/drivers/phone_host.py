@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
@@ -38,7 +39,7 @@ from phonesim.drivers.phone_sockets import PhoneSockets
 from phonesim.drivers.timer_queue import Timer, TimerQueue
 from phonesim.world import CRASH_FILE, PhoneDisk, PhoneSpec, crash_report
 
-_EVENTS_KEPT = 64
+_EVENTS_KEPT = 16
 _NEVER = float("inf")
 
 
@@ -183,7 +184,7 @@ class PhoneHost:
         self._is_handling = False
         self._is_ending = False
         self._events: list[Event] = []
-        self._recent: list[tuple[float, Event]] = []
+        self._recent: deque[tuple[float, Event]] = deque(maxlen=_EVENTS_KEPT)
         self._timer: Timer | None = None
         self._key: PhoneKey | None = None
         self._sockets: PhoneSockets | None = None
@@ -265,8 +266,6 @@ class PhoneHost:
     def _handle(self, event: Event) -> None:
         now = self._clock()
         self._recent.append((now, event))
-        if len(self._recent) > 2 * _EVENTS_KEPT:
-            del self._recent[:_EVENTS_KEPT]
         for output in self._machine.handle(event, now):
             perform = _PERFORMERS.get(type(output))
             if perform is not None:

@@ -40,7 +40,7 @@ from phonesim.world import CRASH_FILE, PhoneDisk
 LOG_BUFFER = 16384
 """Characters of log lines that one phone may have in memory."""
 
-LINES_KEPT = 256
+LINES_KEPT = 64
 """Moments (`WriteLog`) that a phone which has not failed keeps in memory."""
 
 _UNFINISHED = ".new"

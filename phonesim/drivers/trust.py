@@ -146,6 +146,7 @@ def check_certificate(certificate: bytes, server_name: str, trust: bytes, clock:
     _check(certificate, server_name, _read_chain(trust), clock)
 
 
+@lru_cache(maxsize=64)
 def check_server_name(name: str) -> None:
     """`CertificateRefused` if no TLS handshake can ask for such a name."""
     try:

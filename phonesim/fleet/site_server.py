@@ -15,7 +15,9 @@ import uvloop
 from phonesim.config.fault import FaultProfile
 from phonesim.config.site_profile import SiteProfile
 from phonesim.drivers.authority import SiteAuthority
+from phonesim.drivers.open_files import allow_most_open_files
 from phonesim.drivers.site_host import SiteHost
+from phonesim.fleet.tester_health import collecting_rarely
 from phonesim.mocksite.site import Site, build_site
 from phonesim.results import OperatorLog
 
@@ -72,7 +74,11 @@ def serve_site(
         finally:
             await host.stop()
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    allow_most_open_files()
+    with (
+        collecting_rarely(),
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
         runner.run(serve())
 
 

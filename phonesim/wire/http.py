@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from http import HTTPStatus
 
 import msgspec
@@ -155,6 +156,7 @@ def encode_body(message: WebMessage | WebAnswer | None) -> bytes:
             return encode_soap(message)
 
 
+@lru_cache(maxsize=32)  # the chain and the metadata are the same for every phone
 def decode_answer(body: bytes) -> WebAnswer:
     """Read the body of an answer; DecodeError if it is neither SOAP nor metadata."""
     document = parse_document(body)

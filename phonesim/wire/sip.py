@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 import msgspec
 from sipmessage import CSeq
@@ -360,13 +361,13 @@ _FULL_NAMES = {short: (full.lower(), full) for short, full in COMPACT_FORMS.item
 
 
 class _Head(msgspec.Struct, frozen=True, gc=False):
-    """A start line, and headers as (name in lower case, name, value).
+    """A start line, and headers as (name in lower case, (name, value)).
 
     Compact names are written out. `length` is Content-Length's.
     """
 
     start_line: str
-    headers: list[tuple[str, str, str]]
+    headers: list[tuple[str, tuple[str, str]]]
     length: int | None
 
 
@@ -388,25 +389,31 @@ def _read_head(octets: bytes) -> _Head:
     headers = []
     length: int | None = None
     for line in lines:
-        if len(line) > LINE_LIMIT:
-            raise DecodeError(f"header {shown(line)} is longer than {LINE_LIMIT} characters")
-        name, colon, value = line.partition(":")
-        name = name.rstrip(" \t")
-        if not colon or not is_token(name):
-            raise DecodeError(f"header line {shown(line)} does not begin with a name and a colon")
-        key = name.lower()
-        if key in _FULL_NAMES:
-            key, name = _FULL_NAMES[key]
-        value = value.strip(" \t")
+        key, header = each = _read_line(line)
         if key == "content-length":
             if length is not None:
                 raise DecodeError("Content-Length occurs twice")
-            length = read_number(value, name)
+            length = read_number(header[1], header[0])
             if length > BODY_LIMIT:
                 raise DecodeError(f"Content-Length is {length}; {BODY_LIMIT} is the limit")
         else:
-            headers.append((key, name, value))
+            headers.append(each)
     return _Head(start_line, headers, length)
+
+
+@lru_cache(maxsize=1024)
+def _read_line(line: str) -> tuple[str, tuple[str, str]]:
+    # Most lines are the same in every message of a fleet: they are read once, and kept once.
+    if len(line) > LINE_LIMIT:
+        raise DecodeError(f"header {shown(line)} is longer than {LINE_LIMIT} characters")
+    name, colon, value = line.partition(":")
+    name = name.rstrip(" \t")
+    if not colon or not is_token(name):
+        raise DecodeError(f"header line {shown(line)} does not begin with a name and a colon")
+    key = name.lower()
+    if key in _FULL_NAMES:
+        key, name = _FULL_NAMES[key]
+    return key, (name, value.strip(" \t"))
 
 
 # --- the message --------------------------------------------------------------
@@ -434,7 +441,8 @@ def _read_message(head: _Head, body: bytes) -> SipMessage:
     contacts: list[Contact] = []
     schemes: list[tuple[str, tuple[tuple[str, str], ...], bool]] = []
     others: list[tuple[str, str]] = []
-    for key, name, value in head.headers:
+    for key, header in head.headers:
+        name, value = header
         if key in single:
             if key in values:
                 raise DecodeError(f"{name} occurs twice")
@@ -446,7 +454,7 @@ def _read_message(head: _Head, body: bytes) -> SipMessage:
         elif key in authentication:
             schemes.append((*read_authentication(value, name), key.startswith("proxy-")))
         else:
-            others.append((name, value))
+            others.append(header)
     if not vias:
         raise DecodeError("no Via header")
     for key, name in _MANDATORY:

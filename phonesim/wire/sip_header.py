@@ -10,6 +10,7 @@ Specifications: RFC 3261 section 25.1.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from phonesim.errors import DecodeError
 
@@ -73,21 +74,23 @@ def read_parameters(
     """
     parameters = []
     seen = set()
-    while value[position : position + 1] == separator:
+    while value.startswith(separator, position):
         match = _PARAMETER.match(value, position + 1)
         if match is None:
             raise DecodeError(f"{name} has {shown(value[position:])} for a parameter")
         key, text = match.groups()
         if text is None and separator == ",":
             raise DecodeError(f"{name} has the parameter {shown(key)} without a value")
-        parameters.append((key, unquoted(text or "")))
-        seen.add(key.lower())
-        if len(seen) < len(parameters):
+        lower = key.lower()
+        if lower in seen:
             raise DecodeError(f"{name} has the parameter {shown(key)} twice")
+        seen.add(lower)
+        parameters.append((key, unquoted(text or "")))
         position = match.end()
     return parameters, position
 
 
+@lru_cache(maxsize=64)  # what a Registrar offers is the same to every phone
 def read_authentication(value: str, name: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     """Scheme and parameters of a challenge or of credentials."""
     match = _SCHEME.fullmatch(value)

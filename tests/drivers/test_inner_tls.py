@@ -113,6 +113,33 @@ def test_names_and_dates_are_judged_as_the_phone_judges_them(
     assert detail in event.detail
 
 
+def test_phones_of_one_key_shake_hands_side_by_side_each_with_its_own_certificate(
+    site_authority: SiteAuthority, phone_key: PhoneKey
+) -> None:
+    phones = [Phone(site_authority, phone_key, user) for user in ("user1", "user2")]
+    sites = [site_authority.accept_handshake((NAME,)) for _ in phones]
+    for phone in phones:
+        phone.begin()
+    for _ in range(2):
+        for phone, site in zip(phones, sites, strict=True):
+            phone.go_on(site.advance(phone.events[-1].flight))
+    for phone, site in zip(phones, sites, strict=True):
+        assert phone.events[-1].keys == site.keys is not None
+        assert site.certificate == phone.certificate
+
+
+def test_a_phone_with_a_new_key_shakes_hands_with_that_one(
+    site_authority: SiteAuthority, phone_key: PhoneKey
+) -> None:
+    for key in (phone_key, PhoneKey(make_key()), phone_key):
+        phone = Phone(site_authority, key)
+        site = site_authority.accept_handshake((NAME,))
+        flight = site.advance(phone.begin().flight)
+        site.advance(phone.go_on(flight).flight)
+        assert site.certificate == phone.certificate
+        assert site.keys is not None
+
+
 def test_a_certificate_of_somebody_else_does_not_get_through(
     site_authority: SiteAuthority, phone_key: PhoneKey
 ) -> None:
