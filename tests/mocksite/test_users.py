@@ -3,7 +3,7 @@ import pytest
 from phonesim.config.fault import SetPinState
 from phonesim.config.site_profile import UserRange
 from phonesim.errors import ProfileError
-from phonesim.mocksite.users import User, UserDirectory
+from phonesim.mocksite.users import DEVICES_LIMIT, User, UserDirectory
 
 MANY = UserRange(
     first=1,
@@ -121,3 +121,16 @@ def test_the_published_certificate_is_the_device_s_latest():
 
 def test_a_user_does_not_show_the_pin():
     assert "8000014" not in repr(UserDirectory([MANY]).by_number("+142555500001"))
+
+
+def test_so_many_devices_of_a_user_are_remembered():
+    users = UserDirectory([UserRange(sip_uri="sip:alice@contoso.com", number="1", pin="1")])
+    alice = users.by_sip_uri("sip:alice@contoso.com")
+    for n in range(DEVICES_LIMIT):
+        users.publish(alice, f"{n}", b"%d" % n)
+    users.publish(alice, "0", b"renewed")
+    users.publish(alice, "another", b"another")
+    assert users.is_published(alice, b"renewed")
+    assert users.is_published(alice, b"another")
+    assert not users.is_published(alice, b"1")
+    assert users.is_published(alice, b"2")
