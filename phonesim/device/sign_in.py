@@ -201,7 +201,7 @@ class SignIn:
         self._pin = pin
         self._credentials = credentials
         self._rng = rng
-        self._web = WebExchange(config, believed)
+        self._web = WebExchange(config, believed, self._repeated)
         self._believed = believed
         self._wanted: SignInWanted | None = None
         self._identity: CertificateIssued | None = None
@@ -509,6 +509,13 @@ class SignIn:
             assert not isinstance(each, WebAnswered | WebFailed)
             out.append(each)
         return out
+
+    def _repeated(self, message: WebMessage) -> WebMessage:
+        # A message that is sent again is another one (WS-Addressing 1.0 section 3.1): the
+        # server, which may have taken the first, takes no MessageID twice.
+        if isinstance(message, GetAndPublishCert):
+            return msgspec.structs.replace(message, message_id=self._uuid())
+        return message
 
     def _uuid(self) -> str:
         # RFC 9562 section 5.4; five times as fast as uuid.UUID, and five go into a boot.

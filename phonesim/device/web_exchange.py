@@ -115,11 +115,20 @@ State = Idle | Resolving | Awaiting | Pausing
 
 
 class WebExchange:
-    """Carries out the requests of a sign-in; `believed` gives the phone's clock."""
+    """Carries out the requests of a sign-in; `believed` gives the phone's clock.
 
-    def __init__(self, config: SignInConfig, believed: Callable[[float], float]) -> None:
+    `repeated` makes of a message what is sent when it is sent again.
+    """
+
+    def __init__(
+        self,
+        config: SignInConfig,
+        believed: Callable[[float], float],
+        repeated: Callable[[WebMessage], WebMessage],
+    ) -> None:
         self._config = config
         self._believed = believed
+        self._repeated = repeated
         self._exchanges = 0
         self._source = ""
         self._addresses: dict[str, tuple[str, ...]] = {}
@@ -163,9 +172,9 @@ class WebExchange:
             case TimerExpired():
                 match self.state:
                     case Pausing(retry_at=at) as paused if now >= at:
-                        return self._send(
-                            paused.request, paused.attempt + 1, paused.started_at, now
-                        )
+                        message = self._repeated(paused.request.message)
+                        request = msgspec.structs.replace(paused.request, message=message)
+                        return self._send(request, paused.attempt + 1, paused.started_at, now)
                     case _:
                         return []
             case _:

@@ -362,13 +362,24 @@ def _read_request(csr: bytes) -> tuple[str, x509.Name, rsa.RSAPublicKey]:
         subject = _subject(request)
         name = _common_name(subject)
         key = request.public_key()
-        is_signed = request.is_signature_valid
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise DecodeError(f"certificate request: {error}") from None
     if not isinstance(key, rsa.RSAPublicKey) or key.key_size < _MINIMUM_KEY_SIZE:
         raise DecodeError(
             f"certificate request: an RSA key of {_MINIMUM_KEY_SIZE} bits or more expected"
         )
-    if not is_signed:
+    if not _is_signed(request, key):
         raise DecodeError("certificate request: its signature does not fit its key")
     return name, subject, key
+
+
+def _is_signed(request: x509.CertificateSigningRequest, key: rsa.RSAPublicKey) -> bool:
+    # `is_signature_valid` knows no SHA-1, which clients of the time sign with.
+    algorithm, scheme = request.signature_hash_algorithm, request.signature_algorithm_parameters
+    if algorithm is None or not isinstance(scheme, padding.PKCS1v15):
+        return False
+    try:
+        key.verify(request.signature, request.tbs_certrequest_bytes, scheme, algorithm)
+    except (InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True

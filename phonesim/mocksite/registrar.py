@@ -78,8 +78,11 @@ _Headers = tuple[tuple[str, str], ...]
 
 
 class _Connection(msgspec.Struct, gc=False):
+    """`notified` are the latest NOTIFYs on it that are not answered, by Call-ID."""
+
     peer: str
     heard_at: float
+    notified: tuple[str, ...] = ()
 
 
 class _Refusal(msgspec.Struct, frozen=True):
@@ -121,7 +124,6 @@ class Registrar:
         self._connections: dict[int, _Connection] = {}
         self._idle_checks: list[tuple[float, int]] = []
         self._bindings = Bindings(config.maximum_endpoints)
-        self._notified: set[str] = set()
         keep_alive = f"UAS; tcp=no; hop-hop=yes; end-end=no; timeout={config.keep_alive_timeout}"
         self._keep_alive_header = ("ms-keep-alive", keep_alive)
         self._accepted_headers = lru_cache(maxsize=16)(self._make_accepted_headers)
@@ -135,8 +137,8 @@ class Registrar:
                 return [_note("a SIP message on a closed connection", event.connection_id)]
             connection.heard_at = now
             if isinstance(event.message, SipResponse):
-                if event.message.call_id in self._notified:
-                    return self._notice_answered(event.connection_id, event.message)
+                if event.message.call_id in connection.notified:
+                    return self._notice_answered(event.connection_id, connection, event.message)
                 return [_note("a SIP response to no request", event.connection_id)]
             return self._request(event.connection_id, connection, event.message, now)
         if isinstance(event, KeepAliveReceived):
@@ -185,11 +187,15 @@ class Registrar:
         heappush(self._idle_checks, (now + self._idle_limit, event.connection_id))
         return []
 
-    def _notice_answered(self, connection_id: int, response: SipResponse) -> list[ServerAction]:
+    def _notice_answered(
+        self, connection_id: int, connection: _Connection, response: SipResponse
+    ) -> list[ServerAction]:
         refused = self._authenticator.check_answer(connection_id, response)
         if refused is not None:
             return [_note(f"an answer to NOTIFY is not the phone's: {refused}", connection_id)]
-        self._notified.remove(response.call_id)
+        connection.notified = tuple(
+            each for each in connection.notified if each != response.call_id
+        )
         return []
 
     def _close_idle(self, now: float) -> list[ServerAction]:
@@ -442,7 +448,8 @@ class Registrar:
 
     def _end(self, binding: Binding, kind: str, preferred: str | None = None) -> list[ServerAction]:
         """Tell an endpoint that its binding has ended, if its connection is still there."""
-        if binding.connection_id not in self._connections:
+        connection = self._connections.get(binding.connection_id)
+        if connection is None:
             return []
         homes = self._homes
         notify = deregistration_notify(
@@ -453,7 +460,8 @@ class Registrar:
             None if preferred is None else homes.server(preferred),
             self._rng,
         )
-        self._notified.add(notify.call_id)
+        awaited = (*connection.notified, notify.call_id)
+        connection.notified = awaited[-self._config.maximum_endpoints :]
         return [self._answer(binding.connection_id, notify)]
 
     def _accepted(

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import datetime
 import random
+from collections import OrderedDict
 from functools import lru_cache
 from typing import TypeVar
 
@@ -55,6 +56,8 @@ from phonesim.wire.tls_records import read_flight
 
 NONCE_LIFETIME = 300.0
 """Seconds for which a Digest nonce is taken."""
+MAXIMUM_NONCES = 100_000
+"""Nonces that are remembered: in a flood of challenges the oldest become stale early."""
 ASSOCIATION_LIFETIME = 28800.0
 """Seconds for which an association is, at most."""
 MAXIMUM_CREDENTIALS = 8
@@ -127,7 +130,7 @@ class SipAuthenticator:
         self._epoch = epoch
         self._half_open: dict[int, _HalfOpen] = {}
         self._associations: dict[int, _Association] = {}
-        self._nonces: dict[str, _Nonce] = {}
+        self._nonces: OrderedDict[str, _Nonce] = OrderedDict()
         version = config.sip_authentication_version
         self._offers = {
             offer.scheme: offer
@@ -429,10 +432,10 @@ class SipAuthenticator:
     def _digest_challenge(self, now: float, *, is_stale: bool = False) -> Challenge:
         nonces = self._nonces
         while nonces:
-            oldest = next(iter(nonces))
-            if now < nonces[oldest].issued_at + NONCE_LIFETIME:
+            oldest = next(iter(nonces.values()))
+            if now < oldest.issued_at + NONCE_LIFETIME and len(nonces) < MAXIMUM_NONCES:
                 break
-            del nonces[oldest]
+            nonces.popitem(last=False)
         nonce = f"{self._rng.getrandbits(128):032x}"
         nonces[nonce] = _Nonce(now)
         return Challenge(

@@ -20,6 +20,9 @@ from phonesim.config.fault import SetPinState
 from phonesim.config.site_profile import PinPolicyConfig, PinState, UserRange
 from phonesim.errors import ProfileError
 
+DEVICES_LIMIT = 64
+"""Devices of a user whose certificates are kept; one more takes the place of the oldest."""
+
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
     """A user. `sip_uri` is sip:user@domain; `pin` and `password` are those that the server knows.
@@ -103,7 +106,11 @@ class UserDirectory:
 
     def publish(self, user: User, device_id: str, certificate: bytes) -> None:
         """Keep the certificate (DER) of a user's device in place of its earlier one."""
-        self._published.setdefault(user.sip_uri, {})[device_id] = certificate
+        published = self._published.setdefault(user.sip_uri, {})
+        published.pop(device_id, None)
+        if len(published) >= DEVICES_LIMIT:
+            del published[next(iter(published))]
+        published[device_id] = certificate
 
     def is_published(self, user: User, certificate: bytes) -> bool:
         """Whether this certificate (DER) is the current one of a device of the user."""

@@ -37,6 +37,8 @@ from phonesim.wire.xml_document import (
     text_xml,
 )
 
+_ID_LIMIT = 256  # characters of an id, which its receiver may have to remember
+
 
 class Proof(ABC):
     """How a signed request shows that its sender holds the ticket's proof key."""
@@ -208,10 +210,13 @@ def read_publish(
     if csr.get("ValueType") != ns.PKCS10 or csr.get("EncodingType") != ns.BASE64:
         raise DecodeError("BinarySecurityToken is not declared as PKCS#10 in base64")
     message_id = text_of(only_child(header, f"{{{ns.WSA}}}MessageID"))
+    device_id = attribute_of(content, "DeviceId")
+    if max(len(message_id), len(device_id)) > _ID_LIMIT:
+        raise DecodeError(f"MessageID or DeviceId has more than {_ID_LIMIT} characters")
     return GetAndPublishCert(
         to=text_of(only_child(header, f"{{{ns.WSA}}}To")),
         message_id=message_id.removeprefix("urn:").removeprefix("uuid:"),
-        device_id=_without_braces(attribute_of(content, "DeviceId")),
+        device_id=_without_braces(device_id),
         entity=attribute_of(content, "Entity"),
         csr=octets_of(csr),
         request_id=text_of(only_child(request, f"{{{ns.WSTEP}}}RequestID")),

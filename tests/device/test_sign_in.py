@@ -510,6 +510,16 @@ def test_a_request_that_is_repeated_is_the_same_request():
     assert sent.request.message == TOKEN_REQUEST
 
 
+def test_a_certificate_request_that_is_repeated_has_a_message_id_of_its_own():
+    machine, number = at_stage(Stage.CERTIFICATE)
+    machine.handle(failure(number, ConnectFailure.TIMEOUT), 0.0)
+    (sent,) = [item for item in machine.handle(TIMER, 5.0) if isinstance(item, SendHttp)]
+    expected = msgspec.structs.replace(CERTIFICATE_REQUEST, message_id=uuid(4))
+    assert sent.request.message == expected
+    outputs = machine.handle(certificate_answer(sent.exchange_id), 6.0)
+    assert any(isinstance(item, CertificateIssued) for item in outputs)
+
+
 # --- answers that are none ---
 
 

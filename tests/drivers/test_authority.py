@@ -69,6 +69,13 @@ def test_a_request_is_signed_for_its_own_subject_and_key(
     assert authority.subject(der, NOW + 3601) is None
 
 
+def test_a_request_may_be_signed_by_sha_1_or_sha_2(
+    authority: SiteAuthority, phone_key: PhoneKey
+) -> None:
+    assert authority.request_subject(phone_key.certificate_request("user1@contoso.com"))
+    assert authority.request_subject(request("user1@contoso.com", make_key()))
+
+
 def test_a_certificate_from_elsewhere_has_no_subject_here(
     authority: SiteAuthority, phone_key: PhoneKey
 ) -> None:

@@ -368,6 +368,7 @@ async def test_faults_pages_and_retry_after_are_answers(phone: Phone, serve: Ser
         web.Response(status=503, headers={"Retry-After": "17"}),
         web.Response(status=503, headers={"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}),
         web.Response(status=503, headers={"Retry-After": "soon"}),
+        web.Response(status=503, headers={"Retry-After": f"Wed, {10**20} Oct 2015 07:28:00 GMT"}),
         web.Response(status=302, headers={"Location": "http://127.0.0.1/elsewhere"}),
     ]
     expected = [
@@ -375,6 +376,7 @@ async def test_faults_pages_and_retry_after_are_answers(phone: Phone, serve: Ser
         HttpResponse(status=404),
         HttpResponse(status=503, retry_after=17),
         HttpResponse(status=503, retry_after=0),
+        HttpResponse(status=503),
         HttpResponse(status=503),
         HttpResponse(status=302),
     ]

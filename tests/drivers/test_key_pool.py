@@ -1,8 +1,9 @@
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from phonesim.drivers.authority import SiteAuthority
 from phonesim.drivers.key_pool import SHARED_KEYS, KeyPool, PhoneKey, certificate_validity
@@ -38,8 +39,22 @@ async def test_a_pool_that_nobody_asks_ends_at_once() -> None:
 
 def test_a_request_names_its_subject_and_is_signed(phone_key: PhoneKey) -> None:
     csr = x509.load_der_x509_csr(phone_key.certificate_request("user1@contoso.com"))
-    assert csr.is_signature_valid
     assert csr.subject.rfc4514_string() == "CN=user1@contoso.com"
+    assert isinstance(csr.signature_hash_algorithm, hashes.SHA1)
+    key = csr.public_key()
+    assert isinstance(key, rsa.RSAPublicKey)
+    key.verify(csr.signature, csr.tbs_certrequest_bytes, padding.PKCS1v15(), hashes.SHA1())
+
+
+@pytest.mark.filterwarnings("ignore:Attribute's length")
+@pytest.mark.parametrize("length", [1, 100, 300, 70_000])
+def test_a_request_reads_as_the_library_s_own(phone_key: PhoneKey, length: int) -> None:
+    private = serialization.load_der_private_key(phone_key.der, None)
+    assert isinstance(private, rsa.RSAPrivateKey)
+    attribute = x509.NameAttribute(NameOID.COMMON_NAME, "u" * length, _validate=False)
+    built = x509.CertificateSigningRequestBuilder(x509.Name([attribute]))
+    made = x509.load_der_x509_csr(phone_key.certificate_request("u" * length))
+    assert made.tbs_certrequest_bytes == built.sign(private, hashes.SHA256()).tbs_certrequest_bytes
 
 
 @pytest.mark.parametrize(

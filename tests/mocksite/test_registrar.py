@@ -532,6 +532,19 @@ def test_an_endpoint_is_told_that_it_is_deregistered(authority, kind, diagnostic
     assert site.registrar.handle(SipReceived(connection_id=1, message=answer), 11) == []
 
 
+def test_an_answer_counts_once_on_the_connection_where_it_was_awaited(site, said):
+    site.send(register(1))
+    (notify,) = order(site, "unregistered")
+    answer = site.clients[1].sign_answer(response_to(notify, 200, "OK"))
+    site.connect(2)
+    for connection_id, expected in ((2, [said("to no request")]), (1, [])):
+        event = SipReceived(connection_id=connection_id, message=answer)
+        assert site.registrar.handle(event, 11) == expected
+    again = site.clients[1].sign_answer(response_to(notify, 200, "OK"))
+    event = SipReceived(connection_id=1, message=again)
+    assert site.registrar.handle(event, 11) == [said("to no request")]
+
+
 def test_who_was_disabled_stays_out_and_who_was_moved_is_sent_on(authority):
     site = Site(authority, homes=HomeBook(TWO))
     site.send(register(1))

@@ -537,6 +537,15 @@ def test_an_old_nonce_is_stale(digest_gate):
     assert "stale" not in dict(wrong.challenges[0].parameters)
 
 
+def test_a_flood_of_challenges_makes_the_oldest_nonces_stale(digest_gate, monkeypatch):
+    monkeypatch.setattr("phonesim.mocksite.sip_authenticator.MAXIMUM_NONCES", 20)
+    first, *_ = [digest_gate.send(register(n)) for n in range(1, 21)]
+    assert digest_gate.send(answered(first, 21)).status == 200
+    digest_gate.send(register(22))
+    stale = digest_gate.send(answered(first, 23, nc=2))
+    assert dict(stale.challenges[0].parameters)["stale"] == "true"
+
+
 def test_credentials_of_another_realm_are_passed_over(digest_gate):
     challenged = digest_gate.send(register(1))
     request = answered(challenged, 2)

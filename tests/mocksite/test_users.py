@@ -3,7 +3,7 @@ import pytest
 from phonesim.config.fault import SetPinState
 from phonesim.config.site_profile import UserRange
 from phonesim.errors import ProfileError
-from phonesim.mocksite.users import User, UserDirectory
+from phonesim.mocksite.users import DEVICES_LIMIT, User, UserDirectory
 
 MANY = UserRange(
     first=1,
@@ -169,3 +169,16 @@ def test_a_wrong_pin_is_a_wrong_password_too():
     users = UserDirectory([NAMED], [SetPinState(kind="pin-state", state="wrong")])
     user = users.by_user_name("contoso\\staff007")
     assert (user.pin, user.password) == ("70008", "Pass word-8")
+
+
+def test_so_many_devices_of_a_user_are_remembered():
+    users = UserDirectory([UserRange(sip_uri="sip:alice@contoso.com", number="1", pin="1")])
+    alice = users.by_sip_uri("sip:alice@contoso.com")
+    for n in range(DEVICES_LIMIT):
+        users.publish(alice, f"{n}", b"%d" % n)
+    users.publish(alice, "0", b"renewed")
+    users.publish(alice, "another", b"another")
+    assert users.is_published(alice, b"renewed")
+    assert users.is_published(alice, b"another")
+    assert not users.is_published(alice, b"1")
+    assert users.is_published(alice, b"2")

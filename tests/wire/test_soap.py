@@ -495,6 +495,13 @@ def test_what_is_wrong_with_an_answer_is_said(data: bytes, text: str) -> None:
     assert text in str(caught.value)
 
 
+@pytest.mark.parametrize("field", ["message_id", "device_id"])
+def test_an_id_that_is_too_long_to_be_remembered_is_refused(field: str) -> None:
+    assert published(encode_soap(msgspec.structs.replace(PUBLISH, **{field: "x" * 200})))
+    with pytest.raises(DecodeError, match="more than 256 characters"):
+        decode_soap_request(encode_soap(msgspec.structs.replace(PUBLISH, **{field: "x" * 300})))
+
+
 def test_a_fault_of_another_service_is_read_without_diagnostics() -> None:
     data = changed(FAULT, NAMESPACES["af"], "urn:other")
     assert decode_soap_response(data) == SoapFault(code=FAULT.code, reason=FAULT.reason)
