@@ -9,9 +9,9 @@
 
 A phone that has a certificate renews it: it trusts the chain it has, and signs its ticket
 request with the certificate's key instead of a PIN. What goes wrong before it has the ticket
-makes it ask again with the PIN. Whose user typed a password on a tethered computer shows that by
-NTLM over HTTP, wherever others type a PIN; that such phones get their chain as others do is not
-so of the real ones, which take it from the directory by LDAP [field].
+makes it ask again with the PIN. A phone whose user typed a password on a tethered computer shows
+it by NTLM over HTTP wherever others show a PIN. The real ones then take what they trust from the
+directory, by LDAP, and download no chain [field]; here all download it.
 
 Discovery gave one URL; where the ports are, the services say themselves. Whatever goes
 wrong ends the sign-in with its reason.
@@ -349,8 +349,9 @@ class SignIn:
             return CERTIFICATE_PORT
         if self._credentials is None:
             return PIN_PORT
-        has_negotiate = metadata.port(NEGOTIATE_PORT) is not None
-        return NTLM_PORT if metadata.port(NTLM_PORT) and not has_negotiate else NEGOTIATE_PORT
+        if metadata.port(NEGOTIATE_PORT) is None and metadata.port(NTLM_PORT) is not None:
+            return NTLM_PORT
+        return NEGOTIATE_PORT
 
     def _signed(self, event: DataSigned, now: float) -> list[Output]:
         state, identity = self.state, self._identity
