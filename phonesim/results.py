@@ -177,8 +177,7 @@ class PhoneRecord(msgspec.Struct):
     `reason` is None when it signed in or is done. `settled_after` is how long the last
     boot took; `late` how long after its time the first one began, None if it never did.
     `signs_in` says that the phone is there for whole boots. `vlan_id` is the voice VLAN that it
-    is in, None for untagged. `link` and `giaddr` are those of
-    its relay agent, empty without one.
+    is in, None for untagged. `link` and `giaddr` are those of its relay agent, empty without one.
     """
 
     phone_id: str

@@ -410,7 +410,8 @@ class Phone:
             case VlanChanged():
                 self._vlan_changed(event, now, out)
             case CacheLoaded():
-                self._cached = event.services
+                # Whoever was told where to register does not ask what an earlier boot had found.
+                self._cached = event.services if self._fixed_registration is None else None
                 self._loaded = event
                 self._find_vlan(now, out)
             case ClockSet():
@@ -624,6 +625,8 @@ class Phone:
         self._go_on_with_address(now, out)
 
     def _repetition_due(self, event: RepetitionDue, now: float, out: list[Output]) -> None:
+        if self._is_shutting_down:
+            return
         self._resolver.forget()
         if self._fixed_registration is not None:
             self._is_repeating = True
@@ -853,8 +856,8 @@ class Phone:
     ) -> None:
         """Fail the boot, or ask anew if it was what the phone had kept that misled it."""
         needs_a_person = reason in _NEEDS_A_PERSON
-        has_identity = self._fixed_registration is None
-        if stage is Stage.REGISTER and has_identity and self._is_identity_outdated(reason):
+        is_typed = self._fixed_registration is not None
+        if stage is Stage.REGISTER and not is_typed and self._is_identity_outdated(reason):
             was_reused, self._is_reused, self._identity = self._is_reused, False, None
             self._run(self._kept, IdentityUnusable(detail=detail), now, out)
             if was_reused:

@@ -47,7 +47,7 @@ from phonesim.device.events import (
 )
 from phonesim.device.outcome import FailureReason
 from phonesim.errors import DecodeError
-from phonesim.wire.digest import digest_credentials
+from phonesim.wire.digest import digest_credentials, is_answerable
 from phonesim.wire.ntlm import answer_challenge, decode_challenge, encode_authenticate
 from phonesim.wire.sip import (
     Challenge,
@@ -350,10 +350,7 @@ class SipAuthentication:
     def _answer_digest(self, response: SipResponse) -> list[Output] | None:
         assert self._wanted is not None
         for challenge in response.challenges:
-            probe = digest_credentials(
-                challenge, method="", uri="", username="", password="", cnonce=""
-            )
-            if probe is not None:
+            if is_answerable(challenge):
                 state = self.state
                 is_same = isinstance(state, AnsweringDigest) and state.challenge == challenge
                 if not is_same:

@@ -32,18 +32,12 @@ def digest_credentials(
     `nc` counts the requests that use the challenge's nonce, from 1. `cnonce` and
     `nc` are sent only if the challenge offers qop.
     """
-    if challenge.scheme.lower() != "digest":
+    if not is_answerable(challenge):
         return None
     asked = _by_name(challenge.parameters)
-    digest = _ALGORITHMS.get(asked.get("algorithm", "MD5").upper())
-    realm, nonce = asked.get("realm"), asked.get("nonce")
-    if digest is None or realm is None or nonce is None:
-        return None
-    qop: str | None = None
-    if "qop" in asked:
-        if "auth" not in [offer.strip().lower() for offer in asked["qop"].split(",")]:
-            return None
-        qop = "auth"
+    digest = _ALGORITHMS[asked.get("algorithm", "MD5").upper()]
+    realm, nonce = asked["realm"], asked["nonce"]
+    qop = "auth" if "qop" in asked else None
     nc_text = f"{nc:08x}"
     response = _response(
         digest, username, realm, password, method, uri, nonce, nc_text, cnonce, qop
@@ -62,6 +56,18 @@ def digest_credentials(
     if "opaque" in asked:
         parameters.append(("opaque", asked["opaque"]))
     return Credentials(scheme="Digest", parameters=tuple(parameters), is_proxy=challenge.is_proxy)
+
+
+def is_answerable(challenge: Challenge) -> bool:
+    """Whether `challenge` asks for what is supported."""
+    if challenge.scheme.lower() != "digest":
+        return False
+    asked = _by_name(challenge.parameters)
+    if asked.get("algorithm", "MD5").upper() not in _ALGORITHMS:
+        return False
+    offers = asked.get("qop", "auth").split(",")
+    has_qop = "auth" in [offer.strip().lower() for offer in offers]
+    return has_qop and "realm" in asked and "nonce" in asked
 
 
 def digest_verifies(credentials: Credentials, *, method: str, password: str) -> bool:

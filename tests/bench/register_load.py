@@ -111,6 +111,7 @@ def inside(lab: Lab, *command: str) -> tuple[str, str]:
         text=True,
         check=False,
         stdin=subprocess.DEVNULL,
+        cwd=lab.folder,  # SIPp leaves files where it runs
     )
     return finished.stdout, finished.stderr
 

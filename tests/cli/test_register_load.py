@@ -76,8 +76,8 @@ def test_a_phone_that_was_thrown_out_begins_again_when_it_is_due(
 ) -> None:
     fault = tmp_path / "displaced.yaml"
     fault.write_text(
-        "name: displaced\ndescription: x\n"
-        "rules:\n  - {kind: deregister, event: unregistered, at: 1}\n"
+        "name: displaced\ndescription: all are pushed out\n"
+        "rules: [{kind: deregister, event: unregistered, at: 1}]\n"
     )
     out = tmp_path / "out"
     came = phonesim(

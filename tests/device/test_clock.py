@@ -341,3 +341,9 @@ def test_the_time_can_be_asked_for_again():
     outputs = machine.handle(wanted(), 10.0)
     (sent,) = [item for item in outputs if isinstance(item, SendNtp)]
     assert sent.packet.transmit == pytest.approx(from_unix(TRUE_TIME + 10), abs=1 << 32)
+
+
+def test_a_time_that_was_typed_in_goes_before_the_profile_s():
+    clock = PhoneClock(ClockConfig())
+    clock.power_on(100.0, 1.7e9)
+    assert clock.believed(103.0) == 1.7e9 + 3

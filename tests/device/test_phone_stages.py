@@ -326,10 +326,9 @@ CHALLENGE = Challenge(scheme="Digest", parameters=(("realm", "r"), ("nonce", "n"
 class Typed(Bench):
     """A phone with nothing to do but to register, and its clock set."""
 
-    def __init__(self, **registration):
-        config = PROFILE.registration.model_copy(update=registration)
+    def __init__(self, files=None):
         super().__init__(
-            profile=PROFILE.model_copy(update={"registration": config}),
+            files,
             first_stage=Stage.REGISTER,
             last_stage=Stage.REGISTER,
             fixed_lease=FIXED,
@@ -339,10 +338,10 @@ class Typed(Bench):
 
     def give(self, event, after=0.0):
         if isinstance(event, PowerApplied):
-            event = PowerApplied(clock=TRUE_TIME)
+            event = PowerApplied(files=event.files, clock=TRUE_TIME)
         return super().give(event, after)
 
-    def challenge(self, **parameters):
+    def challenge(self):
         """Answer with a 401."""
         return self.sip(401, "Unauthorized", challenges=(CHALLENGE,))
 
@@ -424,6 +423,25 @@ def test_a_shutdown_while_it_is_due_again_is_the_end():
     bench.give(RepetitionDue(), after=5)
     assert of(bench.give(ShutdownRequested()), PoweredOff)
     assert bench.phone.next_deadline() is None
+
+
+def test_it_takes_no_notice_of_being_due_again_once_it_shuts_down():
+    bench = Typed().registered()
+    bench.give(ShutdownRequested())
+    assert bench.give(RepetitionDue()) == []
+    assert of(bench.sip(200), PoweredOff)
+
+
+def test_what_a_whole_boot_left_on_its_disk_is_not_asked():
+    whole = Bench()
+    whole.boot()
+    bench = Typed(whole.files)
+    bench.connect()
+    bench.challenge()
+    bench.challenge()
+    assert bench.last(BootFailed).stage is Stage.REGISTER
+    assert not bench.informs()
+    assert bench.files == whole.files
 
 
 def test_it_finds_back_by_itself_when_its_registration_is_lost():

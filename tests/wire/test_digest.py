@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from phonesim.wire.digest import digest_credentials, digest_verifies
+from phonesim.wire.digest import digest_credentials, digest_verifies, is_answerable
 from phonesim.wire.sip import Challenge, Credentials
 
 REALM = "http-auth@example.org"
@@ -111,6 +111,7 @@ def test_the_example_of_rfc_2069_section_2_4_as_its_erratum_corrects_it() -> Non
 )
 def test_what_is_not_supported_gets_no_answer(asked: Challenge) -> None:
     assert answer(asked) is None
+    assert not is_answerable(asked)
 
 
 @pytest.mark.parametrize("algorithm", ["MD5", "SHA-256", "md5", "sha-256"])
