@@ -7,8 +7,9 @@ OpenSSL's pyOpenSSL is used because Python's ssl exports no keying material. TLS
 the phones of the time spoke, and OpenSSL has it at security level 0 only. The suites are
 those whose MAC has a hash of its own, for it is also the hash of the signatures.
 
-A context costs 0.3 ms, and the first use of a key in it as much again: phones that share a key
-and trust the same chain share one. A phone's certificate is that of its connection.
+A context costs 0.3 ms, and a key that is new to OpenSSL costs more at its first use: phones that
+share a key and trust the same chain share a context. A phone's certificate is that of its
+connection.
 
 Specifications: [MS-SIPAE] section 3.2.5.1, RFC 5705 (the exporter equals the key derivation
 of RFC 5216 section 2.3), sign-in reference sections 12 and 13.
@@ -20,6 +21,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -144,7 +146,7 @@ class PhoneHandshake:
         self._begun = action
         try:
             tls = self._tls = self._connect(action)
-        except (ValueError, SSL.Error) as error:
+        except (ValueError, UnsupportedAlgorithm, SSL.Error) as error:
             detail = _words(error) if isinstance(error, SSL.Error) else str(error)
             self._fail(action.handshake_id, f"no TLS handshake can begin: {detail}")
         else:

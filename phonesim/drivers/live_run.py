@@ -255,14 +255,17 @@ class LiveRun:
         if self._pace is not None:
             rate = min(rate, self._pace.per_second)  # a RELEASE each
         at_once = max(1, int(_AT_ONCE * rate / most))
-        deadline = self._loop.time() + SHUTDOWN_SECONDS + self._powered / rate
+        began = self._loop.time()
+        deadline = began + SHUTDOWN_SECONDS + self._powered / rate
         asked = 0
         for place in self._places.values():
             if place.host is not None:
                 place.host.deliver(ShutdownRequested())
                 asked += 1
-                if not asked % at_once:
-                    await asyncio.sleep(at_once / rate)
+                early = began + asked / rate - self._loop.time()
+                # A loop that is late catches up: each of its turns may take seconds.
+                if early > 0 and not asked % at_once:
+                    await asyncio.sleep(early)
         if self._powered:
             self._is_dark.clear()
             try:

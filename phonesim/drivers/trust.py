@@ -293,9 +293,9 @@ class _PhoneTlsObject(ssl.SSLObject):
             self._send_now(self.outgoing.read())
             raise
         self.connecting.socket = None
-        certificate = self.getpeercert(binary_form=True)
-        assert certificate is not None
         if not self._is_judged:
+            certificate = self.getpeercert(binary_form=True)
+            assert certificate is not None
             self._judge(certificate)
         context = self.context
         assert isinstance(context, _PhoneContext)

@@ -54,6 +54,7 @@ KEEP_ALIVE_TIMEOUT = 5
 LONGEST = 270.0
 """Seconds that a fleet may take until all of it has signed in."""
 
+ENDED = "seen enough"
 FE01 = "fe01.contoso.com"
 
 
@@ -143,7 +144,7 @@ def run(phones: int, hold: float, site: int, port_offset: int) -> Outcome:
             unanswered = 0 if registers is None else registers.failed
             too_long = complete is None and now > LONGEST
             if too_long or failed or (complete is not None and now >= complete.now + hold):
-                stop.ask("seen enough")
+                stop.ask(ENDED)
 
         return run_loopback(plan, folder, observer, stop, watch)
 
@@ -152,7 +153,7 @@ def run(phones: int, hold: float, site: int, port_offset: int) -> Outcome:
     assert began is not None
     assert ended is not None
     peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    notes = finished.summary["notes"]
+    notes = [note for note in finished.summary["notes"] if not note.startswith(ENDED)]
     return Outcome(began, complete or ended, ended, failed, lost, unanswered, peak_kb, notes)
 
 
