@@ -95,6 +95,14 @@ def certificate_validity(certificate: bytes) -> tuple[float, float] | None:
     return float(parts[1]), float(parts[2])
 
 
+def certificate_problem(certificate: bytes, subject: str) -> str:
+    """Why a phone cannot use a certificate that was issued to it; empty if it can."""
+    parts = _parts(certificate)
+    if parts is None:
+        return "it cannot be read"
+    return "" if parts[2] == subject else f"it is that of {parts[2]}"
+
+
 def certificate_refusal(
     listener: Listener,
     name: str,
