@@ -19,6 +19,7 @@ from phonesim.virtual_handshake import VirtualServerHandshake
 
 _CHAIN = b"virtual chain"
 _ROOT = b"virtual root"
+_SIGNING_CERTIFICATE = b"certificate 0 4102444800 virtual authority"
 _DAY = 86400
 _CERTIFICATE = re.compile(r"certificate (\d{1,12}) (\d{1,12}) (.+)", re.DOTALL | re.ASCII)
 _SERVER_CERTIFICATE_DAYS = 365
@@ -65,7 +66,7 @@ class VirtualAuthority:
 
     def signing_certificate(self) -> bytes:
         """The certificate of `sign`."""
-        return b"virtual signing certificate"
+        return _SIGNING_CERTIFICATE
 
     def subject(self, certificate: bytes, now: int) -> str | None:
         """The subject of a certificate made by `issue`, if valid at `now`."""

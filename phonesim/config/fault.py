@@ -142,6 +142,12 @@ class SpoilChain(FaultBase):
     chain: Literal["empty", "unreadable", "without-intermediate"]
 
 
+class IssueForeignCertificate(FaultBase):
+    """Web services answer a certificate request with the certificate of somebody else."""
+
+    kind: Literal["issue-foreign-certificate"]
+
+
 class Outage(FaultBase):
     """The server is down for a time: its ports are closed and its connections dropped."""
 
@@ -241,6 +247,7 @@ FaultRule = Annotated[
     | Deregister
     | RequireTls
     | SpoilChain
+    | IssueForeignCertificate
     | SipStatus
     | SetPresenceState
     | SetSipBody

@@ -167,6 +167,7 @@ FAULTS = [
     ("web-refused", "chain", "web-services-refused", "refused", LOCATE),
     ("chain-empty", "chain", "chain-unusable", "the chain is empty", CHAIN),
     ("chain-unreadable", "ticket", "chain-unusable", "chain", CHAIN),
+    ("foreign-certificate", "certificate", "certificate-unusable", "it is that of", "is not yours"),
     *(
         (f"{server}-certificate-{name}", stage, reason, why, CONNECT)
         for server, stage in (("web", "ticket"), ("registrar", "register"))
