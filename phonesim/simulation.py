@@ -27,6 +27,7 @@ from phonesim.errors import DecodeError
 from phonesim.mocksite import exchange as site_side
 from phonesim.mocksite.site import Site
 from phonesim.virtual_authority import (
+    certificate_problem,
     certificate_refusal,
     certificate_validity,
     valid_until,
@@ -392,6 +393,12 @@ class _World:
                     signature = virtual_signature(output.subject, output.data)
                     signed = on.DataSigned(data=output.data, signature=signature)
                     self.at(self.now, self.to_phone, node, node.boot, signed)
+                case do.CheckCertificate():
+                    checked = on.CertificateChecked(
+                        certificate=output.certificate,
+                        problem=certificate_problem(output.certificate, output.subject),
+                    )
+                    self.at(self.now, self.to_phone, node, node.boot, checked)
                 case do.OpenConnection():
                     self.open_connection(node, output)
                 case do.SendKeepAlive():

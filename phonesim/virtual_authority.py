@@ -19,6 +19,7 @@ from phonesim.virtual_handshake import VirtualServerHandshake
 
 _CHAIN = b"virtual chain"
 _ROOT = b"virtual root"
+_SIGNING_CERTIFICATE = b"certificate 0 4102444800 virtual authority"
 _DAY = 86400
 _CERTIFICATE = re.compile(r"certificate (\d{1,12}) (\d{1,12}) (.+)", re.DOTALL | re.ASCII)
 _SERVER_CERTIFICATE_DAYS = 365
@@ -65,7 +66,7 @@ class VirtualAuthority:
 
     def signing_certificate(self) -> bytes:
         """The certificate of `sign`."""
-        return b"virtual signing certificate"
+        return _SIGNING_CERTIFICATE
 
     def subject(self, certificate: bytes, now: int) -> str | None:
         """The subject of a certificate made by `issue`, if valid at `now`."""
@@ -93,6 +94,14 @@ def certificate_validity(certificate: bytes) -> tuple[float, float] | None:
     if len(parts) != 4 or parts[0] != "certificate":
         return None
     return float(parts[1]), float(parts[2])
+
+
+def certificate_problem(certificate: bytes, subject: str) -> str:
+    """Why a phone cannot use a certificate that was issued to it; empty if it can."""
+    parts = _parts(certificate)
+    if parts is None:
+        return "it cannot be read"
+    return "" if parts[2] == subject else f"it is that of {parts[2]}"
 
 
 def certificate_refusal(

@@ -150,6 +150,12 @@ class CloseConnections(FaultBase):
     kind: Literal["close-connections"]
 
 
+class IssueForeignCertificate(FaultBase):
+    """Web services answer a certificate request with the certificate of somebody else."""
+
+    kind: Literal["issue-foreign-certificate"]
+
+
 class Outage(FaultBase):
     """The server is down for a time: its ports are closed and its connections dropped."""
 
@@ -250,6 +256,7 @@ FaultRule = Annotated[
     | RequireTls
     | SpoilChain
     | CloseConnections
+    | IssueForeignCertificate
     | SipStatus
     | SetPresenceState
     | SetSipBody

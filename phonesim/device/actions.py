@@ -117,6 +117,13 @@ class SignWithKey(Action, frozen=True, kw_only=True):
     data: bytes
 
 
+class CheckCertificate(Action, frozen=True, kw_only=True):
+    """Say whether `certificate` (DER) is for `subject` and the key of `MakeCertificateRequest`."""
+
+    subject: str
+    certificate: bytes
+
+
 class OpenConnection(Action, frozen=True, kw_only=True):
     """Connect to a Registrar by `transport` "tls" or "tcp".
 
@@ -215,6 +222,7 @@ PhoneAction = (
     | SendHttp
     | MakeCertificateRequest
     | SignWithKey
+    | CheckCertificate
     | OpenConnection
     | BeginHandshake
     | ContinueHandshake

@@ -127,6 +127,13 @@ class CertificateRequestMade(Event, frozen=True, kw_only=True):
     csr: bytes
 
 
+class CertificateChecked(Event, frozen=True, kw_only=True):
+    """Answer to `CheckCertificate`: what is wrong with it; empty if nothing is."""
+
+    certificate: bytes
+    problem: str
+
+
 class DataSigned(Event, frozen=True, kw_only=True):
     """The phone's key signed `data`; `signature` is empty if there is no key any more."""
 

@@ -58,6 +58,7 @@ class FailureReason(StrEnum):
     USER_UNKNOWN = "user-unknown"
     USER_DISABLED = "user-disabled"
     CERTIFICATE_NOT_ISSUED = "certificate-not-issued"
+    CERTIFICATE_UNUSABLE = "certificate-unusable"
     REGISTRAR_NOT_LOCATED = "registrar-not-located"
     REGISTRAR_NAME_UNRESOLVED = "registrar-name-unresolved"
     REGISTRAR_REFUSED = "registrar-refused"

@@ -5,7 +5,7 @@
                                          and where
                  https, number + PIN  -> assertion and proof key, and who the user is
                  or: https, NTLM
-    certificate  https, signed        -> a certificate for that user
+    certificate  https, signed        -> a certificate for that user, and for the phone's key
 
 A phone that has a certificate renews it: it trusts the chain it has, and signs its ticket
 request with the certificate's key instead of a PIN. What goes wrong before it has the ticket
@@ -29,9 +29,15 @@ import msgspec
 
 from phonesim.config.device_profile import SignInConfig
 from phonesim.device import device_log as log
-from phonesim.device.actions import MakeCertificateRequest, PhoneAction, SignWithKey
+from phonesim.device.actions import (
+    CheckCertificate,
+    MakeCertificateRequest,
+    PhoneAction,
+    SignWithKey,
+)
 from phonesim.device.device_log import LogRecord
 from phonesim.device.events import (
+    CertificateChecked,
     CertificateIssued,
     CertificateRequestMade,
     DataSigned,
@@ -170,6 +176,12 @@ class GettingCertificate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ticket_expires: int
 
 
+class CheckingCertificate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Waiting for what the world says of a certificate."""
+
+    issued: CertificateIssued
+
+
 State = (
     Idle
     | GettingChain
@@ -179,6 +191,7 @@ State = (
     | GettingTicket
     | MakingKey
     | GettingCertificate
+    | CheckingCertificate
 )
 
 
@@ -225,6 +238,8 @@ class SignIn:
                 return self._request_made(event, now)
             case DataSigned():
                 return self._signed(event, now)
+            case CertificateChecked():
+                return self._checked(event, now)
             case _:
                 out: list[Output] = []
                 for each in self._web.handle(event, now):
@@ -442,19 +457,33 @@ class SignIn:
     def _certificate_received(
         self, state: GettingCertificate, response: GetAndPublishCertResponse
     ) -> list[Output]:
-        self.state = Idle()
         certificate = response.certificate
-        return [
-            log.CERTIFICATE_RECEIVED(state.sip_uri, len(certificate)),
-            StageEnded(stage=Stage.CERTIFICATE),
-            CertificateIssued(
+        self.state = CheckingCertificate(
+            issued=CertificateIssued(
                 sip_uri=state.sip_uri,
                 certificate=certificate,
                 chain=self._chain,
                 ticket_id=state.ticket_id,
                 ticket_expires=state.ticket_expires,
-            ),
+            )
+        )
+        return [
+            log.CERTIFICATE_RECEIVED(state.sip_uri, len(certificate)),
+            CheckCertificate(subject=state.sip_uri.removeprefix("sip:"), certificate=certificate),
         ]
+
+    def _checked(self, event: CertificateChecked, now: float) -> list[Output]:
+        state = self.state
+        if not isinstance(state, CheckingCertificate):
+            return []
+        issued = state.issued
+        if issued.certificate != event.certificate:
+            return []
+        if event.problem:
+            detail = f"the issued certificate is of no use: {event.problem}"
+            return self._fail(FailureReason.CERTIFICATE_UNUSABLE, detail, now)
+        self.state = Idle()
+        return [StageEnded(stage=Stage.CERTIFICATE), issued]
 
     # --- failing ---
 
@@ -495,7 +524,7 @@ class SignIn:
                 return Stage.CHAIN
             case ReadingProvisioning() | ReadingIssuer() | MakingSignature() | GettingTicket():
                 return Stage.TICKET
-            case MakingKey() | GettingCertificate():
+            case MakingKey() | GettingCertificate() | CheckingCertificate():
                 return Stage.CERTIFICATE
 
     def _ask(

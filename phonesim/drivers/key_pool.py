@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import (
@@ -66,6 +67,20 @@ class PhoneKey:
         request = _der(_SEQUENCE, _VERSION_1 + name + key + _NO_ATTRIBUTES)
         signature = _der(_BIT_STRING, b"\0" + self.sign(request))
         return _der(_SEQUENCE, request + _SHA1_WITH_RSA + signature)
+
+    def problem_of(self, certificate: bytes, subject: str) -> str:
+        """Why a DER certificate is of no use for this key and CN=`subject`; empty if it is."""
+        try:
+            parsed = x509.load_der_x509_certificate(certificate)
+            key = parsed.public_key()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)
+                names = parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        except (ValueError, UnsupportedAlgorithm):
+            return "it cannot be read"
+        if [str(name.value).lower() for name in names] != [subject.lower()]:
+            return f"it is that of {parsed.subject.rfc4514_string()[:100]}"
+        return "" if key == self._key.public_key() else "it is for another key"
 
     def sign(self, data: bytes) -> bytes:
         """An RSA-SHA1 signature."""

@@ -23,6 +23,7 @@ from typing import Any, Protocol
 from phonesim.capture import PhoneTap
 from phonesim.device import actions as do
 from phonesim.device.events import (
+    CertificateChecked,
     CertificateRequestMade,
     DataSigned,
     Event,
@@ -372,6 +373,12 @@ class PhoneHost:
         signature = b"" if self._key is None else self._key.sign(action.data)
         self.deliver(DataSigned(data=action.data, signature=signature))
 
+    def _check_certificate(self, action: do.CheckCertificate) -> None:
+        problem = "its key is gone"
+        if self._key is not None:
+            problem = self._key.problem_of(action.certificate, action.subject)
+        self.deliver(CertificateChecked(certificate=action.certificate, problem=problem))
+
     def _send(self, action: do.SendDhcp | do.SendDns | do.SendNtp) -> None:
         if isinstance(action, do.SendDhcp):
             self._link.send_dhcp(self, action)
@@ -454,6 +461,7 @@ _PERFORMERS: dict[type[Event | do.PhoneAction], Callable[[PhoneHost, Any], None]
     do.SendHttp: PhoneHost._send_http,
     do.MakeCertificateRequest: PhoneHost._make_certificate_request,
     do.SignWithKey: PhoneHost._sign_with_key,
+    do.CheckCertificate: PhoneHost._check_certificate,
     do.OpenConnection: PhoneHost._open_connection,
     do.CloseConnection: PhoneHost._close_connection,
     do.BeginHandshake: PhoneHost._begin_handshake,

@@ -22,6 +22,7 @@ from phonesim.config.fault import (
     DnsTarget,
     FaultRule,
     HttpStatus,
+    IssueForeignCertificate,
     SetDhcpOption,
     SetPresenceState,
     SetSipBody,
@@ -46,9 +47,12 @@ from phonesim.mocksite.exchange import (
     ServerEvent,
     SipReceived,
 )
-from phonesim.wire.cert_provisioning import GetRootCertChainsResponse
+from phonesim.wire.cert_provisioning import (
+    GetAndPublishCertResponse,
+    GetRootCertChainsResponse,
+)
 from phonesim.wire.dns import DnsRecord, DnsResponse, SrvData
-from phonesim.wire.http import HttpResponse
+from phonesim.wire.http import HttpResponse, WebAnswer
 from phonesim.wire.sip import Contact, SipMessage, SipRequest, SipResponse, response_to
 
 RequestRule = Silence | DnsRcode | HttpStatus | SipStatus
@@ -60,6 +64,7 @@ ReplyRule = (
     | SetSipBody
     | SpoilChain
     | CloseConnections
+    | IssueForeignCertificate
 )
 InjectedRule = RequestRule | ReplyRule | Delay
 
@@ -77,7 +82,7 @@ class FaultInjector:
     """A server that `rules` act on; rules of other kinds than `InjectedRule` are left out.
 
     `sign` makes a SIP response one that the server itself could have sent. `chains` are those
-    that `SpoilChain` names.
+    that `SpoilChain` names, `foreign` is what `IssueForeignCertificate` issues.
     """
 
     def __init__(
@@ -86,13 +91,14 @@ class FaultInjector:
         rules: Sequence[FaultRule],
         sign: SignAnswer | None = None,
         chains: Mapping[str, bytes] | None = None,
+        foreign: bytes = b"",
     ) -> None:
         self._server = server
         self._sign = sign
         self._on_requests = [_OnRequest(rule) for rule in rules if isinstance(rule, RequestRule)]
         self._delays = [_OnRequest(rule) for rule in rules if isinstance(rule, Delay)]
         self._on_replies = [
-            _OnReply(rule, chains or {}) for rule in rules if isinstance(rule, ReplyRule)
+            _OnReply(rule, chains or {}, foreign) for rule in rules if isinstance(rule, ReplyRule)
         ]
         self._held: list[tuple[float, int, ServerAction]] = []
         self._held_count = 0
@@ -235,9 +241,10 @@ class _OnRequest:
 class _OnReply:
     """A rule that counts the answers it applies to and alters every nth of them."""
 
-    def __init__(self, rule: ReplyRule, chains: Mapping[str, bytes]) -> None:
+    def __init__(self, rule: ReplyRule, chains: Mapping[str, bytes], foreign: bytes) -> None:
         self._rule = rule
         self._chains = chains
+        self._foreign = foreign
         self._every_nth = rule.every_nth
         self._count = 0
         self._pattern = _compiled(rule.match) if isinstance(rule, DnsTarget) else None
@@ -278,11 +285,15 @@ class _OnReply:
                 SendHttpResponse(response=HttpResponse(message=GetRootCertChainsResponse())),
             ):
                 spoiled = GetRootCertChainsResponse(chain=self._chains[spoilt])
-                web = msgspec.structs.replace(action.response, message=spoiled)
-                return msgspec.structs.replace(action, response=web)
+                return _with_web(action, spoiled)
             case CloseConnections(), SendHttpResponse(response=response):
                 last = msgspec.structs.replace(response, closes=True)
                 return msgspec.structs.replace(action, response=last)
+            case (
+                IssueForeignCertificate(),
+                SendHttpResponse(response=HttpResponse(message=GetAndPublishCertResponse() as own)),
+            ):
+                return _with_web(action, msgspec.structs.replace(own, certificate=self._foreign))
             case _:
                 return None
 
@@ -304,6 +315,11 @@ def _with_presence(answer: SipResponse, rule: SetPresenceState) -> SipResponse |
     if altered == answer.headers:
         return None
     return msgspec.structs.replace(answer, headers=altered)
+
+
+def _with_web(action: SendHttpResponse, message: WebAnswer) -> SendHttpResponse:
+    response = msgspec.structs.replace(action.response, message=message)
+    return msgspec.structs.replace(action, response=response)
 
 
 def _with_sip(action: SendSipToClient, message: SipMessage | None) -> SendSipToClient | None:

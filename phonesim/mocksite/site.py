@@ -26,6 +26,7 @@ from phonesim.config.fault import (
     FaultProfile,
     FaultRule,
     HttpStatus,
+    IssueForeignCertificate,
     Outage,
     Refuse,
     RequireTls,
@@ -247,7 +248,8 @@ def _with_faults(
         chains = {"empty": b"", "unreadable": b"not a chain of certificates"}
         if authority is not None and any(isinstance(rule, SpoilChain) for rule in acting):
             chains["without-intermediate"] = authority.root()
-        server = FaultInjector(server, acting, sign, chains)
+        foreign = b"" if authority is None else authority.signing_certificate()
+        server = FaultInjector(server, acting, sign, chains, foreign)
     if any(map(is_timed, acting)):
         server = TimedFaults(server, acting)
     return server
@@ -274,7 +276,7 @@ def _kinds(rule: FaultRule) -> tuple[str, ...]:
             return ("lldp",)
         case DnsRcode() | DnsTarget():
             return ("dns",)
-        case HttpStatus() | SpoilChain() | CloseConnections():
+        case HttpStatus() | SpoilChain() | CloseConnections() | IssueForeignCertificate():
             return ("web",)
         case SipStatus() | SetPresenceState() | SetSipBody() | Deregister():
             return ("sip",)

@@ -1,4 +1,4 @@
-"""Sign-ins that fail at the web services, from a site's profile to the phone's display."""
+"""Sign-ins that fail, from a site's profile or a fault to the phone's log and display."""
 
 from __future__ import annotations
 
@@ -146,3 +146,70 @@ def test_an_error_id_is_in_the_log_with_its_source(sign_in: Callable) -> None:
         ' fault wsse:FailedAuthentication: "The PIN is not correct."'
     ) in log
     assert "Web service refused, IncorrectPin error 28999: " in log
+
+
+LOCATE = "Unable to locate Lync Certificate Web service"
+CHAIN = "Error downloading certificate chain from OCS Registrar. Please try again"
+CONNECT = "Cannot connect to the server. Retrying."
+REGISTRAR = "Unable to contact Registrar for authentication. Please sign in again."
+CERTIFICATES = {
+    "expired": ("certificate-expired", "expired"),
+    "not-yet-valid": ("certificate-not-yet-valid", "valid"),
+    "wildcard": ("certificate-wildcard", "wildcard"),
+    "wrong-name": ("certificate-name-mismatch", "for "),
+    "untrusted": ("certificate-untrusted", "chain"),
+    "no-intermediate": ("certificate-issuer-missing", "issuer"),
+}
+# A fault; the stage and the reason of the failure; what is logged of it, and what is shown.
+FAULTS = [
+    ("web-404", "chain", "web-services-not-found", "HTTP 404", LOCATE),
+    ("web-503", "chain", "web-services-unavailable", "HTTP 503", LOCATE),
+    ("web-refused", "chain", "web-services-refused", "refused", LOCATE),
+    ("chain-empty", "chain", "chain-unusable", "the chain is empty", CHAIN),
+    ("chain-unreadable", "ticket", "chain-unusable", "chain", CHAIN),
+    ("foreign-certificate", "certificate", "certificate-unusable", "it is that of", "is not yours"),
+    *(
+        (f"{server}-certificate-{name}", stage, reason, why, CONNECT)
+        for server, stage in (("web", "ticket"), ("registrar", "register"))
+        for name, (reason, why) in CERTIFICATES.items()
+    ),
+    ("web-tls-1.2-only", "ticket", "tls-version-refused", "TLS", CONNECT),
+    ("registrar-tls-1.2-only", "register", "tls-version-refused", "TLS", CONNECT),
+    ("registrars-down", "register", "registrar-refused", "refused", REGISTRAR),
+    ("registrar-forbids", "register", "registration-forbidden", "4004", "not allowed to sign in"),
+    ("registrar-404", "register", "registration-not-found", "4005", "account was not found"),
+    ("registrar-480", "register", "registrar-unavailable", ": 480 ", REGISTRAR),
+    ("registrar-503", "register", "registrar-unavailable", "17000 Server overloaded", REGISTRAR),
+    ("registrar-504", "register", "registrar-unavailable", "1007", REGISTRAR),
+    ("registrar-redirect-loop", "register", "registrar-redirects", "times in a row", REGISTRAR),
+]
+OLD_FIRMWARE = ("--set", "device.tls.maximum_version='1.0'")
+
+
+@pytest.mark.parametrize("attach", ["virtual", "loopback"])
+@pytest.mark.parametrize(
+    ("fault", "stage", "reason", "why", "shown"), FAULTS, ids=[row[0] for row in FAULTS]
+)
+def test_every_fault_ends_in_its_reason_its_lines_and_its_text(
+    phonesim: Callable,
+    tmp_path: Path,
+    attach: str,
+    fault: str,
+    stage: str,
+    reason: str,
+    why: str,
+    shown: str,
+) -> None:
+    came = phonesim(
+        *("run", "-n", 1, "--attach", attach, "--json", "--out", tmp_path, "--fault", fault),
+        *("--set", "device.sign_in.attempts=1", *OLD_FIRMWARE),
+    )
+    assert came.document["failures"] == {reason: 1}
+    (path,) = tmp_path.glob("*/*/DSK1/logs/cpsw3g.log")
+    log = path.read_text()
+    (failed,) = [
+        line for line in log.splitlines() if f"Sign-in failed at {stage}, {reason}" in line
+    ]
+    assert why in failed
+    assert f"Stage {stage} ended {reason} after " in log
+    assert [line for line in log.splitlines() if '|Display "' in line and shown in line]

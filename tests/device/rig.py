@@ -30,6 +30,7 @@ from phonesim.device.actions import (
 from phonesim.device.device_log import Dialect, LogRecord
 from phonesim.device.events import (
     AddressProbed,
+    CertificateChecked,
     CertificateRequestMade,
     ConnectionOpened,
     DhcpMessageReceived,
@@ -360,9 +361,10 @@ class Bench:
     def give_certificate(self):
         """Answer GetAndPublishCert."""
         entity = self.last(SendHttp).request.message.entity
-        return self.http(
+        self.http(
             GetAndPublishCertResponse(certificate=b"a certificate", device_id="x", entity=entity)
         )
+        return self.give(CertificateChecked(certificate=b"a certificate", problem=""))
 
     def sign_in(self, host=POOL):
         """Let the phone authenticate at the web services of that name."""

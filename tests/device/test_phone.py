@@ -46,6 +46,7 @@ from phonesim.device.events import (
     AddressClaimed,
     AddressWanted,
     BootFailed,
+    CertificateChecked,
     ConnectionClosed,
     ConnectionFailed,
     DataSigned,
@@ -950,6 +951,7 @@ def test_a_registered_phone_renews_its_certificate_and_stays_registered():
     bench.resolve(POOL, WEB)
     renew(bench)
     bench.http(GetAndPublishCertResponse(certificate=b"new", device_id="x", entity="y"))
+    bench.give(CertificateChecked(certificate=b"new", problem=""))
     assert not of(bench.step, BootFailed)
     assert len(stages(bench)) == before
     # The next connection shows it.

@@ -9,8 +9,9 @@ from playing import Dice, containing, like, matching, play
 
 from phonesim.config.device_profile import SignInConfig
 from phonesim.device import device_log as log
-from phonesim.device.actions import MakeCertificateRequest, SendHttp, SignWithKey
+from phonesim.device.actions import CheckCertificate, MakeCertificateRequest, SendHttp, SignWithKey
 from phonesim.device.events import (
+    CertificateChecked,
     CertificateIssued,
     CertificateRequestMade,
     DataSigned,
@@ -211,6 +212,13 @@ def certificate_answer(number=5, certificate=CERTIFICATE):
     return answer(number, response)
 
 
+CHECK = CheckCertificate(subject="user00001@contoso.com", certificate=CERTIFICATE)
+
+
+def checked(certificate=CERTIFICATE, problem=""):
+    return CertificateChecked(certificate=certificate, problem=problem)
+
+
 def made():
     return CertificateRequestMade(subject="user00001@contoso.com", csr=CSR)
 
@@ -305,6 +313,13 @@ def test_chain_ticket_and_certificate_follow_each_other():
                 [
                     log.CERTIFICATE_RECEIVED(SIP_URI, len(CERTIFICATE)),
                     ended(1, 1.0),
+                    CHECK,
+                ],
+            ),
+            (
+                5.0,
+                checked(),
+                [
                     StageEnded(stage=Stage.CERTIFICATE),
                     CertificateIssued(
                         sip_uri=SIP_URI,
@@ -516,8 +531,37 @@ def test_a_certificate_request_that_is_repeated_has_a_message_id_of_its_own():
     (sent,) = [item for item in machine.handle(TIMER, 5.0) if isinstance(item, SendHttp)]
     expected = msgspec.structs.replace(CERTIFICATE_REQUEST, message_id=uuid(4))
     assert sent.request.message == expected
-    outputs = machine.handle(certificate_answer(sent.exchange_id), 6.0)
+    machine.handle(certificate_answer(sent.exchange_id), 6.0)
+    outputs = machine.handle(checked(), 6.0)
     assert any(isinstance(item, CertificateIssued) for item in outputs)
+
+
+@pytest.mark.parametrize("problem", ["it cannot be read", "it is that of bob"])
+def test_a_certificate_of_no_use_is_refused(problem):
+    machine, number = at_stage(Stage.CERTIFICATE)
+    machine.handle(certificate_answer(number), 0.0)
+    reason = FailureReason.CERTIFICATE_UNUSABLE
+    play(
+        machine,
+        [
+            (1.0, checked(b"another one"), []),
+            (
+                1.0,
+                checked(problem=problem),
+                [failed(Stage.CERTIFICATE, reason, containing(problem))],
+            ),
+            (1.0, checked(), []),
+        ],
+    )
+
+
+def test_a_renewed_certificate_of_no_use_leaves_the_phone_its_own():
+    machine = renewing(in_background=True)
+    machine.handle(answer(3, ticket()), 0.0)
+    machine.handle(made(), 0.0)
+    machine.handle(certificate_answer(4), 0.0)
+    outputs = machine.handle(checked(problem="it is for another key"), 0.0)
+    assert outputs == [failed(Stage.CERTIFICATE, FailureReason.CERTIFICATE_UNUSABLE)]
 
 
 # --- answers that are none ---
@@ -901,8 +945,12 @@ def test_a_certificate_is_renewed_with_its_own_key():
             (
                 1.0,
                 certificate_answer(4),
+                [ended(), CHECK],
+            ),
+            (
+                1.0,
+                checked(),
                 [
-                    ended(),
                     StageEnded(stage=Stage.CERTIFICATE),
                     CertificateIssued(
                         sip_uri=SIP_URI,
@@ -922,6 +970,7 @@ def test_in_the_background_no_stage_of_a_boot_is_entered():
     outputs = machine.handle(answer(3, ticket()), 0.0)
     outputs += machine.handle(made(), 0.0)
     outputs += machine.handle(certificate_answer(4), 0.0)
+    outputs += machine.handle(checked(), 0.0)
     assert not [each for each in outputs if isinstance(each, StageEntered | StageEnded)]
     assert [each for each in outputs if isinstance(each, CertificateIssued)]
 

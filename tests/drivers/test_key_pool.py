@@ -90,3 +90,19 @@ def test_what_its_key_signed_is_known_by_the_certificate(phone_key: PhoneKey) ->
 
 def test_what_is_no_certificate_has_no_validity() -> None:
     assert certificate_validity(b"no certificate") is None
+
+
+def test_a_certificate_is_checked_for_its_user_and_its_key(phone_key: PhoneKey) -> None:
+    authority = SiteAuthority("Contoso", lambda: 1_767_596_400)
+    other = rsa.generate_private_key(65537, 2048).private_bytes(
+        Encoding.DER, PrivateFormat.TraditionalOpenSSL, NoEncryption()
+    )
+    csr = phone_key.certificate_request("user1@contoso.com")
+    certificate = authority.issue(csr, 1_767_596_400, 1_767_600_000)
+    assert phone_key.problem_of(certificate, "User1@contoso.com") == ""
+    assert (
+        phone_key.problem_of(certificate, "bob@contoso.com") == "it is that of CN=user1@contoso.com"
+    )
+    assert PhoneKey(other).problem_of(certificate, "user1@contoso.com") == "it is for another key"
+    for octets in (b"", b"no certificate", certificate[:-200]):
+        assert phone_key.problem_of(octets, "user1@contoso.com") == "it cannot be read"

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import get_args
 
 import pytest
-from cryptography import x509
 from hand_loop import HandLoop
 
 from phonesim.config.device_profile import DeviceProfile
@@ -377,7 +376,7 @@ async def test_the_key_is_made_once_and_kept_from_the_machine(
     made = place.machine.handled[1]
     assert isinstance(made, on.CertificateRequestMade)
     assert made.subject == "user1@contoso.com"
-    assert x509.load_der_x509_csr(made.csr).is_signature_valid
+    assert phone_key.certificate_request("user1@contoso.com") == made.csr
     assert place.disk.contents == {KEY_FILE: phone_key.der}
 
     place.disk.contents["cache"] = b"kept"
@@ -404,6 +403,24 @@ async def test_a_phone_signs_with_its_key_if_it_has_one(
     place.host.power_on()
     signature = phone_key.sign(b"data") if has_key else b""
     assert place.machine.handled[1] == on.DataSigned(data=b"data", signature=signature)
+
+
+@pytest.mark.parametrize(
+    ("has_key", "problem"), [(True, "it cannot be read"), (False, "its key is gone")]
+)
+async def test_a_phone_says_what_is_wrong_with_its_certificate(
+    make_place: MakePlace, phone_key: PhoneKey, has_key: bool, problem: str
+) -> None:
+    def react(event: on.Event) -> list[Output]:
+        if isinstance(event, on.PowerApplied):
+            return [do.CheckCertificate(subject="user1@contoso.com", certificate=b"none")]
+        return []
+
+    place = make_place(react)
+    if has_key:
+        place.disk.contents = {KEY_FILE: phone_key.der}
+    place.host.power_on()
+    assert place.machine.handled[1] == on.CertificateChecked(certificate=b"none", problem=problem)
 
 
 async def test_a_spoilt_key_file_is_replaced(make_place: MakePlace, phone_key: PhoneKey) -> None:

@@ -7,6 +7,7 @@ from phonesim.config.fault import (
     DnsRcode,
     DnsTarget,
     HttpStatus,
+    IssueForeignCertificate,
     Refuse,
     SetDhcpOption,
     SetPresenceState,
@@ -33,7 +34,11 @@ from phonesim.mocksite.exchange import (
     SipReceived,
 )
 from phonesim.mocksite.faults import FaultInjector, is_injected
-from phonesim.wire.cert_provisioning import GetRootCertChains, GetRootCertChainsResponse
+from phonesim.wire.cert_provisioning import (
+    GetAndPublishCertResponse,
+    GetRootCertChains,
+    GetRootCertChainsResponse,
+)
 from phonesim.wire.dhcp import DhcpMessage, MessageType
 from phonesim.wire.dns import DnsQuery, DnsRecord, DnsResponse, SrvData
 from phonesim.wire.http import HttpRequest, HttpResponse
@@ -220,6 +225,25 @@ def test_connections_end_with_each_answer(play):
     )
     reply = dhcp_reply(DHCP_OPTIONS)
     play(FaultInjector(Echo(kept, reply), [rule]), [(0, http(), [closed, reply])])
+
+
+def test_the_certificate_of_somebody_else_is_issued(play):
+    rule = IssueForeignCertificate(kind="issue-foreign-certificate")
+    own, foreign = (
+        SendHttpResponse(
+            exchange_id=1,
+            response=HttpResponse(
+                status=200,
+                message=GetAndPublishCertResponse(
+                    certificate=octets, device_id="d", entity="alice@contoso.com"
+                ),
+            ),
+        )
+        for octets in (b"own", b"foreign")
+    )
+    other = SendHttpResponse(exchange_id=1, response=HttpResponse(status=404))
+    injector = FaultInjector(Echo(own, other), [rule], foreign=b"foreign")
+    play(injector, [(0, http(), [foreign, other])])
 
 
 @pytest.mark.parametrize(

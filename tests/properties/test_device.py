@@ -147,6 +147,8 @@ def answer(request: do.PhoneAction, now: float) -> on.Event | None:
             return on.HttpResponseReceived(exchange_id=number, response=response)
         case do.MakeCertificateRequest(subject=subject):
             return on.CertificateRequestMade(subject=subject, csr=b"a request")
+        case do.CheckCertificate(certificate=certificate):
+            return on.CertificateChecked(certificate=certificate, problem="")
         case do.SignWithKey(data=data):
             return on.DataSigned(data=data, signature=b"a signature")
         case do.OpenConnection(connection_id=number, source=source):
@@ -543,6 +545,7 @@ def noise(number: int, rng: random.Random) -> on.Event:
             on.HandshakeFailed(handshake_id=number, detail=detail),
             on.HandshakeAdvanced(handshake_id=number, flight=FLIGHT),
             on.DataSigned(data=rng.choice(OCTETS), signature=rng.choice(OCTETS)),
+            on.CertificateChecked(certificate=rng.choice(OCTETS), problem=rng.choice(TEXTS)),
         ]
     )
 

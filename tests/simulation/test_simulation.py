@@ -66,6 +66,7 @@ OUTCOMES: dict[tuple[str, ...], str | None] = {
     ("chain-not-downloadable",): "chain:web-services-refused",
     ("chain-empty",): "chain:chain-unusable",
     ("chain-unreadable",): "ticket:chain-unusable",
+    ("foreign-certificate",): "certificate:certificate-unusable",
     ("ntp-silent",): "ticket:certificate-not-yet-valid",
     ("pin-wrong",): "ticket:pin-incorrect",
     ("pin-locked",): "ticket:pin-locked",

@@ -10,6 +10,8 @@ INSTANCES = {
     "a0ae9e6cb0": "C1589240-E660-594F-A8B3-4B55F358CBC1",
     "c8ca638a15": "34D859DB-6585-5F91-A3B4-DE853C15347D",
     "8213020FD0F0CV": "E8C7BF50-C217-51C8-A203-227CA4874333",
+    # What the rule gives for the example of [MS-SIPRE] section 4.10, which breaks it.
+    "e06accb078": "1154C9CA-E4F3-5C3B-9B05-18D9CD0C10DB",
 }
 
 # Section 15.5.
