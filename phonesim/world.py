@@ -68,7 +68,7 @@ def new_phone(spec: PhoneSpec, rng: random.Random, validity: Validity) -> Phone:
         spec.fixed_lease,
         spec.first_stage,
         validity,
-        spec.credentials,
+        credentials=spec.credentials,
     )
 
 
