@@ -75,8 +75,8 @@ def new_phone(spec: PhoneSpec, rng: random.Random, validity: Validity) -> Phone:
         spec.fixed_lease,
         spec.first_stage,
         validity,
-        spec.fixed_registration,
-        spec.credentials,
+        fixed_registration=spec.fixed_registration,
+        credentials=spec.credentials,
     )
 
 

@@ -95,6 +95,7 @@ OUTCOMES: dict[tuple[str, ...], str | None] = {
     ("users-moved",): None,
     ("user-unauthorized",): "ticket:user-unauthorized",
     ("web-slow",): None,
+    ("web-connections-not-kept",): None,
 }
 
 
