@@ -292,7 +292,7 @@ def make_certificate(folder: Path, name: str) -> Path:
     )
     _openssl(
         *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
-        *("-subj", f"/CN={FE01_NAME}", "-addext", f"subjectAltName=DNS:{FE01_NAME},DNS:{FE01}"),
+        *("-subj", f"/CN={FE01_NAME}", "-addext", f"subjectAltName=DNS:{FE01_NAME},IP:{FE01}"),
         *("-addext", "basicConstraints=CA:FALSE", "-CA", str(authority), "-CAkey", str(key)),
         *("-keyout", str(folder / "fe01.key"), "-out", str(folder / "fe01.pem")),
     )
