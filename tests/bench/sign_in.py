@@ -27,6 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -105,8 +106,9 @@ def served(*settings: str) -> Iterator[tuple[int, int]]:
 
 def boot(phones: int, hold: float, site: tuple[int, int]) -> Outcome:
     """Boot a fleet in a process of its own; end it `hold` seconds after all have signed in."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(run, (phones, hold, *site))
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=fresh) as processes:
+        return processes.submit(run, phones, hold, *site).result()
 
 
 def run(phones: int, hold: float, site: int, port_offset: int) -> Outcome:
