@@ -23,7 +23,7 @@ from __future__ import annotations
 import random
 from fnmatch import fnmatchcase
 from functools import lru_cache, partial
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 import msgspec
 
@@ -73,6 +73,8 @@ _KNOWN_METHODS = frozenset(
     {"INVITE", "OPTIONS", "BYE", "SUBSCRIBE", "NOTIFY", "BENOTIFY", "MESSAGE", "INFO", "REFER"}
     | {"UPDATE", "PRACK", "PUBLISH", "SERVICE"}
 )
+
+_SPARE_CHECKS = 100
 
 _Headers = tuple[tuple[str, str], ...]
 
@@ -151,6 +153,7 @@ class Registrar:
         if isinstance(event, ConnectionLost):
             self._connections.pop(event.connection_id, None)
             self._authenticator.forget(event.connection_id)
+            self._forget_checks()
             return []
         if isinstance(event, ServerTimerExpired):
             return self._close_idle(now)
@@ -197,6 +200,13 @@ class Registrar:
             each for each in connection.notified if each != response.call_id
         )
         return []
+
+    def _forget_checks(self) -> None:
+        """Drop the checks of lost connections when they are most of them."""
+        connections = self._connections
+        if len(self._idle_checks) > 2 * len(connections) + _SPARE_CHECKS:
+            self._idle_checks = [each for each in self._idle_checks if each[1] in connections]
+            heapify(self._idle_checks)
 
     def _close_idle(self, now: float) -> list[ServerAction]:
         actions: list[ServerAction] = []

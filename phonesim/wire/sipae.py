@@ -47,8 +47,9 @@ AUTHORIZATION = "Authorization"
 AUTHENTICATION_INFO = "Authentication-Info"
 PROXY_AUTHENTICATION_INFO = "Proxy-Authentication-Info"
 
-GSSAPI_LIMIT = 6000
-"""Octets of one message in gssapi-data; what a header line can hold [unknown]."""
+GSSAPI_LIMIT = 20000
+"""Octets of one message in gssapi-data [unknown]. Servers may name every authority that they
+trust in CertificateRequest; in base64, a header line must hold it."""
 
 Version = Literal[2, 3, 4]
 MacHash = Literal["md5", "sha1", "sha256", "sha384"]

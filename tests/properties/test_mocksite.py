@@ -5,7 +5,6 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phonesim.errors import DecodeError
 from phonesim.mocksite.exchange import (
     ConnectionAccepted,
     ConnectionLost,
@@ -22,41 +21,20 @@ from phonesim.mocksite.exchange import (
 )
 from phonesim.mocksite.site import build_site
 from phonesim.profiles import FAULT, SITE, load, names
-from phonesim.virtual_handshake import VirtualClientHandshake, VirtualServerHandshake
+from phonesim.virtual_authority import VirtualAuthority
+from phonesim.virtual_handshake import VirtualClientHandshake
 from phonesim.wire.cert_provisioning import GetAndPublishCert, GetRootCertChains, KeyProof
 from phonesim.wire.dhcp import DhcpMessage, MessageType
 from phonesim.wire.dns import DnsQuery
 from phonesim.wire.http import HttpRequest
 from phonesim.wire.lldp import LldpUnit
+from phonesim.wire.message_signature import CertificateSignature
 from phonesim.wire.ntp import NtpPacket
 from phonesim.wire.sip import Contact, Credentials, NameAddress, SipRequest, SipResponse
 from phonesim.wire.sipae import Authorization, credentials_of
 from phonesim.wire.tls_records import CERTIFICATE, encode_finished, encode_handshake
 from phonesim.wire.web_services_metadata import GetMetadata
-from phonesim.wire.web_ticket import PinCredential, RequestSecurityToken
-
-
-class Authority:
-    def chain(self):
-        return b"chain"
-
-    def root(self):
-        return b"root"
-
-    def request_subject(self, csr):
-        if len(csr) < 3:
-            raise DecodeError("too short")
-        return csr.decode(errors="replace")
-
-    def issue(self, csr, not_before, not_after):
-        return b"C" + csr
-
-    def accept_handshake(self, names):
-        return VirtualServerHandshake(names)
-
-    def subject(self, certificate, now):
-        return certificate[1:].decode(errors="replace") if certificate[:1] == b"C" else None
-
+from phonesim.wire.web_ticket import CertificateCredential, PinCredential, RequestSecurityToken
 
 CONTOSO = load(SITE, "contoso")
 SMALL = CONTOSO.model_copy(
@@ -156,6 +134,7 @@ ntp_events = st.builds(
     ),
     client=st.just("phone"),
 )
+PHONE_CERTIFICATE = b"certificate 0 9999999999 user00001@contoso.com"
 URLS = [
     "https://webpool.contoso.com:443/CertProv/CertProvisioningService.svc/WebTicket_Proof",
     "https://elsewhere/",
@@ -172,6 +151,17 @@ soap_messages = (
             number=st.sampled_from(["+142555500001", "142555500001", "", "x"])
             | st.text(max_size=9),
             pin=st.sampled_from(["8000014", "8000015"]) | st.text(max_size=9),
+        )
+        | st.builds(
+            CertificateCredential,
+            created=st.integers(0, 2**32),
+            expires=st.integers(0, 2**32),
+            signature=st.builds(
+                CertificateSignature,
+                certificate=st.just(PHONE_CERTIFICATE) | st.binary(max_size=9),
+                signed_info=st.binary(max_size=9),
+                value=st.binary(max_size=9),
+            ),
         ),
         entropy=st.sampled_from([bytes(32), b""]),
     )
@@ -204,6 +194,7 @@ http_events = st.builds(
                 "/CertProv/CertProvisioningService.svc/WebTicket_Proof",
                 "/CertProv/CertProvisioningService.svc/mex",
                 "/WebTicket/WebTicketService.svc/Pin",
+                "/WebTicket/WebTicketService.svc/Cert",
                 "/WebTicket/WebTicketService.svc/mex",
                 "/",
             ]
@@ -229,10 +220,14 @@ contacts = st.builds(
     expires=st.none() | st.integers(0, 10_000),
     instance=st.none() | st.text(max_size=4) | st.uuids().map(str),
 )
+HEADER_VALUES = [
+    *("registration", "presence", "vnd-microsoft-provisioning-v2", ""),
+    *("msrtc-event-categories", "gruu-10", "ms-benotify"),
+]
 headers = st.lists(
     st.tuples(
         st.sampled_from(["Event", "Supported", "event", "X"]),
-        st.sampled_from(["registration", "presence", "msrtc-event-categories", "gruu-10", ""]),
+        st.sampled_from(HEADER_VALUES),
     ),
     max_size=3,
 ).map(tuple)
@@ -250,8 +245,8 @@ credentials = st.builds(
 )
 client_flights = st.sampled_from(
     [
-        VirtualClientHandshake("a", "fe01.contoso.com", b"Cuser00001@contoso.com").advance(b""),
-        encode_handshake((CERTIFICATE, b"Cuser00001@contoso.com")) + encode_finished(b"f"),
+        VirtualClientHandshake("a", "fe01.contoso.com", PHONE_CERTIFICATE).advance(b""),
+        encode_handshake((CERTIFICATE, PHONE_CERTIFICATE)) + encode_finished(b"f"),
         b"",
     ]
 ) | st.binary(max_size=30)
@@ -287,7 +282,7 @@ def sip_request(method, names, uri, call_id, cseq, expires, contacts, headers, c
 
 sip_requests = st.builds(
     sip_request,
-    st.sampled_from(["REGISTER"] * 6 + ["ACK", "CANCEL", "INVITE", "FOO", ""]),
+    st.sampled_from(["REGISTER"] * 6 + ["SUBSCRIBE", "ACK", "CANCEL", "INVITE", "FOO", ""]),
     names_of_both,
     st.sampled_from(["sip:contoso.com"] * 4 + ["", "sip:", "tel:1"]),
     st.sampled_from(["a", "b"]),
@@ -341,9 +336,9 @@ steps = st.lists(st.tuples(st.floats(0, 400), events), max_size=40)
 @settings(max_examples=150, deadline=None)
 @given(steps=steps, faults=st.lists(st.sampled_from(FAULTS), max_size=3, unique_by=id))
 def test_no_order_of_events_raises(steps, faults):
-    site = build_site(SMALL, faults, Authority(), random.Random(1), 1e9)
+    site = build_site(SMALL, faults, VirtualAuthority(), random.Random(1), 1e9)
     for user in ("sip:user00001@contoso.com", "sip:user00002@contoso.com"):
-        site.users.publish(site.users.by_sip_uri(user), "d", b"Cuser00001@contoso.com")
+        site.users.publish(site.users.by_sip_uri(user), "d", PHONE_CERTIFICATE)
     now = 0.0
     for pause, event in steps:
         now += pause
@@ -358,7 +353,7 @@ def test_no_order_of_events_raises(steps, faults):
 @given(steps=steps)
 def test_deadlines_are_reached_in_the_end(steps):
     """Whoever lets time pass at every deadline comes to the end of all deadlines."""
-    site = build_site(SMALL, [], Authority(), random.Random(1), 1e9)
+    site = build_site(SMALL, [], VirtualAuthority(), random.Random(1), 1e9)
     now = 0.0
     for pause, event in steps:
         now += pause
@@ -377,7 +372,7 @@ def test_deadlines_are_reached_in_the_end(steps):
 @settings(max_examples=50, deadline=None)
 @given(steps=st.lists(st.tuples(st.floats(0, 20), dhcp_events), max_size=60))
 def test_no_two_clients_hold_one_address(steps):
-    site = build_site(SMALL, [], Authority(), random.Random(1), 1e9)
+    site = build_site(SMALL, [], VirtualAuthority(), random.Random(1), 1e9)
     server = site.listeners[0].server
     leases: dict[str, tuple[bytes, float]] = {}
     now = 0.0

@@ -490,3 +490,11 @@ def inner_handshake():
 def test_no_keys_are_shown():
     shown = repr(signing_keys(bytes(128), "sha1"))
     assert shown == "SigningKeys(client=HmacKey(), server=HmacKey())"
+
+
+def test_the_longest_flight_fits_into_a_header():
+    flight = bytes(GSSAPI_LIMIT)
+    offer = Offer(scheme="TLS-DSK", realm="r", targetname="t", version=4, gssapi_data=flight)
+    answer = response_to(A_REQUEST, 401, "Unauthorized", challenges=(challenge_of(offer),))
+    (challenge,) = decode_sip(encode_sip(answer)).challenges
+    assert read_offer(challenge) == offer
