@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -37,6 +38,15 @@ def serve(
             help="Added to every standard port; the first that is free.",
         ),
     ] = None,
+    authority: Annotated[
+        Path | None,
+        typer.Option(
+            "--authority",
+            metavar="FILE",
+            help="Keep the site's certificate authority in FILE, and take it from there the next"
+            " time.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print where it listens as one JSON document.")
     ] = False,
@@ -70,10 +80,15 @@ def serve(
             table.add_row(port.server, port.protocol, port.address, where, str(port.standard_port))
         show(table, "", f"Boot phones at it: {command}", "Ctrl-C ends it.")
 
-    serve_site(profile, faults, port_offset, ready, _tell_operator)
+    serve_site(profile, faults, port_offset, ready, _tell_operator, authority)
     return 0
 
 
 def _tell_operator(now: float, is_warning: bool, text: str, fields: Fields) -> None:
-    values = " ".join(f"{key}={value}" for key, value in fields.items())
+    values = " ".join(f"{key}={_printable(str(value))}" for key, value in fields.items())
     tell(f"{now:9.3f} {'warning' if is_warning else 'info':7} {text} {values}")
+
+
+def _printable(value: str) -> str:
+    """A value with what a peer might do to the terminal made visible."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in value)

@@ -90,7 +90,9 @@ class SiteAuthority:
                 for key, certificate in zip(keys, certificates, strict=True)
             )
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise UsageError(f"the earlier run's site authority cannot be read: {error}") from None
+            raise UsageError(
+                f"the site's kept certificate authority cannot be read: {error}"
+            ) from None
         return authority
 
     def dump(self) -> bytes:

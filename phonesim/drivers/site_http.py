@@ -40,6 +40,9 @@ BODY_LIMIT = 256 * 1024
 BODY_SECONDS = 30.0
 """How long the server waits for the rest of a request."""
 
+REASON_LIMIT = 200
+"""Characters of what is told of octets that are no HTTP."""
+
 _BACKLOG = 1024
 _CLOSE_SECONDS = 0.01  # 0 would wait for ever
 _XML = "text/xml"
@@ -180,6 +183,12 @@ def _response(response: HttpResponse) -> web.Response:
     )
 
 
+def _one_line(message: str) -> str:
+    """What aiohttp says of octets that are no HTTP: it quotes them all, on lines of their own."""
+    line = " ".join(message.split())
+    return line if len(line) <= REASON_LIMIT else line[:REASON_LIMIT] + "..."
+
+
 class _Complaints(logging.Logger):
     """Takes what aiohttp would log: octets that are no HTTP, or a handler that raised."""
 
@@ -192,7 +201,7 @@ class _Complaints(logging.Logger):
         if isinstance(exc_info, HttpProcessingError):
             source = str(args[0]) if args else "unknown"
             self._host.deliver(
-                MalformedArrived(protocol="http", source=source, reason=exc_info.message)
+                MalformedArrived(protocol="http", source=source, reason=_one_line(exc_info.message))
             )
         elif isinstance(exc_info, Exception):
             self._complain(exc_info)

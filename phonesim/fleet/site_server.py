@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import signal
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,6 +19,7 @@ from phonesim.config.site_profile import SiteProfile
 from phonesim.drivers.authority import SiteAuthority
 from phonesim.drivers.open_files import allow_most_open_files
 from phonesim.drivers.site_host import SiteHost
+from phonesim.errors import UsageError
 from phonesim.fleet.tester_health import collecting_rarely
 from phonesim.mocksite.site import Site, build_site
 from phonesim.results import OperatorLog
@@ -46,12 +49,14 @@ def serve_site(
     port_offset: int | None,
     on_ready: Callable[[ServedSite], None],
     operator_log: OperatorLog,
+    authority_file: Path | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM.
 
-    `UsageError` if a port is taken, `ProfileError` if a fault finds nothing to act on.
+    `UsageError` if a port is taken or `authority_file` cannot be used, `ProfileError` if a fault
+    finds nothing to act on.
     """
-    authority = SiteAuthority()
+    authority = SiteAuthority() if authority_file is None else _authority_of(authority_file)
     site = build_site(profile, faults, authority, random.Random(profile.name), time.time())
 
     async def serve() -> None:
@@ -80,6 +85,19 @@ def serve_site(
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
         runner.run(serve())
+
+
+def _authority_of(file: Path) -> SiteAuthority:
+    """The authority that an earlier site left in `file`; if there is none, a new one goes there."""
+    try:
+        if file.exists():
+            return SiteAuthority.load(file.read_bytes())
+        authority = SiteAuthority()
+        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as new:
+            new.write(authority.dump())
+    except OSError as error:
+        raise UsageError(f"--authority {file}: cannot be used: {error.strerror}") from None
+    return authority
 
 
 def _served(site: Site, offset: int) -> ServedSite:

@@ -5,20 +5,29 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+from yarl import URL
+
+from phonesim.drivers.authority import SiteAuthority
 
 
-@pytest.fixture
-def site(program: Callable) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
-    """A mock site in a process of its own, and what it says of itself."""
-    process = program("site", "contoso", "--json")
+def said_by(process: subprocess.Popen[str]) -> Any:
+    """What a site says of itself once it is up."""
     assert process.stdout is not None
     text = ""
     while not text.endswith("\n}\n"):
         line = process.stdout.readline()
         assert line, process.communicate()[1]
         text += line
-    yield process, json.loads(text)
+    return json.loads(text)
+
+
+@pytest.fixture
+def site(program: Callable) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+    """A mock site in a process of its own, and what it says of itself."""
+    process = program("site", "contoso", "--json")
+    yield process, said_by(process)
     if process.poll() is None:
         process.kill()
         process.communicate()
@@ -66,3 +75,52 @@ def test_a_closed_port_is_shown_as_closed(program: Callable) -> None:
     assert process.returncode == 0
     [first] = [line.split() for line in lines if line.startswith("lync01")]
     assert first[1:] == ["sips", "127.20.0.21", "closed", "5061"]
+
+
+def test_a_site_that_is_started_again_is_still_trusted(program: Callable, tmp_path: Path) -> None:
+    file = tmp_path / "authority.pem"
+    left = []
+    for _ in range(2):
+        process = program("site", "contoso", "--authority", file, "--json")
+        said_by(process)
+        process.send_signal(signal.SIGINT)
+        process.communicate()
+        assert process.returncode == 0
+        left.append(file.read_bytes())
+    assert left[0] == left[1]
+    assert SiteAuthority.load(left[0]).dump() == left[0]
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("data", [b"", b"no PEM\n", b"\xff" * 100])
+def test_an_authority_that_cannot_be_read_is_the_users_error(
+    phonesim: Callable, tmp_path: Path, data: bytes
+) -> None:
+    file = tmp_path / "authority.pem"
+    file.write_bytes(data)
+    came = phonesim("site", "contoso", "--authority", file)
+    assert (came.status, came.err.count("\n")) == (2, 1)
+    assert "authority" in came.err
+    assert file.read_bytes() == data
+
+
+def test_an_authority_that_cannot_be_kept_is_the_users_error(
+    phonesim: Callable, tmp_path: Path
+) -> None:
+    came = phonesim("site", "contoso", "--authority", tmp_path / "no such folder" / "a.pem")
+    assert (came.status, came.err.count("\n")) == (2, 1)
+    assert "No such file or directory" in came.err
+
+
+async def test_what_a_peer_sends_cannot_paint_the_terminal(
+    site: tuple[subprocess.Popen[str], dict[str, Any]],
+) -> None:
+    process, served = site
+    [place] = [p for p in served["ports"] if (p["server"], p["protocol"]) == ("pool01", "http")]
+    url = URL(f"http://{place['address']}:{place['port']}/%1B%5B31mred%0A", encoded=True)
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        assert answer.status == 404
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate()
+    assert told.count("\n") == 1
+    assert r"\x1b[31mred\n" in told

@@ -6,7 +6,7 @@ import pytest
 from serving import NAME, Client, Serve
 
 from phonesim.drivers import site_http
-from phonesim.drivers.site_http import BODY_LIMIT
+from phonesim.drivers.site_http import BODY_LIMIT, REASON_LIMIT
 from phonesim.mocksite import exchange as on
 from phonesim.wire.cert_provisioning import GetRootCertChains, GetRootCertChainsResponse
 from phonesim.wire.http import HttpResponse, decode_answer
@@ -98,12 +98,13 @@ async def test_an_answer_without_soap_is_a_page(serve: Serve) -> None:
         (b"PUT /status HTTP/1.1\r\nHost: a\r\n\r\n", 405),
         (b"\x16\x03\x01\x02\x00\x01\x00", 400),
         (b"hello\r\n\r\n", 400),
+        (bytes(range(1, 256)) * 20, 400),
         (
             b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 999999\r\n\r\n" + bytes(BODY_LIMIT + 1),
             413,
         ),
     ],
-    ids=["no SOAP", "PUT", "TLS", "no HTTP", "too long"],
+    ids=["no SOAP", "PUT", "TLS", "no HTTP", "any octets", "too long"],
 )
 async def test_what_is_no_soap_request_is_refused_and_told(
     serve: Serve, octets: bytes, status: int
@@ -116,6 +117,8 @@ async def test_what_is_no_soap_request_is_refused_and_told(
     assert isinstance(event, on.MalformedArrived)
     assert event.protocol == "http"
     assert event.reason
+    assert "\n" not in event.reason
+    assert len(event.reason) <= REASON_LIMIT + len("...")
     writer.close()
     await writer.wait_closed()
 
