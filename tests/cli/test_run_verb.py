@@ -171,7 +171,7 @@ def test_stages_are_set_on_the_command_line(phonesim: Callable, tmp_path: Path) 
     assert came.out.startswith("5 of 5 phones done: ip, discovery, 0 failed (virtual")
     came = phonesim(*arguments, "--set", "fleet.stages=[discovery, ip]")
     assert came.status == 2
-    assert "should be [ip], [vlan, ip], [ip, discovery] or [discovery]" in came.err
+    assert "should be [ip], [vlan, ip], [ip, discovery], [discovery] or [register]" in came.err
 
 
 def test_a_fleet_that_is_not_answered_is_stopped(phonesim: Callable, tmp_path: Path) -> None:
