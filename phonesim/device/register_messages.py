@@ -65,7 +65,7 @@ _USER_DISABLED = 4141
 
 _METHODS = "INVITE, MESSAGE, INFO, OPTIONS, BYE, CANCEL, NOTIFY, ACK, REFER, BENOTIFY"
 _KEEP_ALIVE_TIMEOUT = re.compile(r";\s*timeout=([0-9]{1,6})")
-_PRESENCE_STATE = re.compile(r'([a-z\-]+)="?([A-Za-z\-]+)"?')
+_PRESENCE_STATE = re.compile(r'(?:^|;)\s*([a-z\-]+)="?([A-Za-z\-]+)"?')
 
 
 class RegisterWriter:

@@ -21,6 +21,7 @@ from phonesim.wire import soap_names as ns
 from phonesim.wire.xml_document import attribute_xml, label, octets_of, octets_xml, only_child
 
 _ATTRIBUTES_LIMIT = 16
+_ELEMENTS_LIMIT = 100
 
 _count_of_ids = etree.XPath(
     "count(//@*[. = $id][translate(local-name(), 'DI', 'di') = 'id'"
@@ -98,10 +99,15 @@ def read_signature(
 
 
 def canonical_form(element: etree._Element) -> bytes:
-    """Exclusive canonical form; its cost is quadratic in an element's attributes."""
-    for each in element.iter():
+    """Exclusive canonical form of a few elements with few attributes.
+
+    Its cost is quadratic in attributes, and grows with elements times namespaces.
+    """
+    for count, each in enumerate(element.iter(), 1):
         if len(each.attrib) > _ATTRIBUTES_LIMIT:
             raise DecodeError(f"{label(each)} has {len(each.attrib)} attributes")
+        if count > _ELEMENTS_LIMIT:
+            raise DecodeError(f"{label(element)} holds more than {_ELEMENTS_LIMIT} elements")
     try:
         return etree.tostring(
             element, method="c14n", exclusive=True, with_comments=False, with_tail=False

@@ -119,6 +119,12 @@ def test_any_text_may_stand_in_a_200(first, second):
     )
 
 
+@pytest.mark.parametrize("text", ["a", "a-", ";a", "; ", '";', ";timeout="])
+def test_no_text_takes_longer_than_its_length_explains(text):
+    told = accepted(headers=(("presence-state", text * 10**6), ("ms-keep-alive", text * 10**6)))
+    assert told.keep_alive_timeout is None
+
+
 def test_a_redirect_names_a_primary_and_perhaps_a_backup():
     uris = ("sip:fe01;transport=tls", "tel:+1", "sip:fe02:5070;transport=tcp")
     contacts = tuple(Contact(uri=uri) for uri in uris)

@@ -210,6 +210,10 @@ FORGED = timestamp_xml(1767596400, 1999999999)
             "Timestamp has 5001 attributes",
         ),
         (
+            security(TIMESTAMP.replace("</wsu:Created>", "</wsu:Created>" + "<x/>" * 5000)),
+            "Timestamp holds more than 100 elements",
+        ),
+        (
             security(TIMESTAMP.replace(ID, f'{ID} xmlns:x="relative" x:a=""')),
             "Timestamp has no canonical form",
         ),
