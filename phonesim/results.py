@@ -42,6 +42,7 @@ from phonesim.device.events import (
     Observation,
     RegistrarChanged,
     RegistrationLost,
+    RegistrationMissed,
     RegistrationRegained,
     SignedIn,
     StageEnded,
@@ -328,6 +329,10 @@ class Recorder:
                 self.registrations_failed_over += 1
             else:
                 self.registrations_returned += 1
+        elif kind is RegistrationMissed:
+            assert isinstance(observation, RegistrationMissed)
+            if phone.reason is FailureReason.REGISTRATION_LOST:
+                phone.detail = f"not regained: {observation.detail}"
         elif kind is RegistrationRegained:
             self.registrations_regained += 1
             if phone.reason is FailureReason.REGISTRATION_LOST:
@@ -606,7 +611,10 @@ def _count_failures(phones: Iterable[PhoneRecord]) -> dict[str, int]:
 
 
 def positions(recorder: Recorder) -> dict[str, int]:
-    """Where the phones are now: `waiting`, a stage, `signed-in`, `done` or `failed`, in order."""
+    """Where the phones are: `waiting`, a stage, `lost`, `signed-in`, `done` or `failed`, in order.
+
+    `lost` are phones that had a registration and try to get another.
+    """
     counts: Counter[str] = Counter()
     for phone in recorder.phones.values():
         if phone.is_signed_in:
@@ -615,9 +623,11 @@ def positions(recorder: Recorder) -> dict[str, int]:
             counts["done"] += 1
         elif phone.stage is not None:
             counts[phone.stage.value] += 1
+        elif phone.reason is FailureReason.REGISTRATION_LOST:
+            counts["lost"] += 1
         elif phone.reason is not None:
             counts["failed"] += 1
         else:
             counts["waiting"] += 1
-    order = ("waiting", *Stage, "signed-in", "done", "failed")
+    order = ("waiting", *Stage, "lost", "signed-in", "done", "failed")
     return {str(name): counts[name] for name in order if counts[name]}

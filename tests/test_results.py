@@ -11,6 +11,7 @@ from phonesim.device.events import (
     Observation,
     PoweredOff,
     RegistrationLost,
+    RegistrationMissed,
     RegistrationRegained,
     SignedIn,
     StageEnded,
@@ -397,8 +398,12 @@ def test_a_lost_registration_counts_and_the_phone_is_signed_in_when_it_has_one_a
     assert (phone.outcome, phone.failed_stage) == ("failed:registration-lost", Stage.REGISTER)
     assert phone.detail == "fe01:5061: closed by the server"
     assert phone.settled_after == 1
-    assert positions(run.recorder) == {"signed-in": 1, "failed": 1}
+    assert positions(run.recorder) == {"lost": 1, "signed-in": 1}
     assert [line[2] for line in run.lines] == ["registration lost"] * 3
+    for phone_id in "12":
+        run.tell(phone_id, (9, RegistrationMissed(detail="fe01:5061: not trusted")))
+    assert phone.detail == "not regained: fe01:5061: not trusted"
+    assert run.recorder.phones["1"].outcome == "signed-in"
 
 
 def test_powering_off_changes_nothing() -> None:

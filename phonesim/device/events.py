@@ -667,6 +667,12 @@ class RegistrationLost(Observation, frozen=True, kw_only=True):
     detail: str
 
 
+class RegistrationMissed(Observation, frozen=True, kw_only=True):
+    """A round of attempts to get it back failed; another follows. `detail`: why, by Registrar."""
+
+    detail: str
+
+
 class RegistrationRegained(Observation, frozen=True, kw_only=True):
     """It has one again."""
 

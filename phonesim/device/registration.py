@@ -63,6 +63,7 @@ from phonesim.device.events import (
     RegistrationEnded,
     RegistrationFailed,
     RegistrationLost,
+    RegistrationMissed,
     RegistrationWanted,
     RequestChallenged,
     ShutdownRequested,
@@ -351,6 +352,7 @@ class Registration:
     ) -> list[Output]:
         """Try the next Registrar of the round after a failure; else pause, or give up."""
         has_more = self._order.next()
+        was_lost = self._holds_at is None
         out = self._close() if has_more else [*self._lost(detail), *self._close()]
         self._failures.append((reason, detail))
         self._retry_after = max(self._retry_after, retry_after)
@@ -360,9 +362,10 @@ class Registration:
         # A Registrar that answered tells more than one that could not be reached.
         answered = [failure for failure, _ in failures if failure in ANSWERED]
         final = (answered or [reason])[-1]
-        if self._has_registered and final not in REFUSED:
-            return out + self._pause(now)
         full = "; ".join(each for _, each in failures)
+        if self._has_registered and final not in REFUSED:
+            missed = [RegistrationMissed(detail=full)] if was_lost else []
+            return [*out, *missed, *self._pause(now)]
         return out + self._fail(final, full)
 
     def _fail(self, reason: FailureReason, detail: str) -> list[Output]:

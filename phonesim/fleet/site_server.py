@@ -90,11 +90,16 @@ def serve_site(
 def _authority_of(file: Path) -> SiteAuthority:
     """The authority that an earlier site left in `file`; if there is none, a new one goes there."""
     try:
-        if file.exists():
+        if file.is_file():
             return SiteAuthority.load(file.read_bytes())
         authority = SiteAuthority()
         with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as new:
-            new.write(authority.dump())
+            try:
+                new.write(authority.dump())
+                new.flush()
+            except OSError:
+                file.unlink()  # half an authority would be refused the next time
+                raise
     except OSError as error:
         raise UsageError(f"--authority {file}: cannot be used: {error.strerror}") from None
     return authority

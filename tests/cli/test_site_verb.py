@@ -107,9 +107,14 @@ def test_an_authority_that_cannot_be_read_is_the_users_error(
 def test_an_authority_that_cannot_be_kept_is_the_users_error(
     phonesim: Callable, tmp_path: Path
 ) -> None:
-    came = phonesim("site", "contoso", "--authority", tmp_path / "no such folder" / "a.pem")
-    assert (came.status, came.err.count("\n")) == (2, 1)
-    assert "No such file or directory" in came.err
+    for file, why in (
+        (tmp_path / "no such folder" / "a.pem", "No such file or directory"),
+        (tmp_path, "File exists"),
+        (Path("/dev/zero"), "File exists"),
+    ):
+        came = phonesim("site", "contoso", "--authority", file)
+        assert (came.status, came.err.count("\n")) == (2, 1)
+        assert why in came.err
 
 
 async def test_what_a_peer_sends_cannot_paint_the_terminal(

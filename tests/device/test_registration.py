@@ -32,6 +32,7 @@ from phonesim.device.events import (
     RegistrationEnded,
     RegistrationFailed,
     RegistrationLost,
+    RegistrationMissed,
     RegistrationWanted,
     ShutdownRequested,
     SipMessageReceived,
@@ -1012,6 +1013,11 @@ def test_the_pause_grows_with_every_loss_and_begins_anew_after_success():
     assert line.deadline()[0] - now == 7.5
 
 
+def missed(*registrars):
+    detail = "; ".join(f"{each.host}: NXDOMAIN, no address" for each in registrars)
+    return RegistrationMissed(detail=detail)
+
+
 def test_after_a_loss_only_the_first_registrar_is_tried_until_it_has_been_missed_long_enough():
     line = Line(failover_delay=20)
     line.bind()
@@ -1020,15 +1026,15 @@ def test_after_a_loss_only_the_first_registrar_is_tried_until_it_has_been_missed
         [
             (0.0, closed(), [lost()]),
             (7.5, TIMER, [lookup()]),
-            (7.5, found(rcode="NXDOMAIN"), []),
+            (7.5, found(rcode="NXDOMAIN"), [missed(FIRST)]),
             # 15 s later, but by then fail-over is due: at 1.5 times 20 s.
             (8.0, None, [(22.5, "connect again")]),
             (22.5, TIMER, [lookup()]),
-            (22.5, found(rcode="NXDOMAIN"), []),
+            (22.5, found(rcode="NXDOMAIN"), [missed(FIRST)]),
             (22.5, None, [(30.0, "connect again")]),
             (30.0, TIMER, [lookup()]),
             (30.0, found(rcode="NXDOMAIN"), [lookup(SECOND)]),
-            (30.0, found(registrar=SECOND, rcode="NXDOMAIN"), []),
+            (30.0, found(registrar=SECOND, rcode="NXDOMAIN"), [missed(FIRST, SECOND)]),
             (30.0, None, [(90.0, "connect again")]),
         ],
     )
