@@ -16,7 +16,7 @@ run: $(READY)
 	$(BIN)/phonesim run $(ARGS)
 
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses=3 $(ARGS)  # most tests wait for somebody
+	$(BIN)/python -m pytest --numprocesses=3 --dist=loadgroup $(ARGS)  # most tests wait for somebody
 
 check: $(READY)
 	$(BIN)/ruff format --check

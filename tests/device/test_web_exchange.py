@@ -51,7 +51,7 @@ ONCE = ExchangeEnded(kind="http", sent=1, seconds=0.0)
 
 def asking(**config: object) -> WebExchange:
     """A client whose first request, at WEB, is under way as exchange 1."""
-    client = WebExchange(SignInConfig(**config), lambda now: 1.7e9)
+    client = WebExchange(SignInConfig(**config), lambda now: 1.7e9, lambda message: message)
     credentials = WindowsCredentials(
         sip_uri="sip:alice@contoso.com", user_name="CONTOSO\\alice", password="secret"
     )
