@@ -11,6 +11,11 @@ from real_servers import start_dnsmasq, start_mock_site
 Users = tuple[str, str]
 PHONES = ("--phones", "3", *NO_SWITCH)
 ELSEWHERE = "10.78.0.1"
+OTHERS = """
+name: others
+users:
+  - {first: 11, count: 3, sip_uri: "sip:user{n:05d}@contoso.com", number: "+1425555{n:05d}", pin: "{n:05d}"}
+"""  # noqa: E501
 
 
 def ip(namespace: str, *command: str) -> None:
@@ -35,7 +40,13 @@ def test_fleets_on_two_networks_may_have_the_same_macs(
     start_dnsmasq(lab, serves_dns=True, elsewhere=("servers1", "10.78.16.1", "10.78.31.254"))
     start_mock_site(lab)
 
-    fleets = [lab.start_fleet(*each, *users, "--until", "15s") for each in (PHONES, second)]
+    # Other people: a pool takes one user's two phones of the same MAC for one phone.
+    others = lab.folder / "others.yaml"
+    others.write_text(OTHERS)
+    fleets = [
+        lab.start_fleet(*PHONES, *users, "--until", "9s"),
+        lab.start_fleet(*second, "--set", f"fleet.users_from={others}", "--until", "9s"),
+    ]
 
     for fleet in fleets:
         status, summary, told = lab.end_of(fleet)
