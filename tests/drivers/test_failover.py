@@ -89,6 +89,7 @@ def many(count: int) -> list[PhoneSpec]:
     return specs
 
 
+@pytest.mark.xdist_group("neighbours")  # see tests/interop/test_own_mac.py
 @pytest.mark.timeout(300)
 async def test_a_fleet_fails_over_to_the_backup_and_returns(
     tmp_path: Path, site_authority: SiteAuthority, phone_key: PhoneKey

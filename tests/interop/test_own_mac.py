@@ -16,8 +16,9 @@ from real_servers import start_bind, start_dnsmasq, start_kea, start_mock_site
 pytestmark = [
     pytest.mark.interop("tcpdump", "tshark"),
     pytest.mark.usefixtures("well_formed"),
-    # One after another: many kernels remember 1,024 neighbours in all namespaces together.
-    pytest.mark.xdist_group("own-mac"),
+    # One after another: many kernels remember 1,024 neighbours, those on loopback among them, in
+    # all namespaces together.
+    pytest.mark.xdist_group("neighbours"),
 ]
 
 Users = tuple[str, str]
