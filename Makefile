@@ -1,7 +1,7 @@
 # Every target works on a fresh clone: what is missing is set up first, in .venv.
 #   make run ARGS="power-cut --phones 200"      make test ARGS="tests/wire -k dhcp"
 
-.PHONY: setup run test check bench clean
+.PHONY: setup run test check fuzz bench clean
 .DELETE_ON_ERROR:
 
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -23,6 +23,9 @@ check: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+fuzz: $(READY)
+	$(BIN)/python -m pytest tests/properties --hypothesis-profile=search --timeout=900 $(ARGS)
 
 bench: $(READY)
 	$(BIN)/python tests/bench/virtual_boots.py

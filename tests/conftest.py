@@ -3,6 +3,9 @@
 `@pytest.mark.interop("dnsmasq", ...)` names the servers that a test boots against; they run in
 network namespaces, so it needs root as well. Where something is missing, such tests are left
 out, and the head of the report says why. With PHONESIM_REQUIRE_INTEROP=1 they fail instead.
+
+Property tests try the same examples every time, so that a failure is of the change that made
+it; `make fuzz` has them look for new ones.
 """
 
 from __future__ import annotations
@@ -12,9 +15,14 @@ import shutil
 import signal
 
 import pytest
+from hypothesis import settings
 
 REQUIRE_INTEROP = "PHONESIM_REQUIRE_INTEROP"
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+
+settings.register_profile("same", derandomize=True)
+settings.register_profile("search", derandomize=False)
+settings.load_profile("same")
 
 _left_out = pytest.StashKey[dict[str, int]]()
 

@@ -11,7 +11,8 @@ renamed over the old one, with mode 0600 because some of them hold keys.
 
 In a folder that keeps failures only, a phone's lines wait unformatted, at least the last
 `LINES_KEPT` moments of them, until its boot fails; then all of it is written. A boot that
-ends well leaves nothing.
+ends well leaves nothing, and from then on the last `LINES_KEPT_SIGNED_IN` are kept: fleets
+stay registered for hours, and what they do then is short.
 
 A run may take the phones of an earlier one: what their disks held then, but for logs and crashes,
 is on their disks now. The earlier folder stays as it is.
@@ -40,8 +41,11 @@ from phonesim.world import CRASH_FILE, PhoneDisk
 LOG_BUFFER = 16384
 """Characters of log lines that one phone may have in memory."""
 
-LINES_KEPT = 64
-"""Moments (`WriteLog`) that a phone which has not failed keeps in memory."""
+LINES_KEPT = 256
+"""Moments (`WriteLog`) of a boot under way that a phone keeps in memory."""
+
+LINES_KEPT_SIGNED_IN = 64
+"""The same of a phone that was well at the end of a boot."""
 
 _UNFINISHED = ".new"
 _LOG_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
@@ -307,10 +311,11 @@ class FolderDisk:
 class FailureDisk:
     """A phone's virtual disk that is in memory until a boot fails, and then what `make` gives."""
 
-    __slots__ = ("_disk", "_files", "_kept", "_make")
+    __slots__ = ("_disk", "_files", "_kept", "_make", "_most")
 
     def __init__(self, make: Callable[[], FolderDisk]) -> None:
         self._make = make
+        self._most = LINES_KEPT
         self._kept: list[WriteLog] = []
         self._files: dict[str, bytes] = {}
         self._disk: FolderDisk | None = None
@@ -339,8 +344,8 @@ class FailureDisk:
             self._disk.append_log(line)
             return
         self._kept.append(line)
-        if len(self._kept) >= 2 * LINES_KEPT:
-            del self._kept[:LINES_KEPT]
+        if len(self._kept) >= 2 * self._most:
+            del self._kept[: self._most]
 
     def settled(self, *, is_well: bool) -> None:
         """Forget how a boot that ended well went; write all of it, once one failed."""
@@ -348,6 +353,7 @@ class FailureDisk:
             return
         kept, self._kept = self._kept, []
         if is_well:
+            self._most = LINES_KEPT_SIGNED_IN
             return
         self._disk = self._make()
         for name, data in self._files.items():

@@ -145,7 +145,8 @@ async def test_a_fleet_fails_over_to_the_backup_and_returns(
     )
     summary = summarize(watcher, facts)
     assert summary["signed_in"] == PHONES
-    assert summary["registrations_lost"] >= at_first > 0
-    assert summary["registrations_regained"] >= at_first
-    assert summary["registrations_failed_over"] >= at_first
-    assert summary["registrations_returned"] >= PHONES
+    # A busy machine may make a phone lose its registration once more: it regains that as well.
+    assert summary["registrations_lost"] == summary["registrations_regained"] >= at_first > 0
+    failed_over = summary["registrations_failed_over"]
+    assert failed_over >= at_first
+    assert summary["registrations_returned"] == failed_over + (PHONES - at_first)

@@ -9,7 +9,12 @@ import pytest
 from phonesim.config.device_profile import DeviceLogConfig
 from phonesim.device.actions import WriteLog
 from phonesim.device.device_log import DISPLAY
-from phonesim.drivers.run_folder import LINES_KEPT, LOG_BUFFER, RunFolder
+from phonesim.drivers.run_folder import (
+    LINES_KEPT,
+    LINES_KEPT_SIGNED_IN,
+    LOG_BUFFER,
+    RunFolder,
+)
 from phonesim.errors import ProfileError, UsageError
 
 PHONE = "00-04-F2-00-00-01"
@@ -199,18 +204,24 @@ def test_where_only_failures_are_kept_a_failed_boot_is_written_from_its_beginnin
     assert dict(disk.files()) == {"phone.key": b"k"}
 
 
+@pytest.mark.parametrize(
+    ("has_signed_in", "most"), [(False, LINES_KEPT), (True, LINES_KEPT_SIGNED_IN)]
+)
 def test_where_only_failures_are_kept_a_phone_does_not_fill_the_memory(
-    tmp_path: Path, log_profile: DeviceLogConfig
+    tmp_path: Path, log_profile: DeviceLogConfig, has_signed_in: bool, most: int
 ) -> None:
     folder = RunFolder.create(tmp_path, "run", failures_only=True)
     disk = folder.disk(PHONE, log_profile)
-    for number in range(3 * LINES_KEPT):
+    if has_signed_in:
+        disk.append_log(shown("a boot"))
+        disk.settled(is_well=True)
+    for number in range(3 * most):
         disk.append_log(shown(f"line {number}"))
     disk.settled(is_well=False)
     disk.flush()
     text = (folder.path / PHONE / "DSK1/logs/cpsw3g.log").read_text()
-    assert LINES_KEPT <= text.count("\n") < 2 * LINES_KEPT
-    assert f'"line {3 * LINES_KEPT - 1}"' in text.splitlines()[-1]
+    assert most <= text.count("\n") < 2 * most
+    assert f'"line {3 * most - 1}"' in text.splitlines()[-1]
 
 
 def test_a_run_takes_over_what_an_earlier_one_left(

@@ -232,7 +232,7 @@ def answer_dns(request: do.SendDns) -> on.Event:
 def answer_web(asked: HttpRequest) -> Any:
     match asked.message:
         case GetMetadata():
-            return METADATA[asked.path.removesuffix("/mex")]
+            return METADATA.get(asked.path.removesuffix("/mex"))
         case GetRootCertChains():
             return GetRootCertChainsResponse(chain=b"the chain")
         case RequestSecurityToken(context=context):
@@ -259,7 +259,8 @@ def answer_http(asked: HttpRequest) -> HttpResponse:
             return HttpResponse(status=401, challenges=OFFERS)
         if name_of_message(token.octets) == "NEGOTIATE_MESSAGE":
             return HttpResponse(status=401, challenges=(HttpToken(token.scheme, CHALLENGE),))
-    return HttpResponse(status=200, message=answer_web(asked))
+    told = answer_web(asked)
+    return HttpResponse(status=404 if told is None else 200, message=told)
 
 
 OFFERS = (HttpToken("Negotiate"), HttpToken("NTLM"))
@@ -426,6 +427,8 @@ def corrupt(message: Any, rng: random.Random) -> Any:
 
 def corrupt_event(event: on.Event, rng: random.Random) -> on.Event:
     """An answer of a peer that is wrong inside."""
+    if isinstance(event, on.HandshakeAdvanced):  # what the phone's own TLS says of a wrong flight
+        return on.HandshakeFailed(handshake_id=event.handshake_id, detail=rng.choice(TEXTS))
     for name in ("message", "response", "packet", "unit"):
         if hasattr(event, name):
             return msgspec.structs.replace(event, **{name: corrupt(getattr(event, name), rng)})
