@@ -3,6 +3,7 @@
 The layers, each importing only from those below it (`make check` verifies it)
 
     cli                       the command line: one module a verb family, no logic
+    field                     the field engineer's tools: diagnose, reproduce, dhcputil, bootstrap
     fleet                     plan a fleet, run it, store and sum up what came of it
     drivers  |  simulation    sockets, TLS and files  |  the virtual world
     profiles |  results       YAML to configuration   |  observations to figures

@@ -1,0 +1,77 @@
+"""Boots: the sightings of one phone from its power to its next, as rules look at them.
+
+A log of weeks is read boot by boot: of one that is over only what was found of it is kept. Of a
+boot that goes on for days, its first `MOST_SEEN` sightings and its last ones are.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+
+from phonesim.field.sightings import Sighting
+
+MOST_SEEN = 2000
+"""Sightings of a boot's beginning that are kept, and of its end."""
+
+_BEGINNINGS = frozenset({"power_applied", "boot_begun"})
+
+
+class Boot:
+    """What was seen of one boot of one phone, in order."""
+
+    def __init__(self, phone_id: str) -> None:
+        self.phone_id = phone_id
+        self.left_out = 0
+        self._first: list[Sighting] = []
+        self._last: deque[Sighting] = deque(maxlen=MOST_SEEN)
+        self._by_name: dict[str, list[Sighting]] | None = None
+
+    def take(self, sighting: Sighting) -> None:
+        """Add what was seen next."""
+        self._by_name = None
+        if len(self._first) < MOST_SEEN:
+            self._first.append(sighting)
+            return
+        self.left_out += len(self._last) == MOST_SEEN
+        self._last.append(sighting)
+
+    @property
+    def sightings(self) -> list[Sighting]:
+        """All that is kept, in order."""
+        return [*self._first, *self._last]
+
+    def all(self, *names: str) -> list[Sighting]:
+        """Those with one of these names, in order."""
+        if self._by_name is None:
+            self._by_name = {}
+            for sighting in self.sightings:
+                self._by_name.setdefault(sighting.name, []).append(sighting)
+        if len(names) == 1:
+            return self._by_name.get(names[0], [])
+        wanted = set(names)
+        return [sighting for sighting in self.sightings if sighting.name in wanted]
+
+    def first(self, name: str) -> Sighting | None:
+        """The first one of that name, or None."""
+        return next(iter(self.all(name)), None)
+
+    def last(self, name: str) -> Sighting | None:
+        """The last one of that name, or None."""
+        return next(reversed(self.all(name)), None)
+
+
+def each_boot(
+    sightings: Iterable[Sighting], is_new: Callable[[Sighting], bool] | None = None
+) -> Iterator[Boot]:
+    """Yield every boot when it is over: at the phone's next one, or at the end of everything."""
+    begins = is_new or (lambda sighting: sighting.name in _BEGINNINGS)
+    open_boots: dict[str, Boot] = {}
+    for sighting in sightings:
+        boot = open_boots.get(sighting.phone_id)
+        if boot is None or begins(sighting):
+            if boot is not None:
+                yield boot
+            boot = open_boots[sighting.phone_id] = Boot(sighting.phone_id)
+        boot.take(sighting)
+    yield from open_boots.values()

@@ -1,0 +1,69 @@
+"""What is seen of a phone, in its device log or in a capture, and where it stands there.
+
+A sighting has the name and the fields of a record of the device log (`device.device_log.KINDS`;
+`docs/device-log.md` has them all), whichever input it comes from. What only packets show has a
+name of its own, in `ONLY_CAPTURED`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from phonesim.device.device_log import Value
+
+ONLY_CAPTURED: Mapping[str, tuple[str, ...]] = {
+    # A phone that was not there before sends its first packet, or begins anew with DHCP.
+    "boot_begun": ("mac",),
+    # A DHCP reply for the phone that went where it does not listen; `expected` is where it does.
+    "reply_astray": ("type", "xid", "server", "destination", "expected"),
+    # No connection came about; `failure` is refused, timeout or closed, as in `ConnectFailure`.
+    "connect_failed": ("server", "failure"),
+    # The server's certificate in a TLS handshake; `names` are separated by commas, times are Unix
+    # seconds, `self_signed` is yes or no, `shown` how many certificates the server sent.
+    "certificate_shown": (
+        "server",
+        "asked",
+        "subject",
+        "names",
+        "not_before",
+        "not_after",
+        "issuer",
+        "shown",
+    ),
+    # A TLS alert; `by` is phone or server, `alert` its name in RFC 5246.
+    "tls_alert": ("server", "by", "alert"),
+    # A phone that was registered asks no more, or a boot that is cut off: nothing follows.
+    "capture_ended": ("seconds",),
+}
+"""Names of what no device log has, and their fields."""
+
+
+class Place(msgspec.Struct, frozen=True, gc=False):
+    """Where something stands: a line of a log or a frame of a capture, counted from 1."""
+
+    file: str
+    number: int
+    is_frame: bool = False
+
+    def __str__(self) -> str:
+        """Text such as `cpsw3g.log:17` or `site.pcap frame 4`."""
+        return f"{self.file} frame {self.number}" if self.is_frame else f"{self.file}:{self.number}"
+
+
+class Sighting(msgspec.Struct, frozen=True, gc=False):
+    """One thing that was seen. `at` is seconds, for differences only; `text` is the line as it
+    is, or a packet in words with what matters of it decoded.
+    """
+
+    place: Place
+    at: float
+    phone_id: str
+    name: str
+    values: Mapping[str, Value]
+    text: str
+
+    def __getitem__(self, field: str) -> Value:
+        """The value of a field."""
+        return self.values[field]
