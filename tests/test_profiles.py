@@ -179,7 +179,7 @@ def test_an_unknown_name_brings_the_nearest() -> None:
 def test_scalars_follow_yaml_1_2(tmp_path: Path) -> None:
     fleet = load(FLEET, written(tmp_path, "name: no\ndescription: 12:30:45\ninterface: ~\n"))
     assert (fleet.name, fleet.description, fleet.interface) == ("no", "12:30:45", None)
-    user = "{sip_uri: s, number: +14255550100x, pin: 0712}"
+    user = "{sip_uri: 'sip:a@b', number: +14255550100x, pin: 0712}"
     site = load(SITE, written(tmp_path, f"name: x\nusers: [{user}]\n"))
     assert site.users[0].pin == "0712"
 

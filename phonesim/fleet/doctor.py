@@ -31,6 +31,10 @@ BROADCAST = "127.255.255.255"
 FEWEST_OPEN_FILES = 4096
 """What a fleet of a few hundred phones needs; see `phonesim.drivers.open_files`."""
 
+FEWEST_NEIGHBOURS = 4096
+"""Hosts that the kernel should remember at once; a fleet of more phones loses packets beyond."""
+
+_NEIGHBOURS = Path("/proc/sys/net/ipv4/neigh/default/gc_thresh3")
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}
 _NEEDED_TO_RUN = ("virtual", "loopback")
 
@@ -54,6 +58,7 @@ def examine() -> list[Check]:
         _tried("loopback", "addresses", _bind_many, "every address of 127.0.0.0/8 can be bound"),
         _tried("loopback", "broadcast", _broadcast, f"datagrams to {BROADCAST} arrive"),
         _open_files(),
+        _neighbours(),
         *_capabilities(),
         _interfaces(),
         _own_macs(),
@@ -175,6 +180,25 @@ def _open_files() -> Check:
         finding=f"{soft} now, up to {'any number' if is_unlimited else hard};"
         " a phone at the mock site takes two, and a few while it boots",
         remedy=f"raise the limit: ulimit -Hn {FEWEST_OPEN_FILES * 4}",
+    )
+
+
+def _neighbours() -> Check:
+    """The kernel's table of neighbours is one for all interfaces, loopback among them."""
+    try:
+        most = int(_NEIGHBOURS.read_text())
+    except (OSError, ValueError):
+        finding, is_ok = "the size of the kernel's table cannot be read", True
+    else:
+        finding = f"{most} addresses at once, of phones and servers"
+        is_ok = most >= FEWEST_NEIGHBOURS
+    return Check(
+        world="loopback",
+        name="neighbours",
+        is_ok=is_ok,
+        finding=finding,
+        remedy="for fleets of more: sysctl -w net.ipv4.neigh.default.gc_thresh3=65536, as root",
+        is_needed=False,
     )
 
 

@@ -26,11 +26,12 @@ def test_what_is_missing_comes_with_what_to_do(
     monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 512))
     monkeypatch.setattr("phonesim.fleet.doctor._effective_capabilities", lambda: 1 << 13)
     monkeypatch.setattr("phonesim.drivers.voice_vlan.TUN", Path("/dev/net/none"))
+    monkeypatch.setattr("phonesim.fleet.doctor.FEWEST_NEIGHBOURS", 1 << 40)
     came = phonesim("doctor")
     assert came.status == 3
     assert "loopback: raise the limit: ulimit -Hn" in came.out
     assert "wire: run as root, or once: sudo setcap" in came.out
     checks = phonesim("doctor", "--json").document["checks"]
     missing = {check["name"] for check in checks if not check["ok"]}
-    assert {"open files", "CAP_NET_ADMIN", "voice VLANs"} <= missing
+    assert {"open files", "neighbours", "CAP_NET_ADMIN", "voice VLANs"} <= missing
     assert "CAP_NET_RAW" not in missing
