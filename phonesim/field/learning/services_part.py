@@ -1,0 +1,332 @@
+"""What web services and Registrars did: where they are, what they answered, what they showed.
+
+A server is known by the address that a phone connected to. What went through TLS is in a device
+log; a capture has the certificate and the alert that ended it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from phonesim.field.boots import Boot
+from phonesim.field.learning.draft import Draft, Entry, quote
+from phonesim.field.sightings import Sighting
+
+_CERTIFICATES = {
+    "certificate-expired": "expired",
+    "certificate-not-yet-valid": "not-yet-valid",
+    "certificate-wildcard": "wildcard",
+    "certificate-name-mismatch": "wrong-name",
+    "certificate-untrusted": "untrusted",
+    "certificate-issuer-missing": "no-intermediate",
+}
+_PIN_STATES = {
+    "IncorrectPin": "wrong",
+    "UserPinAccountLocked": "locked",
+    "PinExpired": "expired",
+    "PinNotSet": "not-set",
+    "PinNotEnabledForUser": "not-enabled",
+    "Unauthorized": "unauthorized",
+    "UserPinAccountDisabled": "disabled",
+}
+_ALERTS = {
+    "certificate_expired": "expired",
+    "unknown_ca": "untrusted",
+}
+_SIP_PORTS = frozenset({5060, 5061})
+_SECURE = 443
+
+
+class _WebServer:
+    def __init__(self, name: str, address: str, fqdn: str) -> None:
+        self.seen: list[str] = []
+        self.values: dict[str, Any] = {"name": name, "address": address, "fqdn": fqdn}
+
+
+class _Registrar:
+    def __init__(self, name: str, address: str, host: str, port: int, transport: str) -> None:
+        self.seen: list[str] = []
+        self.values: dict[str, Any] = {"name": name, "address": address, "fqdn": host}
+        if port != 5061:
+            self.values["port"] = port
+        if transport == "tcp":
+            self.values["transport"] = transport
+
+
+class _Services:
+    """The servers that phones connected to so far, by address and port or name."""
+
+    def __init__(self, draft: Draft) -> None:
+        self.draft = draft
+        self.web: dict[str, _WebServer] = {}
+        self.web_by_address: dict[str, _WebServer] = {}
+        self.registrars: dict[str, _Registrar] = {}
+        self.registrars_by_address: dict[str, _Registrar] = {}
+        self.users: dict[str, Sighting] = {}
+
+    def web_server(self, url: SplitResult, address: str, seen: Sighting) -> _WebServer:
+        host = url.hostname or address
+        server = self.web.get(host)
+        if server is None:
+            server = _WebServer(f"web{len(self.web) + 1:02d}", address, host)
+            self.web[host] = self.web_by_address[address] = server
+            server.seen.append(quote(seen))
+        secure = url.scheme == "https"
+        port = url.port or (_SECURE if secure else 80)
+        if port != (_SECURE if secure else 80):
+            server.values["https_port" if secure else "http_port"] = port
+        return server
+
+    def registrar(self, seen: Sighting) -> _Registrar:
+        name = str(seen["registrar"])
+        registrar = self.registrars.get(name)
+        if registrar is None:
+            host, _, port = name.rpartition(":")
+            address = str(seen["address"])
+            registrar = _Registrar(
+                f"registrar{len(self.registrars) + 1:02d}",
+                address,
+                host or name,
+                int(port) if port.isdigit() else 5061,
+                str(seen["transport"]),
+            )
+            self.registrars[name] = self.registrars_by_address[address] = registrar
+            registrar.seen.append(quote(seen))
+        return registrar
+
+
+def learn_services(boots: Sequence[Boot], draft: Draft) -> None:
+    """Add web services, Registrars and users, and what was wrong with them."""
+    services = _Services(draft)
+    for boot in boots:
+        _read_web(boot, services)
+        _read_registrars(boot, services)
+        _read_packets(boot, services)
+        for sighting in boot.all("ticket_received", "signed_in", "registered"):
+            services.users.setdefault(str(sighting["user"]), sighting)
+    draft.web_services += (Entry(server.values, server.seen) for server in services.web.values())
+    draft.registrars += (
+        Entry(registrar.values, registrar.seen) for registrar in services.registrars.values()
+    )
+    _add_users(boots, services)
+
+
+def _read_web(boot: Boot, services: _Services) -> None:
+    draft = services.draft
+    url, server = urlsplit(""), None
+    certificate_path = ticket_path = ""
+    for sighting in boot.sightings:
+        match sighting.name:
+            case "http_sent":
+                url = urlsplit(str(sighting["url"]))
+                server = services.web_server(url, str(sighting["address"]), sighting)
+                if sighting["operation"] == "GetRootCertChains":
+                    certificate_path = url.path
+                    server.values["cert_prov_rel_path"] = url.path
+            case "ticket_issuer":
+                issuer = urlsplit(str(sighting["url"]))
+                ticket_path = issuer.path
+                owner = services.web.get(issuer.hostname or "", server)
+                if owner is not None:
+                    owner.values["web_ticket_path"] = ticket_path
+            case "service_port":
+                _read_port(sighting, services, certificate_path, ticket_path)
+            case "http_answer" if server is not None and int(sighting["status"]) not in (401, 500):
+                status = int(sighting["status"])
+                values: dict[str, Any] = {"status": status, "match": url.path}
+                draft.fault(sighting, "http-status", target=server.values["name"], **values)
+            case "http_failed" if server is not None:
+                _failed(
+                    str(sighting["failure"]), url.scheme, server.values["name"], sighting, draft
+                )
+            case "ticket_refused":
+                _refused(sighting, draft)
+            case _:
+                pass
+
+
+def _read_port(
+    sighting: Sighting, services: _Services, certificate_path: str, ticket_path: str
+) -> None:
+    port, url = str(sighting["port"]), urlsplit(str(sighting["url"]))
+    server = services.web.get(url.hostname or "")
+    if server is None:
+        return
+    for prefix, base, key in (
+        ("CertProvisioningServiceWebTicketProof", certificate_path, "proof_suffix"),
+        ("WebTicketServicePin", ticket_path, "pin_suffix"),
+        ("WebTicketServiceCert", ticket_path, "certificate_suffix"),
+    ):
+        if port.startswith(prefix) and base and url.path.startswith(base):
+            server.values[key] = url.path.removeprefix(base)
+
+
+def _refused(sighting: Sighting, draft: Draft) -> None:
+    state = _PIN_STATES.get(str(sighting["reason"]))
+    if state is None:
+        draft.note(f"{quote(sighting)}: this refusal was not learned")
+    else:
+        draft.fault(sighting, "pin-state", state=state)
+
+
+def _read_registrars(boot: Boot, services: _Services) -> None:
+    draft = services.draft
+    registrar = None
+    last: Sighting | None = None
+    for sighting in boot.sightings:
+        match sighting.name:
+            case "registrar_connecting":
+                registrar = services.registrar(sighting)
+            case "scheme_chosen" if registrar is not None:
+                offers = [o for o in str(sighting["offers"]).lower().split("+") if o]
+                known = [o for o in offers if o in ("ntlm", "kerberos", "tls-dsk", "digest")]
+                if known:
+                    registrar.values["authentication"] = known
+            case "registrar_failed" if str(sighting["registrar"]) in services.registrars:
+                failed = services.registrars[str(sighting["registrar"])]
+                name = failed.values["name"]
+                _failed(str(sighting["failure"]), "sip", name, sighting, draft)
+            case "register_answer" if registrar is not None:
+                last = sighting
+                status = int(sighting["status"])
+                if status >= 300 and status not in (301, 302, 401, 407):
+                    _sip_status(sighting, status, registrar.values["name"], draft)
+            case "registrar_redirected" if last is not None:
+                draft.note(f"{quote(sighting)}: a redirect was not learned")
+            case _:
+                pass
+
+
+def _sip_status(sighting: Sighting, status: int, target: str, draft: Draft) -> None:
+    values: dict[str, Any] = {"status": status, "reason": str(sighting["reason"])}
+    if sighting["diagnostics"]:
+        values["diagnostics"] = _diagnostics(str(sighting["diagnostics"]))
+    draft.fault(sighting, "sip-status", target=target, **values)
+
+
+def _diagnostics(told: str) -> str:
+    """ms-diagnostics of what the log has of it: a number and a reason."""
+    number, _, reason = told.partition(" ")
+    return f'{number};reason="{reason}"' if number.isdigit() and reason else told
+
+
+def _failed(failure: str, scheme: str, target: str, seen: Sighting, draft: Draft) -> None:
+    """A connection that did not come about, or a server that was not accepted."""
+    certificate = _CERTIFICATES.get(failure)
+    if certificate is not None:
+        secure = "sip" if scheme == "sip" else "https"
+        draft.fault(
+            seen, "show-certificate", target=target, certificate=certificate, protocol=secure
+        )
+    elif failure in ("refused", "closed", "unreachable"):
+        draft.fault(seen, "refuse", target=target, protocol=scheme)
+    elif failure == "timeout":
+        draft.fault(seen, "silence", target=target, protocol=scheme)
+    elif failure == "tls-version-refused":
+        secure = "sip" if scheme == "sip" else "https"
+        draft.fault(seen, "require-tls", target=target, version="1.2", protocol=secure)
+    elif failure == "chain-unusable":
+        draft.fault(seen, "spoil-chain", chain="unreadable")
+    else:
+        draft.note(f"{quote(seen)}: {failure} was not learned")
+
+
+def _read_packets(boot: Boot, services: _Services) -> None:
+    """What only a capture has: connections that failed, certificates, alerts."""
+    draft = services.draft
+    shown: dict[str, Sighting] = {}
+    for sighting in boot.all("connect_failed", "certificate_shown", "tls_alert"):
+        end = str(sighting["server"])
+        scheme = _scheme_of(end)
+        if sighting.name == "certificate_shown":
+            shown[end] = sighting
+        server = _at(services, end, scheme, shown.get(end), sighting, boot)
+        target = server.values["name"]
+        if sighting.name == "connect_failed":
+            _failed(str(sighting["failure"]), scheme, target, sighting, draft)
+        elif sighting.name == "tls_alert" and sighting["alert"] == "protocol_version":
+            _failed("tls-version-refused", scheme, target, sighting, draft)
+        elif sighting.name == "tls_alert" and sighting["by"] == "phone":
+            if sighting["alert"] == "close_notify":
+                continue
+            draft.fault(
+                shown.get(end, sighting),
+                "show-certificate",
+                target=target,
+                certificate=_kind_of(shown.get(end), str(sighting["alert"])),
+                protocol=scheme,
+            )
+
+
+def _scheme_of(end: str) -> str:
+    number = end.rpartition(":")[2]
+    port = int(number) if number.isdigit() else 0
+    return "sip" if port in _SIP_PORTS else "http" if port == 80 else "https"
+
+
+def _at(
+    services: _Services,
+    end: str,
+    scheme: str,
+    shown: Sighting | None,
+    seen: Sighting,
+    boot: Boot,
+) -> _WebServer | _Registrar:
+    """The server at an address and port: a known one, or one with the name that DNS has for it."""
+    address, _, port = end.rpartition(":")
+    known = services.registrars_by_address if scheme == "sip" else services.web_by_address
+    server: _WebServer | _Registrar | None = known.get(address)
+    if server is not None:
+        return server
+    host = str(shown["asked"]) if shown is not None and shown["asked"] else _name_of(address, boot)
+    if scheme != "sip":
+        return services.web_server(urlsplit(f"{scheme}://{host}:{port}/"), address, seen)
+    number = f"registrar{len(services.registrars) + 1:02d}"
+    registrar = _Registrar(number, address, host, int(port), "tls")
+    services.registrars[f"{host}:{port}"] = services.registrars_by_address[address] = registrar
+    registrar.seen.append(quote(seen))
+    return registrar
+
+
+def _name_of(address: str, boot: Boot) -> str:
+    """The name that DNS gave this address for."""
+    for answer in boot.all("dns_answer"):
+        if f"A {address} " in f"{answer['records']} ":
+            return str(answer["qname"])
+    return "unnamed.invalid"
+
+
+def _kind_of(shown: Sighting | None, alert: str) -> str:
+    """Which of the faulty certificates a phone refused with this alert."""
+    if shown is not None:
+        names = str(shown["names"]).split(",")
+        if any(name.startswith("*.") for name in names):
+            return "wildcard"
+        if float(shown["not_after"]) < shown.at:
+            return "expired"
+        if float(shown["not_before"]) > shown.at:
+            return "not-yet-valid"
+        if shown["asked"] and str(shown["asked"]) not in names:
+            return "wrong-name"
+    return _ALERTS.get(alert, "untrusted")
+
+
+def _add_users(boots: Sequence[Boot], services: _Services) -> None:
+    domain = "example.com"
+    for boot in boots:
+        lease = boot.last("dhcp_lease")
+        if lease is not None and lease["domain"]:
+            domain = str(lease["domain"])
+    first = next(iter(services.users.items()), None)
+    if first is not None:
+        domain = first[0].partition("@")[2] or domain
+    values = {
+        "count": max(1, len({boot.phone_id for boot in boots})),
+        "sip_uri": f"sip:user{{n:05d}}@{domain}",
+        "number": "+1425555{n:05d}",
+        "pin": "8{n:05d}4",
+    }
+    seen = [] if first is None else [quote(first[1])]
+    services.draft.users.append(Entry(values, seen))
