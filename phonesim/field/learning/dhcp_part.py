@@ -1,5 +1,6 @@
 """What DHCP servers said: leases, options 43 and 120 byte for byte, delays, silence.
 
+What was asked again and answered as often was answered late; what was answered less often was lost.
 A server's options that decode cleanly, and encode to the same octets, are configured by name.
 Any others are kept as octets, by a fault. A server that never answered the INFORM of phones whose
 lease it gave is silent to INFORM.
@@ -26,6 +27,9 @@ from phonesim.wire.provisioning import (
 SHORTEST_DELAY = 0.1
 """Seconds; what is answered faster is taken for the network's own time."""
 
+MOST_LOSS = 0.2
+"""Share of lost datagrams beyond which a phone's boot would be a matter of luck."""
+
 _ROOM = 64
 """Free addresses that a scope has beyond those that were seen."""
 _PLACEHOLDER = "replaced.invalid"
@@ -33,14 +37,14 @@ _CONFIGURED = ("uc_identifier", "url_scheme", "web_server_port", "cert_prov_rel_
 
 
 class _Server:
-    def __init__(self, address: str, name: str) -> None:
+    def __init__(self, address: str, name: str, vlan_id: int) -> None:
         self.address = address
         self.name = name
+        self.vlan_id = vlan_id
         self.seen: list[str] = []
         self.lease: Sighting | None = None
         self.addresses: list[int] = []
         self.options: dict[int, tuple[bytes, Sighting]] = {}
-        self.lacks: dict[int, Sighting] = {}
         self.vlan: Sighting | None = None
         self.waits: dict[str, list[tuple[float, Sighting]]] = {}
         self.refused_inform: Sighting | None = None
@@ -51,102 +55,153 @@ class _Server:
         self.waits.setdefault(asked, []).append((wait, sighting))
 
 
-class _Informs:
-    """INFORMs, and the vendor class and the first sighting of one that had no answer."""
+class _Asked:
+    """A request and its repeats, and what was answered to them."""
+
+    def __init__(self, sighting: Sighting) -> None:
+        self.kind = str(sighting["type"])
+        self.first_at = self.last_at = sighting.at
+        self.sent = 1
+        self.replies: list[tuple[_Server, Sighting]] = []
+
+    def repeated(self, sighting: Sighting) -> None:
+        if not self.replies:
+            self.sent += 1
+            self.last_at = sighting.at
+
+
+class _Reading:
+    """What all boots say of DHCP."""
 
     def __init__(self) -> None:
+        self.servers: dict[tuple[str, int], _Server] = {}
         self.vendor_class = ""
-        self.sent: Sighting | None = None
+        self.inform: Sighting | None = None
+        self.without_lease = 0
+        self.sent = 0
+        self.lost = 0
+
+    def server(self, address: str, vlan_id: int) -> _Server:
+        key = address, vlan_id
+        if key not in self.servers:
+            self.servers[key] = _Server(address, f"dhcp{len(self.servers) + 1:02d}", vlan_id)
+        return self.servers[key]
+
+
+_ANSWERS = {"OFFER": ("DISCOVER",), "ACK": ("REQUEST", "INFORM"), "NAK": ("REQUEST", "INFORM")}
 
 
 def learn_dhcp(boots: Sequence[Boot], draft: Draft) -> None:
-    """Add DHCP servers and what was wrong with them."""
-    servers: dict[str, _Server] = {}
-    informs = _Informs()
-    without_lease = 0
-    repeated = answered = 0
+    """Add DHCP servers and what was wrong with them, and the voice VLAN that a switch named."""
+    reading = _Reading()
     for boot in boots:
-        had_lease = len(boot.all("dhcp_lease"))
-        without_lease += not had_lease and bool(boot.all("dhcp_sent"))
-        again, total = _read_boot(boot, servers, informs)
-        repeated += again
-        answered += total
-    if repeated and answered:
-        draft.loss = round(min(0.5, repeated / (repeated + answered)), 3)
-    for server in servers.values():
-        draft.dhcp_servers.append(
-            Entry(_profile(server, informs, without_lease, draft), server.seen)
-        )
+        reading.without_lease += not boot.all("dhcp_lease") and bool(boot.all("dhcp_sent"))
+        _read_boot(boot, reading)
+        _learn_switch(boot, draft)
+    if reading.lost:
+        draft.loss = round(min(MOST_LOSS, reading.lost / reading.sent), 3)
+    for server in reading.servers.values():
+        draft.dhcp_servers.append(Entry(_profile(server, reading, draft), server.seen))
 
 
-def _read_boot(boot: Boot, servers: dict[str, _Server], informs: _Informs) -> tuple[int, int]:
-    """Take a boot's DHCP; return the repeats of requests that were answered, and the answers."""
-    asked: dict[int, tuple[str, float, int]] = {}
-    repeated = answered = 0
+def _learn_switch(boot: Boot, draft: Draft) -> None:
+    for sighting in boot.all("vlan_found"):
+        if str(sighting["source"]).startswith("lldp") and draft.switch is None:
+            values = {"name": "switch01", "voice_vlan": int(sighting["vlan"])}
+            draft.switch = Entry(values, [quote(sighting)])
 
-    def server_of(sighting: Sighting, field: str = "server") -> _Server:
-        address = str(sighting[field]) or str(sighting.values.get("source", ""))
-        if address not in servers:
-            servers[address] = _Server(address, f"dhcp{len(servers) + 1:02d}")
-        return servers[address]
 
+def _read_boot(boot: Boot, reading: _Reading) -> None:
+    asked: dict[tuple[int, str], _Asked] = {}
+    vlan_id = 0
     for sighting in boot.sightings:
         match sighting.name:
+            case "vlan_found":
+                vlan_id = int(sighting["vlan"])
             case "dhcp_sent":
-                xid, kind = int(sighting["xid"]), str(sighting["type"])
-                count = asked[xid][2] + 1 if xid in asked and asked[xid][0] == kind else 1
-                asked[xid] = (kind, sighting.at, count)
-                if kind == "INFORM":
-                    informs.vendor_class = str(sighting["vendor_class"])
-                    informs.sent = informs.sent or sighting
+                key = int(sighting["xid"]), str(sighting["type"])
+                if key in asked:
+                    asked[key].repeated(sighting)
+                else:
+                    asked[key] = _Asked(sighting)
+                if key[1] == "INFORM":
+                    reading.vendor_class = str(sighting["vendor_class"])
+                    reading.inform = reading.inform or sighting
             case "dhcp_received":
-                server = server_of(sighting)
-                kind, at, count = asked.get(int(sighting["xid"]), ("", sighting.at, 1))
-                server.answered(kind, sighting.at - at, sighting)
-                if count > 1:
-                    repeated += count - 1
-                    asked[int(sighting["xid"])] = (kind, at, 1)
-                answered += 1
-                if sighting["type"] == "NAK" and kind == "INFORM":
-                    server.refused_inform = server.refused_inform or sighting
-                address = str(sighting["yiaddr"])
-                if address not in ("", "0.0.0.0"):
-                    server.addresses.append(int(IPv4Address(address)))
+                server = reading.server(_server_in(sighting), vlan_id)
+                _take_reply(server, sighting, asked)
+            case "dhcp_ignored":
+                server = reading.server(str(sighting["source"]), vlan_id)
+                _take_reply(server, sighting, asked)
             case "dhcp_lease":
-                server = server_of(sighting)
+                server = reading.server(_server_in(sighting), vlan_id)
                 server.lease = server.lease or sighting
                 server.addresses.append(int(IPv4Address(str(sighting["address"]))))
             case "option_43" | "option_120":
                 code = int(sighting.name.removeprefix("option_"))
                 octets = bytes.fromhex(str(sighting["hex"]))
-                server_of(sighting).options.setdefault(code, (octets, sighting))
-            case "option_missing":
-                server_of(sighting).lacks.setdefault(int(sighting["option"]), sighting)
+                server = reading.server(_server_in(sighting), vlan_id)
+                server.options.setdefault(code, (octets, sighting))
             case "vlan_option":
-                server = server_of(sighting)
+                server = reading.server(_server_in(sighting), vlan_id)
                 server.vlan = server.vlan or sighting
             case _:
                 pass
-    return repeated, answered
+    for exchange in asked.values():
+        _conclude(exchange, reading)
 
 
-def _profile(
-    server: _Server, informs: _Informs, without_lease: int, draft: Draft
-) -> dict[str, Any]:
+def _server_in(sighting: Sighting) -> str:
+    return str(sighting["server"]) or str(sighting.values.get("source", ""))
+
+
+def _take_reply(server: _Server, sighting: Sighting, asked: dict[tuple[int, str], _Asked]) -> None:
+    for kind in _ANSWERS.get(str(sighting["type"]), ()):
+        exchange = asked.get((int(sighting["xid"]), kind))
+        if exchange is not None:
+            exchange.replies.append((server, sighting))
+            if sighting["type"] == "NAK" and kind == "INFORM":
+                server.refused_inform = server.refused_inform or sighting
+            break
+    address = str(sighting.values.get("yiaddr", ""))
+    if address not in ("", "0.0.0.0"):
+        server.addresses.append(int(IPv4Address(address)))
+
+
+def _conclude(exchange: _Asked, reading: _Reading) -> None:
+    """Tell late answers from lost ones."""
+    counts: dict[str, int] = {}
+    for server, _ in exchange.replies:
+        counts[server.name] = counts.get(server.name, 0) + 1
+    reading.sent += exchange.sent
+    if counts:
+        reading.lost += max(0, exchange.sent - max(counts.values()))
+    done: set[str] = set()
+    for server, sighting in exchange.replies:
+        if server.name not in done:
+            done.add(server.name)
+            is_late = counts[server.name] >= exchange.sent
+            since = exchange.first_at if is_late else exchange.last_at
+            server.answered(exchange.kind, sighting.at - since, sighting)
+
+
+def _profile(server: _Server, reading: _Reading, draft: Draft) -> dict[str, Any]:
     values: dict[str, Any] = {"name": server.name, "address": server.address}
-    scope = _scope(server, without_lease)
+    if server.vlan_id:
+        values["on_vlan"] = server.vlan_id
+    scope = _scope(server, reading.without_lease)
     if scope is not None:
         values["scope"] = scope
-    if informs.vendor_class and "INFORM" in server.waits:
-        values["sign_in_class"] = informs.vendor_class
+    if reading.vendor_class and "INFORM" in server.waits:
+        values["sign_in_class"] = reading.vendor_class
     sign_in = _sign_in(server, draft)
     if sign_in:
         values["sign_in"] = sign_in
     if server.vlan is not None:
         values["vlan_id"] = int(server.vlan["vlan"]) or 1
         values["vlan_option"] = str(server.vlan["hex"])
-    if informs.sent is not None and "INFORM" not in server.waits:
-        draft.fault(informs.sent, "silence", target=server.name, protocol="dhcp", match="INFORM")
+    if reading.inform is not None and "INFORM" not in server.waits:
+        draft.fault(reading.inform, "silence", target=server.name, protocol="dhcp", match="INFORM")
     if server.refused_inform is not None:
         draft.note(f"{quote(server.refused_inform)}: a NAK to INFORM was not learned")
     for kind, waits in server.waits.items():

@@ -50,7 +50,8 @@ class Draft:
 def quote(sighting: Sighting) -> str:
     """Where a sighting stands and what it is, on one line of a comment."""
     text = " ".join(sighting.text.split())
-    return f"{sighting.place}: {text[:_LONGEST]}{'...' if len(text) > _LONGEST else ''}"
+    place = str(sighting.place).rpartition("/")[2]
+    return f"{place}: {text[:_LONGEST]}{'...' if len(text) > _LONGEST else ''}"
 
 
 _LONGEST = 160

@@ -143,8 +143,21 @@ def _read_web(boot: Boot, services: _Services) -> None:
                 )
             case "ticket_refused":
                 _refused(sighting, draft)
+            case "boot_failed":
+                _ended(sighting, draft)
             case _:
                 pass
+
+
+def _ended(sighting: Sighting, draft: Draft) -> None:
+    """Failures that only the phone's own judgement of an answer tells of."""
+    match sighting["stage"], sighting["reason"]:
+        case "chain", "chain-unusable":
+            draft.fault(sighting, "spoil-chain", chain="empty")
+        case "certificate", "certificate-unusable":
+            draft.fault(sighting, "issue-foreign-certificate")
+        case _:
+            pass
 
 
 def _read_port(
@@ -194,7 +207,7 @@ def _read_registrars(boot: Boot, services: _Services) -> None:
                 if status >= 300 and status not in (301, 302, 401, 407):
                     _sip_status(sighting, status, registrar.values["name"], draft)
             case "registrar_redirected" if last is not None:
-                draft.note(f"{quote(sighting)}: a redirect was not learned")
+                _redirected(sighting, last, services)
             case _:
                 pass
 
@@ -206,6 +219,22 @@ def _sip_status(sighting: Sighting, status: int, target: str, draft: Draft) -> N
     draft.fault(sighting, "sip-status", target=target, **values)
 
 
+def _redirected(sighting: Sighting, answer: Sighting, services: _Services) -> None:
+    """A Registrar that sends a phone to another one."""
+    registrar = services.registrars.get(str(sighting["registrar"]))
+    target = str(sighting["target"]).partition("+")[0]
+    if registrar is None or not target:
+        return
+    services.draft.fault(
+        sighting,
+        "sip-status",
+        target=registrar.values["name"],
+        status=int(answer["status"]),
+        reason=str(answer["reason"]),
+        contact=f"sip:{target};transport={registrar.values.get('transport', 'tls')}",
+    )
+
+
 def _diagnostics(told: str) -> str:
     """ms-diagnostics of what the log has of it: a number and a reason."""
     number, _, reason = told.partition(" ")
@@ -215,6 +244,8 @@ def _diagnostics(told: str) -> str:
 def _failed(failure: str, scheme: str, target: str, seen: Sighting, draft: Draft) -> None:
     """A connection that did not come about, or a server that was not accepted."""
     certificate = _CERTIFICATES.get(failure)
+    if certificate == "no-intermediate":
+        draft.fault(seen, "spoil-chain", chain="without-intermediate")
     if certificate is not None:
         secure = "sip" if scheme == "sip" else "https"
         draft.fault(

@@ -1,0 +1,129 @@
+"""A field case again: learn the site, boot the phones there, and say where the two part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from phonesim.errors import DecodeError, UsageError
+from phonesim.field.boots import Boot, each_boot
+from phonesim.field.capture_reader import read_capture
+from phonesim.field.learning.comparison import Comparison, compare
+from phonesim.field.learning.dhcp_part import learn_dhcp
+from phonesim.field.learning.draft import Draft
+from phonesim.field.learning.names_part import learn_names
+from phonesim.field.learning.services_part import learn_services
+from phonesim.field.learning.site_files import write_profiles
+from phonesim.field.log_reader import LogReading, read_log, shipped_dialects
+from phonesim.fleet.plan import read_plan
+from phonesim.fleet.run_logs import Run, list_phones
+from phonesim.fleet.runner import run_fleet
+from phonesim.fleet.worlds import world_for
+
+MOST_PHONES = 200
+"""Phones of a capture that are booted again."""
+
+_AGAIN = "again.pcapng"
+
+
+class Relived(msgspec.Struct, frozen=True, kw_only=True):
+    """A case that was run again: the learned profiles' folder, the run's, and how phones compare.
+
+    `compared` has an entry for each phone, by its id in the field; `notes` say what of the input
+    was not read or not learned.
+    """
+
+    folder: Path
+    run: Path
+    compared: dict[str, Comparison]
+    notes: tuple[str, ...]
+
+    @property
+    def is_same(self) -> bool:
+        """Whether every phone ended as it did in the field."""
+        return all(comparison.is_same_outcome for comparison in self.compared.values())
+
+
+def relive_log(log: Path, out: Path, folder: Path) -> Relived:
+    """Learn the site that a device log tells of, and boot its phone there.
+
+    The profiles are written to the new `folder`, the run's folder is made under `out`.
+    """
+    readings: list[LogReading] = []
+    boots = list(each_boot(read_log([log], shipped_dialects(), readings)))
+    notes = [f"{reading.file}: {note}" for reading in readings for note in reading.notes]
+    unknown = sum(reading.unknown for reading in readings)
+    if unknown:
+        notes.append(f"{log}: {unknown} lines are not known")
+    fleet, learned = _learn(boots, log, folder)
+    run = _boot(fleet, out, None)
+    again: list[Boot] = []
+    for phone in list_phones(Run(path=run, summary=None)):
+        again += each_boot(read_log(phone.files, shipped_dialects(), [], phone.phone_id))
+    return _relived(boots, again, folder, run, [*notes, *learned])
+
+
+def relive_capture(capture: Path, out: Path, folder: Path) -> Relived:
+    """The same of a capture: its phones boot at the site that their packets tell of."""
+    reader = read_capture(capture)
+    try:
+        boots = list(each_boot(reader))
+    except DecodeError as error:
+        raise UsageError(str(error)) from None
+    fleet, learned = _learn(boots, capture, folder)
+    packets = folder / _AGAIN
+    run = _boot(fleet, out, packets)
+    again = list(each_boot(read_capture(packets)))
+    return _relived(boots, again, folder, run, [*reader.notes, *learned])
+
+
+def _learn(boots: Sequence[Boot], source: Path, folder: Path) -> tuple[Path, list[str]]:
+    if not boots:
+        raise UsageError(f"{source}: there is no phone in it that could be booted again")
+    kept = set(sorted({boot.phone_id for boot in boots})[:MOST_PHONES])
+    boots = [boot for boot in boots if boot.phone_id in kept]
+    draft = Draft()
+    learn_dhcp(boots, draft)
+    learn_names(boots, draft)
+    learn_services(boots, draft)
+    return write_profiles(draft, boots, source.name, folder), draft.notes
+
+
+def _boot(fleet: Path, out: Path, packets: Path | None) -> Path:
+    plan = read_plan(str(fleet))
+    finished = run_fleet(plan, world_for(plan.fleet.attach, packets), out, lambda _: None)
+    return finished.folder
+
+
+def _relived(
+    boots: Iterable[Boot],
+    again: Iterable[Boot],
+    folder: Path,
+    run: Path,
+    notes: Sequence[str],
+) -> Relived:
+    field, ours = _one_a_phone(boots), _one_a_phone(again)
+    compared = {
+        phone_id: compare(boot, ours.get(phone_id, other))
+        for (phone_id, boot), other in zip(sorted(field.items()), _by_order(ours), strict=False)
+    }
+    return Relived(folder=folder, run=run, compared=compared, notes=tuple(notes))
+
+
+def _by_order(boots: dict[str, Boot]) -> list[Boot]:
+    return [boot for _, boot in sorted(boots.items())]
+
+
+def _one_a_phone(boots: Iterable[Boot]) -> dict[str, Boot]:
+    """The boot that tells most of each phone: the first that failed, or else its first."""
+    chosen: dict[str, Boot] = {}
+    for boot in boots:
+        earlier = chosen.get(boot.phone_id)
+        is_better = (
+            earlier is not None and not earlier.all("boot_failed") and boot.all("boot_failed")
+        )
+        if earlier is None or is_better:
+            chosen[boot.phone_id] = boot
+    return chosen
