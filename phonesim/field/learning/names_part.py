@@ -97,6 +97,16 @@ def _take_answer(server: _Server, sighting: Sighting, domain: str, draft: Draft)
                 draft.note(f"{quote(sighting)}: a record of type {kind} was not learned")
 
 
+def place_name(zones: list[dict[str, Any]], name: str, address: str, domain: str) -> None:
+    """Give a name an address, in the zone where it belongs."""
+    origin = _origin(name, domain)
+    zone = next((each for each in zones if each["origin"] == origin), None)
+    if zone is None:
+        zone = {"origin": origin}
+        zones.append(zone)
+    zone.setdefault("a", {})[_relative(name, origin)] = [address]
+
+
 def _records(qname: str, text: str) -> Iterator[tuple[str, str, list[str]]]:
     """Yield name, type and data of each record of an answer, aliases followed."""
     name = qname

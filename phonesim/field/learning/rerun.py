@@ -10,8 +10,10 @@ import msgspec
 from phonesim.errors import DecodeError, UsageError
 from phonesim.field.boots import Boot, each_boot
 from phonesim.field.capture_reader import read_capture
+from phonesim.field.learning.assumed_part import assume_the_rest
 from phonesim.field.learning.comparison import Comparison, compare
 from phonesim.field.learning.dhcp_part import learn_dhcp
+from phonesim.field.learning.disk_part import learn_disks
 from phonesim.field.learning.draft import Draft
 from phonesim.field.learning.names_part import learn_names
 from phonesim.field.learning.services_part import learn_services
@@ -21,11 +23,16 @@ from phonesim.fleet.plan import read_plan
 from phonesim.fleet.run_logs import Run, list_phones
 from phonesim.fleet.runner import run_fleet
 from phonesim.fleet.worlds import world_for
+from phonesim.profiles import option_override
 
 MOST_PHONES = 200
 """Phones of a capture that are booted again."""
 
+DISKS = "disks"
+"""Where in the learned profiles' folder the disks are that phones begin with."""
+
 _AGAIN = "again.pcapng"
+_CACHE = "DSK1/cache.json"
 
 
 class Relived(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,11 +95,21 @@ def _learn(boots: Sequence[Boot], source: Path, folder: Path) -> tuple[Path, lis
     learn_dhcp(boots, draft)
     learn_names(boots, draft)
     learn_services(boots, draft)
-    return write_profiles(draft, boots, source.name, folder), draft.notes
+    assume_the_rest(boots, draft)
+    fleet = write_profiles(draft, boots, source.name, folder)
+    for phone_id, cache in learn_disks(list(_one_a_phone(boots).values())).items():
+        file = folder / DISKS / phone_id / _CACHE
+        file.parent.mkdir(parents=True)
+        file.write_bytes(cache)
+    return fleet, draft.notes
 
 
 def _boot(fleet: Path, out: Path, packets: Path | None) -> Path:
-    plan = read_plan(str(fleet))
+    disks = fleet.parent / DISKS
+    overrides = []
+    if disks.is_dir():
+        overrides.append(option_override("--resume", "fleet", "phones_from", str(disks)))
+    plan = read_plan(str(fleet), overrides)
     finished = run_fleet(plan, world_for(plan.fleet.attach, packets), out, lambda _: None)
     return finished.folder
 
