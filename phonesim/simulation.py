@@ -35,7 +35,7 @@ from phonesim.virtual_authority import (
 )
 from phonesim.virtual_capture import VirtualCapture
 from phonesim.virtual_handshake import VirtualClientHandshake
-from phonesim.wire.dhcp import BROADCAST
+from phonesim.wire.dhcp import BROADCAST, CLIENT_PORT
 from phonesim.world import (
     CRASH_FILE,
     Observer,
@@ -224,7 +224,7 @@ class _World:
         node.rounds += 1
         rng = random.Random(f"{node.spec.seed}/{node.boot}")
         node.phone = new_phone(node.spec, rng, certificate_validity)
-        kind = self.limits.boot_kind(node.boot)
+        kind = self.limits.boot_kind(node.spec, node.boot)
         prepare_disk(node.disk, kind)
         node.wake_at = None
         node.vlan_id = None
@@ -742,12 +742,17 @@ class _World:
     def answer_dhcp(self, action: site_side.SendDhcpReply) -> None:
         message = action.message
         node = self.by_mac.get(message.chaddr)
-        reaches = node is not None and action.destination in (
+        if node is None:
+            return
+        reaches = action.port == CLIENT_PORT and action.destination in (
             BROADCAST,
             node.address,
             message.yiaddr,
         )
-        if node is not None and reaches and not self.is_lost():
+        if not reaches:
+            if self.capture is not None:
+                self.capture.astray(node.spec, action, self.now)
+        elif not self.is_lost():
             event = on.DhcpMessageReceived(message=message, source=action.source)
             self.at(self.now + self.delay(), self.to_phone, node, node.boot, event)
 
