@@ -30,7 +30,8 @@ app = typer.Typer(
 )
 
 KindOption = Annotated[
-    str | None, typer.Option("--kind", metavar="device|site|fault|fleet|failure", help="Which kind it is.")
+    str | None,
+    typer.Option("--kind", metavar="device|site|fault|fleet|failure", help="Which kind it is."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
@@ -38,7 +39,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 @app.command("ls")
 def ls(
     kind: Annotated[
-        str | None, typer.Argument(metavar="KIND", help="Only device, site, fault, fleet or failure.")
+        str | None,
+        typer.Argument(metavar="KIND", help="Only device, site, fault, fleet or failure."),
     ] = None,
     as_json: JsonOption = False,
 ) -> int:
@@ -102,7 +104,9 @@ def validate(
 
 @app.command("schema")
 def print_schema(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="device, site, fault, fleet or failure.")],
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help="device, site, fault, fleet or failure.")
+    ],
 ) -> int:
     """Print the JSON Schema of a kind of profile, with every default's source."""
     show_json(schema(_kind(kind)))

@@ -15,10 +15,10 @@ Source = Literal["log", "capture"]
 CauseNames = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
-class PhonesOfFailure(Config):
+class FailurePart(Config):
     """Phones that begin in the same way and come to the same end."""
 
-    count: Annotated[int, Field(ge=1, le=100)] = 2
+    phones: Annotated[int, Field(ge=1, le=100)] = 2
     boot: Beginning = "cold"
     """cold: with an empty disk, as from the factory. warm: with what an earlier boot left on it,
     which signed in at the same site without faults and without `set` values of the site.
@@ -35,7 +35,7 @@ class FindingsBySource(Config):
 
 
 class FailureProfile(Config):
-    """A failure. The phones begin one after another, in the order of `phones`."""
+    """A failure. The phones begin one after another, in the order of `parts`."""
 
     name: str
     description: str
@@ -52,26 +52,26 @@ class FailureProfile(Config):
     """Values of profiles that are otherwise here, by dotted key: `fleet.until`, `device.tls.
     maximum_version`, `site.users.0.registrar`."""
     faults: tuple[str, ...] = ()
-    rules: tuple[FaultRule, ...] = ()
+    fault_rules: tuple[FaultRule, ...] = ()
     """Faults that have no profile of their own."""
-    phones: Annotated[tuple[PhonesOfFailure, ...], Field(min_length=1)]
+    parts: Annotated[tuple[FailurePart, ...], Field(min_length=1)]
     findings: CauseNames | FindingsBySource
     """Names of the causes that must be found, the surest first."""
 
-    @field_validator("phones")
+    @field_validator("parts")
     @classmethod
-    def _have_lived_first(
-        cls, phones: tuple[PhonesOfFailure, ...]
-    ) -> tuple[PhonesOfFailure, ...]:
-        boots = [part.boot == "cold" for part in phones]
-        if boots != sorted(boots):
+    def _begin_with_those_that_lived(
+        cls, parts: tuple[FailurePart, ...]
+    ) -> tuple[FailurePart, ...]:
+        is_new = [part.boot == "cold" for part in parts]
+        if is_new != sorted(is_new):
             raise ValueError("phones that were there before come first: put the cold ones last")
-        return phones
+        return parts
 
     @property
-    def count(self) -> int:
+    def phones(self) -> int:
         """How many phones there are."""
-        return sum(part.count for part in self.phones)
+        return sum(part.phones for part in self.parts)
 
     def findings_from(self, source: Source) -> tuple[str, ...]:
         """The causes that an input must show, the first one first."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from phonesim.config.failure import FailureProfile, PhonesOfFailure
+from phonesim.config.failure import FailurePart, FailureProfile
 from phonesim.config.fault import FaultProfile
 from phonesim.config.fleet_profile import SIGNED_IN, Attach, DeviceShare, FleetProfile
 from phonesim.device.outcome import FailureReason
@@ -50,15 +50,15 @@ def plan_failure(
 
     Raises `ProfileError` for whatever of it cannot be used.
     """
-    fleet = _fleet(failure, attach, failure.count, failure.faults)
+    fleet = _fleet(failure, attach, failure.phones, failure.faults)
     if lived_before(failure):
         fleet = fleet.model_copy(update={"phones_from": earlier, "boots": ("warm",)})
     every = [*overrides_of(failure), *overrides]
     rules = FaultProfile.model_construct(
-        name=failure.name, description=failure.description, rules=failure.rules
+        name=failure.name, description=failure.description, rules=failure.fault_rules
     )
-    plan = plan_fleet(apply(FLEET, fleet, every), every, (rules,) if failure.rules else ())
-    beginnings = [part.boot for part in failure.phones for _ in range(part.count)]
+    plan = plan_fleet(apply(FLEET, fleet, every), every, (rules,) if failure.fault_rules else ())
+    beginnings = [part.boot for part in failure.parts for _ in range(part.phones)]
     if not lived_before(failure):
         return plan
     return msgspec.structs.replace(
@@ -74,7 +74,7 @@ def plan_earlier_life(
     failure: FailureProfile, attach: Attach = "virtual", overrides: Sequence[Override] = ()
 ) -> Plan | None:
     """Plan how the phones that were there before signed in then, at a site without faults."""
-    lived = sum(part.count for part in lived_before(failure))
+    lived = sum(part.phones for part in lived_before(failure))
     if not lived:
         return None
     of_phones = [each for each in overrides_of(failure) if each.root == DEVICE.name]
@@ -83,9 +83,9 @@ def plan_earlier_life(
     return plan_fleet(apply(FLEET, fleet, every), every)
 
 
-def lived_before(failure: FailureProfile) -> list[PhonesOfFailure]:
+def lived_before(failure: FailureProfile) -> list[FailurePart]:
     """Return the phones that signed in before."""
-    return [part for part in failure.phones if part.boot != "cold"]
+    return [part for part in failure.parts if part.boot != "cold"]
 
 
 def _fleet(
@@ -122,7 +122,7 @@ FAILURE = Kind(
         (("findings", "*"), "cause", CAUSES),
         (("findings", "log", "*"), "cause", CAUSES),
         (("findings", "capture", "*"), "cause", CAUSES),
-        (("phones", "*", "outcome"), "outcome", _OUTCOMES),
+        (("parts", "*", "outcome"), "outcome", _OUTCOMES),
     ),
 )
 ALL_KINDS: tuple[Kind[Any], ...] = (*KINDS, FAILURE)

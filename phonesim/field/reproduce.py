@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
-from phonesim.config.failure import FailureProfile, PhonesOfFailure, Source
-from phonesim.config.fleet_profile import SIGNED_IN, Attach
+from phonesim.config.failure import FailurePart, FailureProfile, Source
+from phonesim.config.fleet_profile import Attach
 from phonesim.device.device_log import Dialect, LogLine
 from phonesim.drivers.run_folder import RunFolder
 from phonesim.errors import DecodeError, ProfileError
@@ -24,7 +24,6 @@ from phonesim.field.story import Step, displays, tell
 from phonesim.fleet.plan import Plan
 from phonesim.fleet.run_logs import PhoneLog, find_run, list_phones
 from phonesim.fleet.runner import (
-    Finished,
     Progress,
     StopRequest,
     Tick,
@@ -97,14 +96,12 @@ def reproduce(
     if before is not None:
         lived = run_fleet(before, world_for(attach), base, on_progress)
         earlier = lived.folder
-    plan = plan_failure(
-        failure, attach, overrides, None if earlier is None else str(earlier)
-    )
+    plan = plan_failure(failure, attach, overrides, None if earlier is None else str(earlier))
     finished = run_fleet(plan, _captured(attach), base, on_progress)
     logs = {phone.phone_id: phone for phone in list_phones(find_run(base, str(finished.folder)))}
     read = {spec.phone_id: _lines(plan, logs[spec.phone_id], spec.phone_id) for spec in plan.specs}
     records = [finished.recorder.phones[spec.phone_id] for spec in plan.specs]
-    parts = [part for part in failure.phones for _ in range(part.count)]
+    parts = [part for part in failure.parts for _ in range(part.phones)]
     return Reproduced(
         failure=failure,
         folder=finished.folder,
@@ -159,19 +156,17 @@ def _lines(plan: Plan, log: PhoneLog, phone_id: str) -> list[LogLine]:
 
 def _differences(
     failure: FailureProfile,
-    parts: Sequence[PhonesOfFailure],
+    parts: Sequence[FailurePart],
     records: Sequence[PhoneRecord],
     read: dict[str, list[LogLine]],
 ) -> Iterable[str]:
-    for part in failure.phones:
-        came = [
-            record for which, record in zip(parts, records, strict=True) if which is part
-        ]
+    for part in failure.parts:
+        came = [record for which, record in zip(parts, records, strict=True) if which is part]
         others = [record for record in came if _outcome(record) != part.outcome]
         if others:
             first = others[0]
             yield (
-                f"{len(others)} of {part.count} {part.boot} phones came to {_outcome(first)}"
+                f"{len(others)} of {part.phones} {part.boot} phones came to {_outcome(first)}"
                 f" instead of {part.outcome}: {first.phone_id}"
             )
     if failure.display is not None:
@@ -181,7 +176,7 @@ def _differences(
 
 
 def _stories(
-    parts: Sequence[PhonesOfFailure],
+    parts: Sequence[FailurePart],
     records: Sequence[PhoneRecord],
     logs: dict[str, PhoneLog],
     read: dict[str, list[LogLine]],

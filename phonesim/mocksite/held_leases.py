@@ -49,14 +49,14 @@ class HeldLeases:
             mac = _OUI + number.to_bytes(3, "big")
             for action in self._server.handle(_request(MessageType.DISCOVER, mac, {}), now):
                 if isinstance(action, SendDhcpReply):
-                    taken = {
+                    taken: dict[int, bytes] = {
                         Option.REQUESTED_IP_ADDRESS: pack_address(action.message.yiaddr),
                         Option.SERVER_IDENTIFIER: self._identifier,
                     }
                     self._server.handle(_request(MessageType.REQUEST, mac, taken), now)
 
 
-def _request(kind: MessageType, mac: bytes, options: dict[Option, bytes]) -> DhcpReceived:
+def _request(kind: MessageType, mac: bytes, options: dict[int, bytes]) -> DhcpReceived:
     message = DhcpMessage(
         message_type=kind,
         xid=int.from_bytes(mac[2:], "big"),
