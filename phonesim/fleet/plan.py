@@ -55,14 +55,28 @@ _USERS_OF: dict[str, tuple[Attach, ...]] = {
 _LAST_NUMBER = 0xFFFFFF
 
 
+class Monkey(msgspec.Struct, frozen=True, kw_only=True):
+    """Random faults: their seed, how many seconds there are some, and how many after that phones
+    have to come back.
+    """
+
+    seed: int
+    span: float
+    grace: float
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """A run before it runs. `site` is None for servers that are already there."""
+    """A run before it runs. `site` is None for servers that are already there.
+
+    With a `monkey`, the faults are its own.
+    """
 
     fleet: FleetProfile
     site: SiteProfile | None
     faults: tuple[FaultProfile, ...]
     specs: tuple[PhoneSpec, ...]
     limits: RunLimits
+    monkey: Monkey | None = None
 
 
 def read_plan(
