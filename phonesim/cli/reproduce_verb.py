@@ -17,7 +17,7 @@ from phonesim.cli.diagnose_verb import WIDTH, to_lines
 from phonesim.cli.run_verb import DEFAULT_OUT, progress_text
 from phonesim.cli.terminal import StatusLine, show, show_json, show_text
 from phonesim.config.fleet_profile import Attach
-from phonesim.errors import ProfileError, UsageError
+from phonesim.errors import UsageError
 from phonesim.field.failures import FAILURE
 from phonesim.field.reproduce import SOURCES, PhoneStory, Reproduced, load_failure, reproduce
 from phonesim.field.story import Step, to_json

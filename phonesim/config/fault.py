@@ -20,6 +20,26 @@ class FaultBase(Config):
     """Act on every nth event that the fault applies to."""
 
 
+class PassingFault(FaultBase):
+    """A fault that may come later than the run, and go again before it ends."""
+
+    kind: str
+    begins_at: Annotated[float, Field(ge=0)] = 0
+    """Seconds after the run's begin; before, all is well."""
+    lasts: Annotated[float, Field(gt=0)] | None = None
+    """Seconds; None is for good."""
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether there is a time when it does not act."""
+        return self.begins_at > 0 or self.lasts is not None
+
+    @property
+    def ends_at(self) -> float:
+        """Seconds after the run's begin."""
+        return float("inf") if self.lasts is None else self.begins_at + self.lasts
+
+
 class StripDhcpOptions(FaultBase):
     """Replies lack these options."""
 
@@ -93,7 +113,7 @@ class AddDhcpServer(FaultBase):
     head_start: Annotated[float, Field(ge=0)] = 0.05
 
 
-class Silence(FaultBase):
+class Silence(PassingFault):
     """Requests are dropped."""
 
     kind: Literal["silence"]
@@ -102,7 +122,7 @@ class Silence(FaultBase):
     """Shell pattern of what is dropped: a DHCP message type, a DNS name, a path, a SIP method."""
 
 
-class Delay(FaultBase):
+class Delay(PassingFault):
     """Answers come late by `seconds`."""
 
     kind: Literal["delay"]
@@ -111,7 +131,7 @@ class Delay(FaultBase):
     match: str = "*"
 
 
-class DnsRcode(FaultBase):
+class DnsRcode(PassingFault):
     """Queries for matching names get this rcode and no records."""
 
     kind: Literal["dns-rcode"]
@@ -134,7 +154,7 @@ class DnsTarget(FaultBase):
     match: str = "*"
 
 
-class HttpStatus(FaultBase):
+class HttpStatus(PassingFault):
     """Matching paths get this status, without a SOAP body."""
 
     kind: Literal["http-status"]
@@ -150,7 +170,7 @@ class Refuse(FaultBase):
     protocol: Literal["http", "https", "sip"]
 
 
-class ShowCertificate(FaultBase):
+class ShowCertificate(PassingFault):
     """TLS servers show another kind of certificate.
 
     "no-intermediate": a good one, without that of the authority which issued it.
@@ -202,15 +222,14 @@ class RefuseCertificate(FaultBase):
     """0 is none."""
 
 
-class Outage(FaultBase):
-    """The server is down for a time: its ports are closed and its connections dropped."""
+class Outage(PassingFault):
+    """The server is down for a time: its TCP ports are closed, its connections dropped, and
+    datagrams unanswered.
+    """
 
     kind: Literal["outage"]
-    protocol: Literal["sip"]
-    begins_at: Annotated[float, Field(ge=0)] = 0
-    """Seconds after the run's begin."""
-    lasts: Annotated[float, Field(gt=0)] | None = None
-    """Seconds; None is for good."""
+    protocol: Literal["dhcp", "dns", "ntp", "https", "sip"]
+    """That of the server; https is all that a web server does."""
 
 
 class Deregister(FaultBase):
@@ -228,7 +247,7 @@ class Deregister(FaultBase):
     primary one."""
 
 
-class SipStatus(FaultBase):
+class SipStatus(PassingFault):
     """Requests are answered with this status."""
 
     kind: Literal["sip-status"]
@@ -242,8 +261,6 @@ class SipStatus(FaultBase):
     """SIP URI of a Contact, as a redirect has."""
     retry_after: Annotated[int, Field(ge=0)] | None = None
     """Seconds of Retry-After."""
-    begins_at: Annotated[float, Field(ge=0)] = 0
-    """Seconds after the run's begin; before, the server answers."""
 
 
 class SetPresenceState(FaultBase):

@@ -218,11 +218,7 @@ def _diagnosis(source: Source, folder: Path) -> Diagnosis:
 
 def _unexpected(failure: FailureProfile, phones: Sequence[_Phone]) -> Iterator[str]:
     for part in failure.parts:
-        others = [
-            phone
-            for phone in phones
-            if phone.part is part and phone.outcome != part.outcome
-        ]
+        others = [phone for phone in phones if phone.part is part and phone.outcome != part.outcome]
         if others:
             yield (
                 f"{len(others)} of {part.phones} {part.boot} phones came to {others[0].outcome}"
@@ -239,9 +235,7 @@ def _undiagnosed(failure: FailureProfile, source: Source, diagnosis: Diagnosis) 
     found = [each.cause.name for each in diagnosis.found]
     if found[:1] == [wanted[0]] and set(wanted) <= set(found):
         return ""
-    return (
-        f"the {source} shows {', '.join(found) or 'no cause'} instead of {', '.join(wanted)}"
-    )
+    return f"the {source} shows {', '.join(found) or 'no cause'} instead of {', '.join(wanted)}"
 
 
 def _stories(phones: Iterable[_Phone]) -> Iterator[PhoneStory]:

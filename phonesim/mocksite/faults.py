@@ -185,7 +185,7 @@ class _OnRequest:
         self._every_nth = rule.every_nth
         self._count = 0
         self.seconds = rule.seconds if isinstance(rule, Delay) else 0.0
-        self._begins_at = rule.begins_at if isinstance(rule, SipStatus) else 0.0
+        self._begins_at, self._ends_at = rule.begins_at, rule.ends_at
         match rule:
             case Silence() | Delay():
                 self._protocols: tuple[str, ...] = (rule.protocol,)
@@ -202,7 +202,7 @@ class _OnRequest:
         self._pattern = _compiled(pattern)
 
     def acts(self, protocol: str, text: str, now: float) -> bool:
-        if protocol not in self._protocols or now < self._begins_at:
+        if protocol not in self._protocols or not self._begins_at <= now < self._ends_at:
             return False
         if self._pattern is not None and self._pattern.match(text) is None:
             return False

@@ -356,7 +356,9 @@ def _certificate(name: str, protocol: str, rules: Sequence[FaultRule]) -> str:
     kinds = [
         rule.certificate
         for rule in rules
-        if isinstance(rule, ShowCertificate) and _shows(rule, name, protocol)
+        if isinstance(rule, ShowCertificate)
+        and not rule.is_passing
+        and _shows(rule, name, protocol)
     ]
     return kinds[-1] if kinds else "valid"
 
