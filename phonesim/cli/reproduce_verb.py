@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Annotated, Any, get_args
 import typer
 from rich.table import Table
 
+from phonesim.cli import relived_case
 from phonesim.cli.consent import ask_consent
 from phonesim.cli.diagnose_verb import WIDTH, to_lines
 from phonesim.cli.run_verb import DEFAULT_OUT, progress_text
@@ -19,6 +21,7 @@ from phonesim.cli.terminal import StatusLine, show, show_json, show_text
 from phonesim.config.fleet_profile import Attach
 from phonesim.errors import UsageError
 from phonesim.field.failures import FAILURE
+from phonesim.field.learning.rerun import relive_capture, relive_log
 from phonesim.field.reproduce import SOURCES, PhoneStory, Reproduced, load_failure, reproduce
 from phonesim.field.story import Step, to_json
 from phonesim.fleet.runner import EXPECTATIONS_MET, EXPECTATIONS_UNMET, NOT_VALID
@@ -37,6 +40,14 @@ def reproduce_failure(
     every: Annotated[
         bool, typer.Option("--all", help="Reproduce every failure, and print a table.")
     ] = False,
+    capture: Annotated[
+        Path | None,
+        typer.Option("--capture", metavar="FILE", help="Learn the site from a field capture."),
+    ] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option("--log", metavar="FILE", help="Learn the site from a phone's cpsw3g.log."),
+    ] = None,
     attach: Annotated[
         str,
         typer.Option("--attach", metavar="virtual|loopback|wire", help="Which world to run in."),
@@ -69,8 +80,17 @@ def reproduce_failure(
 ) -> int:
     """Make a field failure happen, and check that it and its diagnosis come out as declared.
 
-    Without a name, list the failures.
+    Without a name, list the failures. With --capture or --log, learn the site where it was taken,
+    boot its phones there, and say whether the same came out.
     """
+    if capture is not None or log is not None:
+        others = [failure, interface, site, seed, set_, every or None]
+        if attach != "virtual" or any(each is not None for each in others):
+            raise UsageError(
+                "--capture and --log take no name and no other option but --out and --json: edit"
+                " the profiles that are written, and use phonesim run"
+            )
+        return _relive(capture, log, out, as_json=as_json)
     if attach not in _WORLDS:
         raise UsageError(f"--attach {attach}: it is {', '.join(_WORLDS)}")
     if failure is None and not every:
@@ -107,6 +127,23 @@ def reproduce_failure(
     else:
         show_text("\n".join(to_story(came)))
     return status_of(came)
+
+
+def _relive(capture: Path | None, log: Path | None, out: Path, *, as_json: bool) -> int:
+    if capture is not None and log is not None:
+        raise UsageError("--capture and --log: give one of them")
+    source = capture or log
+    assert source is not None
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem)
+    folder = out / f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-learned-{stem}"
+    case = relive_capture(source, folder) if capture else relive_log(source, folder)
+    if as_json:
+        show_json(relived_case.to_document(case))
+    else:
+        show_text("\n".join(relived_case.to_case(case)))
+    if not case.is_valid:
+        return NOT_VALID
+    return EXPECTATIONS_MET if case.is_same else EXPECTATIONS_UNMET
 
 
 def _every(run: Any, out: Path, *, as_json: bool) -> int:

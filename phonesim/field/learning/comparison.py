@@ -66,6 +66,17 @@ _MILESTONES: Mapping[str, Callable[[Sighting], str]] = {
 }
 """What counts of a sighting, by its name."""
 
+_FAILURES = frozenset(
+    {
+        "dhcp_no_answer",
+        "http_answer",
+        "http_failed",
+        "ticket_refused",
+        "connect_failed",
+        "tls_alert",
+        "registrar_failed",
+    }
+)
 _ENDS = ("signed_in", "boot_failed", "registered")
 
 
@@ -87,7 +98,10 @@ def milestones(boot: Boot) -> list[Milestone]:
 
 
 def outcome(boot: Boot) -> str:
-    """How a boot ended: `signed in`, `failed at discovery: no-lease`, or the last that was seen."""
+    """How a boot ended: `signed in`, `failed at discovery: no-lease`, or how far packets show it.
+
+    A capture ends at any time, often in the middle of another try: what failed last is told.
+    """
     for name in _ENDS:
         ended = boot.first(name)
         if ended is None:
@@ -95,8 +109,18 @@ def outcome(boot: Boot) -> str:
         if name == "boot_failed":
             return f"failed at {ended['stage']}: {ended['reason']}"
         return "signed in"
-    last = next(reversed(milestones(boot)), None)
-    return "nothing was seen" if last is None else f"ended with {last.words}"
+    passed = [each for each in boot.sightings if each.name in _MILESTONES]
+    failed = [each for each in passed if _is_failure(each)]
+    last = next(reversed(failed or passed), None)
+    if last is None:
+        return "nothing was seen"
+    return f"ended with {_MILESTONES[last.name](last).replace('_', ' ', 1)}"
+
+
+def _is_failure(sighting: Sighting) -> bool:
+    if sighting.name == "register_answer":
+        return int(sighting["status"]) >= 300 and int(sighting["status"]) not in (401, 407)
+    return sighting.name in _FAILURES
 
 
 def compare(field: Boot, again: Boot) -> Comparison:

@@ -21,7 +21,7 @@ from phonesim.field.learning.site_files import write_profiles
 from phonesim.field.log_reader import LogReading, read_log, shipped_dialects
 from phonesim.fleet.plan import read_plan
 from phonesim.fleet.run_logs import Run, list_phones
-from phonesim.fleet.runner import run_fleet
+from phonesim.fleet.runner import Finished, run_fleet
 from phonesim.fleet.worlds import world_for
 from phonesim.profiles import option_override
 
@@ -36,14 +36,16 @@ _CACHE = "DSK1/cache.json"
 
 
 class Relived(msgspec.Struct, frozen=True, kw_only=True):
-    """A case that was run again: the learned profiles' folder, the run's, and how phones compare.
+    """A case that was run again: its source, the learned `files`, the `run`, how phones compare.
 
     `compared` has an entry for each phone, by its id in the field; `notes` say what of the input
-    was not read or not learned.
+    was not read or not learned. `is_valid`: the run came to its end.
     """
 
-    folder: Path
+    source: Path
+    files: tuple[Path, ...]
     run: Path
+    is_valid: bool
     compared: dict[str, Comparison]
     notes: tuple[str, ...]
 
@@ -53,40 +55,47 @@ class Relived(msgspec.Struct, frozen=True, kw_only=True):
         return all(comparison.is_same_outcome for comparison in self.compared.values())
 
 
-def relive_log(log: Path, out: Path, folder: Path) -> Relived:
+def relive_log(log: Path, folder: Path) -> Relived:
     """Learn the site that a device log tells of, and boot its phone there.
 
-    The profiles are written to the new `folder`, the run's folder is made under `out`.
+    The profiles, and the run in a folder of its own, go into the new `folder`. `UsageError` for a
+    log that cannot be read.
     """
     readings: list[LogReading] = []
     boots = list(each_boot(read_log([log], shipped_dialects(), readings)))
     notes = [f"{reading.file}: {note}" for reading in readings for note in reading.notes]
     unknown = sum(reading.unknown for reading in readings)
     if unknown:
-        notes.append(f"{log}: {unknown} lines are not known")
-    fleet, learned = _learn(boots, log, folder)
-    run = _boot(fleet, out, None)
+        notes.append(f"{log}: {unknown} of its lines are not known")
+    learned = _learn(boots, log, folder)
+    finished = _boot(learned.fleet, None)
     again: list[Boot] = []
-    for phone in list_phones(Run(path=run, summary=None)):
+    for phone in list_phones(Run(path=finished.folder, summary=None)):
         again += each_boot(read_log(phone.files, shipped_dialects(), [], phone.phone_id))
-    return _relived(boots, again, folder, run, [*notes, *learned])
+    return _relived(boots, again, learned, finished, notes)
 
 
-def relive_capture(capture: Path, out: Path, folder: Path) -> Relived:
+def relive_capture(capture: Path, folder: Path) -> Relived:
     """The same of a capture: its phones boot at the site that their packets tell of."""
     reader = read_capture(capture)
     try:
         boots = list(each_boot(reader))
     except DecodeError as error:
         raise UsageError(str(error)) from None
-    fleet, learned = _learn(boots, capture, folder)
+    learned = _learn(boots, capture, folder)
     packets = folder / _AGAIN
-    run = _boot(fleet, out, packets)
+    finished = _boot(learned.fleet, packets)
     again = list(each_boot(read_capture(packets)))
-    return _relived(boots, again, folder, run, [*reader.notes, *learned])
+    return _relived(boots, again, learned, finished, reader.notes)
 
 
-def _learn(boots: Sequence[Boot], source: Path, folder: Path) -> tuple[Path, list[str]]:
+class _Learned(msgspec.Struct, frozen=True):
+    source: Path
+    fleet: Path
+    notes: list[str]
+
+
+def _learn(boots: Sequence[Boot], source: Path, folder: Path) -> _Learned:
     if not boots:
         raise UsageError(f"{source}: there is no phone in it that could be booted again")
     kept = set(sorted({boot.phone_id for boot in boots})[:MOST_PHONES])
@@ -101,24 +110,23 @@ def _learn(boots: Sequence[Boot], source: Path, folder: Path) -> tuple[Path, lis
         file = folder / DISKS / phone_id / _CACHE
         file.parent.mkdir(parents=True)
         file.write_bytes(cache)
-    return fleet, draft.notes
+    return _Learned(source, fleet, draft.notes)
 
 
-def _boot(fleet: Path, out: Path, packets: Path | None) -> Path:
+def _boot(fleet: Path, packets: Path | None) -> Finished:
     disks = fleet.parent / DISKS
     overrides = []
     if disks.is_dir():
         overrides.append(option_override("--resume", "fleet", "phones_from", str(disks)))
     plan = read_plan(str(fleet), overrides)
-    finished = run_fleet(plan, world_for(plan.fleet.attach, packets), out, lambda _: None)
-    return finished.folder
+    return run_fleet(plan, world_for(plan.fleet.attach, packets), fleet.parent, lambda _: None)
 
 
 def _relived(
     boots: Iterable[Boot],
     again: Iterable[Boot],
-    folder: Path,
-    run: Path,
+    learned: _Learned,
+    finished: Finished,
     notes: Sequence[str],
 ) -> Relived:
     field, ours = _one_a_phone(boots), _one_a_phone(again)
@@ -126,7 +134,14 @@ def _relived(
         phone_id: compare(boot, ours.get(phone_id, other))
         for (phone_id, boot), other in zip(sorted(field.items()), _by_order(ours), strict=False)
     }
-    return Relived(folder=folder, run=run, compared=compared, notes=tuple(notes))
+    return Relived(
+        source=learned.source,
+        files=tuple(sorted(learned.fleet.parent.glob("*.yaml"))),
+        run=finished.folder,
+        is_valid=finished.summary["valid"],
+        compared=compared,
+        notes=(*notes, *learned.notes),
+    )
 
 
 def _by_order(boots: dict[str, Boot]) -> list[Boot]:
