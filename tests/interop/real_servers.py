@@ -71,12 +71,14 @@ def start_dnsmasq(
     lab: Lab,
     *,
     serves_dns: bool,
-    has_option_43: bool = True,
+    option_43: bytes | None = OPTION_43,
+    has_registrar_names: bool = True,
     search_list: Sequence[str] = (),
     elsewhere: tuple[str, str, str] | None = None,
 ) -> None:
     """dnsmasq: DHCP, and DNS too if `serves_dns`; `search_list` is option 119.
 
+    Without `has_registrar_names` it has no SRV record, nor any name that takes its place.
     It serves another network too: `elsewhere` is an interface, and its first and last address.
     """
     lines = [
@@ -95,12 +97,19 @@ def start_dnsmasq(
         f"dhcp-leasefile={lab.folder / 'dnsmasq.leases'}",
         "dhcp-authoritative",
         "log-dhcp",
-        *(f"host-record={name},{address}" for name, address in A_RECORDS.items()),
-        f"srv-host=_sipinternaltls._tcp.{DOMAIN},{FE01_NAME},5061,10",
-        f"srv-host=_sipinternaltls._tcp.{DOMAIN},{FE02_NAME},5061,20",
     ]
-    if has_option_43:
-        lines.append(f"dhcp-option=tag:uc,43,{OPTION_43.hex(':')}")
+    lines += (
+        f"host-record={name},{address}"
+        for name, address in A_RECORDS.items()
+        if has_registrar_names or not name.startswith("sip")
+    )
+    if has_registrar_names:
+        lines += (
+            f"srv-host=_sipinternaltls._tcp.{DOMAIN},{FE01_NAME},5061,10",
+            f"srv-host=_sipinternaltls._tcp.{DOMAIN},{FE02_NAME},5061,20",
+        )
+    if option_43 is not None:
+        lines.append(f"dhcp-option=tag:uc,43,{option_43.hex(':')}")
     if search_list:
         lines.append(f"dhcp-option=option:domain-search,{','.join(search_list)}")
     if elsewhere is not None:

@@ -78,7 +78,7 @@ def test_a_fleet_boots_against_dnsmasq(lab: Lab, users: Users) -> None:
 def test_without_option_43_the_phones_ask_dns(lab: Lab, users: Users) -> None:
     # The web services are at webpool only: the URL that is made from the Registrar's DNS
     # name leads to a host without them, as on a site that never had option 43.
-    start_dnsmasq(lab, serves_dns=True, has_option_43=False)
+    start_dnsmasq(lab, serves_dns=True, option_43=None)
     start_mock_site(lab)
 
     arguments = ("--phones", "3", *NO_SWITCH, *users, "--set", "fleet.timeout=30")

@@ -47,7 +47,8 @@ class _Server:
         self.options: dict[int, tuple[bytes, Sighting]] = {}
         self.vlan: Sighting | None = None
         self.waits: dict[str, list[tuple[float, Sighting]]] = {}
-        self.refused_inform: Sighting | None = None
+        self.naks: dict[str, Sighting] = {}
+        self.astray: Sighting | None = None
 
     def answered(self, asked: str, wait: float, sighting: Sighting) -> None:
         if not self.waits:
@@ -142,6 +143,9 @@ def _read_boot(boot: Boot, reading: _Reading) -> None:
                 octets = bytes.fromhex(str(sighting["hex"]))
                 server = reading.server(_server_in(sighting), vlan_id)
                 server.options.setdefault(code, (octets, sighting))
+            case "reply_astray":
+                server = reading.server(_server_in(sighting), vlan_id)
+                server.astray = server.astray or sighting
             case "vlan_option":
                 server = reading.server(_server_in(sighting), vlan_id)
                 server.vlan = server.vlan or sighting
@@ -160,8 +164,10 @@ def _take_reply(server: _Server, sighting: Sighting, asked: dict[tuple[int, str]
         exchange = asked.get((int(sighting["xid"]), kind))
         if exchange is not None:
             exchange.replies.append((server, sighting))
-            if sighting["type"] == "NAK" and kind == "INFORM":
-                server.refused_inform = server.refused_inform or sighting
+            # A NAK to who was not offered anything is the right answer to INIT-REBOOT.
+            was_offered = (int(sighting["xid"]), "DISCOVER") in asked
+            if sighting["type"] == "NAK" and (kind == "INFORM" or was_offered):
+                server.naks.setdefault(kind, sighting)
             break
     address = str(sighting.values.get("yiaddr", ""))
     if address not in ("", "0.0.0.0"):
@@ -200,10 +206,12 @@ def _profile(server: _Server, reading: _Reading, draft: Draft) -> dict[str, Any]
     if server.vlan is not None:
         values["vlan_id"] = int(server.vlan["vlan"]) or 1
         values["vlan_option"] = str(server.vlan["hex"])
-    if reading.inform is not None and "INFORM" not in server.waits:
+    if server.astray is not None:
+        draft.fault(server.astray, "inform-astray", target=server.name, **_where(server.astray))
+    elif reading.inform is not None and "INFORM" not in server.waits:
         draft.fault(reading.inform, "silence", target=server.name, protocol="dhcp", match="INFORM")
-    if server.refused_inform is not None:
-        draft.note(f"{quote(server.refused_inform)}: a NAK to INFORM was not learned")
+    for kind, nak in server.naks.items():
+        draft.fault(nak, "dhcp-nak", target=server.name, request=kind.lower())
     for kind, waits in server.waits.items():
         typical = median(wait for wait, _ in waits)
         if kind and typical >= SHORTEST_DELAY:
@@ -216,6 +224,18 @@ def _profile(server: _Server, reading: _Reading, draft: Draft) -> dict[str, Any]
                 seconds=seconds,
                 match=kind,
             )
+    return values
+
+
+def _where(astray: Sighting) -> dict[str, Any]:
+    """What of a reply's destination is wrong."""
+    address, _, port = str(astray["destination"]).rpartition(":")
+    expected = str(astray["expected"]).rpartition(":")
+    values: dict[str, Any] = {}
+    if address != expected[0]:
+        values["address"] = address
+    if port != expected[2]:
+        values["port"] = int(port)
     return values
 
 

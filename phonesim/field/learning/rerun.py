@@ -101,10 +101,11 @@ def _learn(boots: Sequence[Boot], source: Path, folder: Path) -> _Learned:
     kept = set(sorted({boot.phone_id for boot in boots})[:MOST_PHONES])
     boots = [boot for boot in boots if boot.phone_id in kept]
     draft = Draft()
-    learn_dhcp(boots, draft)
-    learn_names(boots, draft)
-    learn_services(boots, draft)
-    assume_the_rest(boots, draft)
+    try:
+        for learn in (learn_dhcp, learn_names, learn_services, assume_the_rest):
+            learn(boots, draft)
+    except ValueError as error:
+        raise UsageError(f"{source}: what it says is nothing that phones meet: {error}") from None
     fleet = write_profiles(draft, boots, source.name, folder)
     for phone_id, cache in learn_disks(list(_one_a_phone(boots).values())).items():
         file = folder / DISKS / phone_id / _CACHE

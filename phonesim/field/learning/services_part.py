@@ -141,6 +141,8 @@ def _read_web(boot: Boot, services: _Services) -> None:
                 _failed(
                     str(sighting["failure"]), url.scheme, server.values["name"], sighting, draft
                 )
+            case "ticket_refused" if url.path.startswith(certificate_path or "/-"):
+                draft.fault(sighting, "refuse-certificate", reason=str(sighting["detail"]))
             case "ticket_refused":
                 _refused(sighting, draft)
             case "boot_failed":

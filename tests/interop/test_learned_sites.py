@@ -1,0 +1,45 @@
+"""A capture by tcpdump of phones that fail at a real server, and the site that is learned of it."""
+
+from __future__ import annotations
+
+import pytest
+from netlab import NO_SWITCH, OPTION_43, Lab
+from real_servers import start_dnsmasq, start_mock_site
+
+from phonesim.config.fault import SetDhcpOption
+from phonesim.field.learning.rerun import relive_capture
+from phonesim.profiles import FAULT, load
+
+Users = tuple[str, str]
+PHONES = 3
+PORT_AS_NUMBER = OPTION_43.replace(b"\x04\x03443", b"\x04\x02\x01\xbb")
+WITHOUT_NAME = OPTION_43[: OPTION_43.index(b"webpool") - 1]
+
+
+@pytest.mark.interop("dnsmasq", "nft", "tcpdump")
+@pytest.mark.parametrize(
+    "option_43", [PORT_AS_NUMBER, WITHOUT_NAME], ids=["numeric port", "cut off"]
+)
+def test_the_same_phones_fail_in_the_same_way(lab: Lab, users: Users, option_43: bytes) -> None:
+    start_dnsmasq(lab, serves_dns=True, option_43=option_43, has_registrar_names=False)
+    start_mock_site(lab)
+    capture = lab.capture("field")
+    arguments = ("--phones", str(PHONES), *NO_SWITCH, *users)
+    status, summary, told = lab.run_fleet(*arguments)
+    assert status == 3, told
+    assert summary["failures"] == {"web-services-not-located": PHONES}
+    lab.stop("field")
+
+    case = relive_capture(capture, lab.folder / "learned")
+    assert set(case.compared) == set(lab.device_logs())
+    assert case.is_same, case.compared
+    (rule,) = load(FAULT, str(lab.folder / "learned/faults.yaml")).rules
+    assert isinstance(rule, SetDhcpOption)
+    assert bytes.fromhex(rule.value) == option_43
+    outcomes = {
+        line.split()[8].rstrip(":")
+        for path in case.run.glob("*/DSK1/logs/cpsw3g.log")
+        for line in path.read_text().splitlines()
+        if "Sign-in failed" in line
+    }
+    assert outcomes == {"web-services-not-located"}
