@@ -22,7 +22,7 @@ from phonesim.field.boots import each_boot
 from phonesim.field.capture_reader import read_capture
 from phonesim.field.diagnosis import Diagnosis, diagnose, diagnose_boots
 from phonesim.field.failures import FAILURE, plan_earlier_life, plan_failure
-from phonesim.field.story import Step, displays, tell
+from phonesim.field.timeline import Step, displays, tell
 from phonesim.fleet.plan import Plan
 from phonesim.fleet.run_logs import PhoneLog, find_run, list_phones
 from phonesim.fleet.runner import (
