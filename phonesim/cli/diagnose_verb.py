@@ -151,10 +151,18 @@ def _finding_lines(number: int, found: Diagnosed, phones: int) -> Iterator[str]:
 
 
 def _evidence_lines(evidence: Evidence) -> Iterator[str]:
-    yield f"     {evidence.place}"
+    yield f"     {_shortened(str(evidence.place))}"
     yield from _wrapped(evidence.text, "       ", "       ", breaks=True)
     if evidence.note:
         yield from _wrapped(evidence.note, "       => ", "          ")
+
+
+def _shortened(place: str) -> str:
+    """A place that fits into a line: the end of its path tells more than the beginning."""
+    too_long = len(place) - (WIDTH - 10)
+    if too_long <= 0:
+        return place
+    return f"...{place[too_long:].partition('/')[1]}{place[too_long:].partition('/')[2]}"
 
 
 def _wrapped(text: str, first: str, rest: str, *, breaks: bool = False) -> list[str]:
