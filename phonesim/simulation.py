@@ -32,12 +32,13 @@ from phonesim.virtual_authority import (
     certificate_problem,
     certificate_refusal,
     certificate_validity,
+    refused_handshake,
     valid_until,
     virtual_signature,
 )
 from phonesim.virtual_capture import VirtualCapture
 from phonesim.virtual_handshake import VirtualClientHandshake
-from phonesim.wire.dhcp import BROADCAST
+from phonesim.wire.dhcp import BROADCAST, CLIENT_PORT
 from phonesim.world import (
     CRASH_FILE,
     Observer,
@@ -227,7 +228,7 @@ class _World:
         node.rounds += 1
         rng = random.Random(f"{node.spec.seed}/{node.boot}")
         node.phone = new_phone(node.spec, rng, certificate_validity)
-        kind = self.limits.boot_kind(node.boot)
+        kind = self.limits.boot_kind(node.spec, node.boot)
         prepare_disk(node.disk, kind)
         node.wake_at = None
         node.vlan_id = None
@@ -378,7 +379,7 @@ class _World:
                     node.address = output.address
                     self.by_address[output.address] = node
                 case do.AnnounceAddress():
-                    pass  # nobody listens to ARP here
+                    self.sent(node, output)  # nobody listens to ARP here
                 case do.RemoveAddress():
                     if self.by_address.get(output.address) is node:
                         del self.by_address[output.address]
@@ -428,6 +429,25 @@ class _World:
     def sent(self, node: _PhoneNode, action: do.Action) -> None:
         if self.capture is not None:
             self.capture.sent(node.spec, action, self.now)
+
+    def attempted(
+        self,
+        node: _PhoneNode,
+        action: do.SendHttp | do.OpenConnection,
+        listener: site_side.Listener | None = None,
+        server_name: str = "",
+        failure: ConnectFailure = ConnectFailure.REFUSED,
+    ) -> None:
+        """A phone tries to connect, and will fail so: at `listener`, if one is there."""
+        if self.capture is None:
+            return
+        handshake = None
+        if listener is not None:
+            if action.trust is None or failure is ConnectFailure.CHAIN_UNUSABLE:
+                return  # without a chain of trust it does not even try
+            version = node.spec.profile.tls.maximum_version
+            handshake = refused_handshake(listener, server_name, failure, version, self.site.epoch)
+        self.capture.attempted(node.spec, action, handshake, self.now)
 
     def probe(self, node: _PhoneNode, address: str) -> None:
         conflict = None
@@ -489,6 +509,7 @@ class _World:
         found = self.listeners.get((request.scheme, action.address, request.port))
         round_trip = 2 * self.delay()
         if found is None or found[1].is_down:
+            self.attempted(node, action)
             self.http_failed(node, action, ConnectFailure.REFUSED, _NO_LISTENER, round_trip)
             return
         listener, server = found
@@ -508,6 +529,7 @@ class _World:
                 node.spec.profile.tls.maximum_version,
             )
             if refused is not None:
+                self.attempted(node, action, listener, request.host, refused[0])
                 self.http_failed(node, action, *refused, round_trip)
                 return
         self.sent(node, action)
@@ -569,6 +591,8 @@ class _World:
             )
         if found is None or refused is not None:
             assert refused is not None
+            listener = None if found is None else found[0]
+            self.attempted(node, action, listener, action.server_name, refused[0])
             failed = on.ConnectionFailed(
                 connection_id=action.connection_id,
                 failure=refused[0],
@@ -756,12 +780,17 @@ class _World:
     def answer_dhcp(self, action: site_side.SendDhcpReply) -> None:
         message = action.message
         node = self.by_mac.get(message.chaddr)
-        reaches = node is not None and action.destination in (
+        if node is None:
+            return
+        reaches = action.port == CLIENT_PORT and action.destination in (
             BROADCAST,
             node.address,
             message.yiaddr,
         )
-        if node is not None and reaches and not self.is_lost():
+        if not reaches:
+            if self.capture is not None:
+                self.capture.astray(node.spec, action, self.now)
+        elif not self.is_lost():
             event = on.DhcpMessageReceived(message=message, source=action.source)
             self.at(self.now + self.delay(), self.to_phone, node, node.boot, event)
 
@@ -835,4 +864,8 @@ def simulate(
     False the run ends as it does at its end: phones shut down, disks flushed. `capture`
     is told what phones send and receive.
     """
-    return _World(specs, site, disk_for, observer, limits, links, seed, capture).run(progress)
+    world = _World(specs, site, disk_for, observer, limits, links, seed, capture)
+    seconds = world.run(progress)
+    if capture is not None:
+        capture.ended(world.now)
+    return seconds

@@ -23,7 +23,16 @@ from typing import Annotated
 
 import typer
 
-from phonesim.cli import bootstrap_verb, doctor_verb, logs_verb, profiles_verb, run_verb, site_verb
+from phonesim.cli import (
+    bootstrap_verb,
+    diagnose_verb,
+    doctor_verb,
+    logs_verb,
+    profiles_verb,
+    reproduce_verb,
+    run_verb,
+    site_verb,
+)
 from phonesim.cli.terminal import drop_output, show_error, show_text
 from phonesim.errors import PhonesimError, UsageError
 
@@ -48,6 +57,8 @@ app = typer.Typer(
 )
 app.command("run", epilog=EXIT_STATUSES)(run_verb.run)
 app.command("site")(site_verb.serve)
+app.command("reproduce", epilog=EXIT_STATUSES)(reproduce_verb.reproduce_failure)
+app.command("diagnose", epilog=EXIT_STATUSES)(diagnose_verb.diagnose_paths)
 app.command("bootstrap", epilog=EXIT_STATUSES)(bootstrap_verb.bootstrap)
 app.add_typer(logs_verb.app, name="logs")
 app.add_typer(profiles_verb.app, name="profiles")

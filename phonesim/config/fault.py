@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from phonesim.config.model import Config
-from phonesim.config.site_profile import DhcpServerConfig, HexText, VlanId
+from phonesim.config.site_profile import DhcpServerConfig, HexText, Port, VlanId
 
 
 class FaultBase(Config):
@@ -61,6 +62,35 @@ class AnswerClass(FaultBase):
     sign_in_class: str
 
 
+class RefuseDhcp(FaultBase):
+    """Instead of an ACK there is a NAK."""
+
+    kind: Literal["dhcp-nak"]
+    request: Literal["inform", "request"]
+    """What is refused: INFORM, or REQUEST."""
+    message: str = "refused"
+    """Option 56."""
+
+
+class MisdirectInform(FaultBase):
+    """The ACK of an INFORM goes elsewhere than to the client's address and port."""
+
+    kind: Literal["inform-astray"]
+    address: IPv4Address | None = None
+    """None is the client's own."""
+    port: Port | None = None
+    """None is 68."""
+
+
+class HoldLeases(FaultBase):
+    """Clients that are gone hold the addresses of the server's own scope, all but `leave`, until
+    their leases end.
+    """
+
+    kind: Literal["leases-held"]
+    leave: Annotated[int, Field(ge=0)] = 0
+
+
 class SetVlanOption(FaultBase):
     """DHCP servers put these octets into sub-option 10, the voice VLAN."""
 
@@ -107,6 +137,13 @@ class DnsRcode(PassingFault):
     kind: Literal["dns-rcode"]
     rcode: Literal["NXDOMAIN", "SERVFAIL", "REFUSED", "NOERROR"]
     match: str = "*"
+
+
+class ShiftClock(FaultBase):
+    """NTP servers tell a time that is wrong by `seconds`; less than 0 is the past."""
+
+    kind: Literal["clock-shift"]
+    seconds: int
 
 
 class DnsTarget(FaultBase):
@@ -174,6 +211,15 @@ class IssueForeignCertificate(FaultBase):
     """Web services answer a certificate request with the certificate of somebody else."""
 
     kind: Literal["issue-foreign-certificate"]
+
+
+class RefuseCertificate(FaultBase):
+    """Web services answer a certificate request with a fault, though they made the certificate."""
+
+    kind: Literal["refuse-certificate"]
+    reason: str
+    error_id: Annotated[int, Field(ge=0)] = 0
+    """0 is none."""
 
 
 class Outage(PassingFault):
@@ -258,6 +304,9 @@ FaultRule = Annotated[
     StripDhcpOptions
     | SetDhcpOption
     | AnswerClass
+    | RefuseDhcp
+    | MisdirectInform
+    | HoldLeases
     | SetVlanOption
     | SetVoiceVlan
     | AddDhcpServer
@@ -265,6 +314,7 @@ FaultRule = Annotated[
     | Delay
     | DnsRcode
     | DnsTarget
+    | ShiftClock
     | HttpStatus
     | Refuse
     | ShowCertificate
@@ -274,6 +324,7 @@ FaultRule = Annotated[
     | SpoilChain
     | CloseConnections
     | IssueForeignCertificate
+    | RefuseCertificate
     | SipStatus
     | SetPresenceState
     | SetSipBody
