@@ -32,6 +32,7 @@ from phonesim.virtual_authority import (
     certificate_problem,
     certificate_refusal,
     certificate_validity,
+    refused_handshake,
     valid_until,
     virtual_signature,
 )
@@ -378,7 +379,7 @@ class _World:
                     node.address = output.address
                     self.by_address[output.address] = node
                 case do.AnnounceAddress():
-                    pass  # nobody listens to ARP here
+                    self.sent(node, output)  # nobody listens to ARP here
                 case do.RemoveAddress():
                     if self.by_address.get(output.address) is node:
                         del self.by_address[output.address]
@@ -428,6 +429,25 @@ class _World:
     def sent(self, node: _PhoneNode, action: do.Action) -> None:
         if self.capture is not None:
             self.capture.sent(node.spec, action, self.now)
+
+    def attempted(
+        self,
+        node: _PhoneNode,
+        action: do.SendHttp | do.OpenConnection,
+        listener: site_side.Listener | None = None,
+        server_name: str = "",
+        failure: ConnectFailure = ConnectFailure.REFUSED,
+    ) -> None:
+        """A phone tries to connect, and will fail so: at `listener`, if one is there."""
+        if self.capture is None:
+            return
+        handshake = None
+        if listener is not None:
+            if action.trust is None or failure is ConnectFailure.CHAIN_UNUSABLE:
+                return  # without a chain of trust it does not even try
+            version = node.spec.profile.tls.maximum_version
+            handshake = refused_handshake(listener, server_name, failure, version, self.site.epoch)
+        self.capture.attempted(node.spec, action, handshake, self.now)
 
     def probe(self, node: _PhoneNode, address: str) -> None:
         conflict = None
@@ -489,6 +509,7 @@ class _World:
         found = self.listeners.get((request.scheme, action.address, request.port))
         round_trip = 2 * self.delay()
         if found is None or found[1].is_down:
+            self.attempted(node, action)
             self.http_failed(node, action, ConnectFailure.REFUSED, _NO_LISTENER, round_trip)
             return
         listener, server = found
@@ -508,6 +529,7 @@ class _World:
                 node.spec.profile.tls.maximum_version,
             )
             if refused is not None:
+                self.attempted(node, action, listener, request.host, refused[0])
                 self.http_failed(node, action, *refused, round_trip)
                 return
         self.sent(node, action)
@@ -569,6 +591,8 @@ class _World:
             )
         if found is None or refused is not None:
             assert refused is not None
+            listener = None if found is None else found[0]
+            self.attempted(node, action, listener, action.server_name, refused[0])
             failed = on.ConnectionFailed(
                 connection_id=action.connection_id,
                 failure=refused[0],
@@ -840,4 +864,8 @@ def simulate(
     False the run ends as it does at its end: phones shut down, disks flushed. `capture`
     is told what phones send and receive.
     """
-    return _World(specs, site, disk_for, observer, limits, links, seed, capture).run(progress)
+    world = _World(specs, site, disk_for, observer, limits, links, seed, capture)
+    seconds = world.run(progress)
+    if capture is not None:
+        capture.ended(world.now)
+    return seconds

@@ -14,6 +14,7 @@ from phonesim.cli.terminal import show_json, show_text
 from phonesim.device.device_log import Dialect
 from phonesim.field.diagnosis import Diagnosed, Diagnosis, diagnose
 from phonesim.field.finding import Evidence
+from phonesim.field.log_reader import LogReading
 from phonesim.profiles import DEVICE, load
 
 FAULTS_FOUND = 3
@@ -60,19 +61,21 @@ def to_document(diagnosis: Diagnosis) -> dict[str, Any]:
             {"phone": each.phone_id, "evidence": _evidence_document(each.evidence)}
             for each in diagnosis.unexplained
         ],
-        "inputs": [
-            {
-                "file": reading.file,
-                "lines": reading.lines,
-                "records": reading.records,
-                "unknown_lines": reading.unknown,
-                "unknown_examples": [
-                    {"line": place.number, "text": text} for place, text in reading.samples
-                ],
-                "notes": reading.notes,
-            }
-            for reading in diagnosis.readings
+        "inputs": [_input_document(reading) for reading in diagnosis.readings],
+    }
+
+
+def _input_document(reading: LogReading) -> dict[str, Any]:
+    if reading.is_capture:
+        return {"capture": reading.file, "packets": reading.lines, "notes": reading.notes}
+    return {
+        "log": reading.file,
+        "lines": reading.lines,
+        "unknown_lines": reading.unknown,
+        "unknown_examples": [
+            {"line": place.number, "text": text} for place, text in reading.samples
         ],
+        "notes": reading.notes,
     }
 
 
@@ -151,10 +154,18 @@ def _finding_lines(number: int, found: Diagnosed, phones: int) -> Iterator[str]:
 
 
 def _evidence_lines(evidence: Evidence) -> Iterator[str]:
-    yield f"     {evidence.place}"
+    yield f"     {_shortened(str(evidence.place))}"
     yield from _wrapped(evidence.text, "       ", "       ", breaks=True)
     if evidence.note:
         yield from _wrapped(evidence.note, "       => ", "          ")
+
+
+def _shortened(place: str) -> str:
+    """A place that fits into a line: the end of its path tells more than the beginning."""
+    too_long = len(place) - (WIDTH - 10)
+    if too_long <= 0:
+        return place
+    return f"...{place[too_long:].partition('/')[1]}{place[too_long:].partition('/')[2]}"
 
 
 def _wrapped(text: str, first: str, rest: str, *, breaks: bool = False) -> list[str]:

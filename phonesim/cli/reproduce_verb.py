@@ -23,7 +23,7 @@ from phonesim.errors import UsageError
 from phonesim.field.failures import FAILURE
 from phonesim.field.learning.rerun import relive_capture, relive_log
 from phonesim.field.reproduce import SOURCES, PhoneStory, Reproduced, load_failure, reproduce
-from phonesim.field.story import Step, to_json
+from phonesim.field.timeline import Step, to_json
 from phonesim.fleet.runner import EXPECTATIONS_MET, EXPECTATIONS_UNMET, NOT_VALID
 from phonesim.profiles import load, names, option_override, parse_override
 

@@ -46,7 +46,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any, get_args
 
 from phonesim.config.device_profile import DeviceProfile
@@ -59,11 +58,9 @@ from phonesim.device.actions import (
     ProbeAddress,
     WriteLog,
 )
-from phonesim.device.cache import Cache
-from phonesim.device.clock import PhoneClock
 from phonesim.device.device_log import LogRecord
-from phonesim.device.dhcp_client import DhcpClient
-from phonesim.device.discovery import Discovery
+from phonesim.device.display import Display
+from phonesim.device.display import Output as DisplayOutput
 from phonesim.device.events import (
     AddressClaimed,
     AddressProbed,
@@ -85,7 +82,6 @@ from phonesim.device.events import (
     DhcpAnswerKept,
     DhcpMessageReceived,
     DiscoveryWanted,
-    DisplayShowed,
     DnsAnswerKept,
     DnsResponseReceived,
     Event,
@@ -138,62 +134,13 @@ from phonesim.device.events import (
     WebServicesAddress,
 )
 from phonesim.device.http_authentication import WindowsCredentials
-from phonesim.device.identity import Identity
-from phonesim.device.line import Line
 from phonesim.device.outcome import FailureReason, Stage
-from phonesim.device.renewal import Renewal, Validity
-from phonesim.device.resolver import Resolver
-from phonesim.device.sign_in import SignIn
-from phonesim.device.vlan import LldpEndpoint
+from phonesim.device.recovery import blames_cache, needs_a_person, outdates_identity
+from phonesim.device.renewal import Validity
+from phonesim.device.sub_machines import Machine, SubMachines
 from phonesim.wire.dhcp import BOOTREPLY, format_mac
 
 Output = PhoneAction | Observation
-Machine = (
-    LldpEndpoint
-    | DhcpClient
-    | Resolver
-    | PhoneClock
-    | Discovery
-    | SignIn
-    | Renewal
-    | Line
-    | Cache
-    | Identity
-)
-
-# What waiting cannot mend: someone has to type another PIN, or an administrator has to act.
-_NEEDS_A_PERSON = frozenset(
-    {
-        FailureReason.PASSWORD_INCORRECT,
-        FailureReason.PIN_INCORRECT,
-        FailureReason.PIN_LOCKED,
-        FailureReason.PIN_EXPIRED,
-        FailureReason.PIN_NOT_SET,
-        FailureReason.PIN_NOT_ENABLED,
-        FailureReason.PIN_NOT_UNIQUE,
-        FailureReason.USER_NOT_UNIQUE,
-        FailureReason.USER_UNAUTHORIZED,
-        FailureReason.USER_UNKNOWN,
-        FailureReason.USER_DISABLED,
-        FailureReason.REGISTRATION_DISPLACED,
-    }
-)
-
-# The Registrar does not take the certificate: another one may do better.
-_IDENTITY_REFUSED = frozenset(
-    {FailureReason.REGISTRATION_UNAUTHORIZED, FailureReason.REGISTRATION_FORBIDDEN}
-)
-
-# The stored chain of trust does not lead to the server's certificate.
-_CHAIN_OUTDATED = frozenset(
-    {
-        FailureReason.CERTIFICATE_UNTRUSTED,
-        FailureReason.CERTIFICATE_ISSUER_MISSING,
-        FailureReason.CHAIN_UNUSABLE,
-    }
-)
-
-_OF_TIME = frozenset({FailureReason.CERTIFICATE_EXPIRED, FailureReason.CERTIFICATE_NOT_YET_VALID})
 
 
 def _unreadable(certificate: bytes) -> None:
@@ -231,19 +178,8 @@ class Phone:
         self._fixed_lease = fixed_lease
         self._fixed_registration = fixed_registration
         self._finds_vlan = first_stage is Stage.VLAN and fixed_lease is None
-        self._dhcp = DhcpClient(profile.dhcp, mac, rng, profile.vlan.option_forms)
-        self._resolver = Resolver(profile.resolver, rng)
-        self._clock = PhoneClock(profile.clock)
-        asks_dns = profile.discovery.web_services_fallback == "dns"
-        self._cache = Cache(
-            profile.discovery.cert_prov_rel_path if asks_dns else None,
-            keeps_lease=profile.dhcp.reboot_keeps_lease,
-        )
-        self._validity = validity
-        self._kept = Identity(profile.identity, self._expiry)
-        self._number = number
-        self._pin = pin
-        self._credentials = credentials
+        self._machines = SubMachines(profile, mac, rng, validity, number, pin, credentials)
+        self._display = Display(profile.display)
         self._deadlines: dict[Machine, tuple[float, str]] = {}
         self._records: list[LogRecord] = []
         self._powered_at = 0.0
@@ -254,8 +190,6 @@ class Phone:
         self._services: ServicesLocated | None = None
         self._identity: CertificateIssued | None = None
         self._is_reused = False
-        self._shown = ""
-        self._home = ""
         self._stage: Stage | None = None
         self._stage_began_at = 0.0
         self._needs_time = last_stage is Stage.COMMIT
@@ -265,50 +199,6 @@ class Phone:
         self._is_signed_out = False
         self._retry_at: float | None = None
         self._is_repeating = False
-
-    # A phone that stops early never has the later ones.
-
-    @cached_property
-    def _lldp(self) -> LldpEndpoint:
-        return LldpEndpoint(self._profile, self._mac)
-
-    @cached_property
-    def _discovery(self) -> Discovery:
-        return Discovery(self._profile.discovery, self._mac, self._rng)
-
-    @cached_property
-    def _sign_in(self) -> SignIn:
-        believed = self._clock.believed
-        return SignIn(
-            self._profile.sign_in,
-            self._mac,
-            self._number,
-            self._pin,
-            self._rng,
-            believed,
-            self._credentials,
-        )
-
-    @cached_property
-    def _renewal(self) -> Renewal:
-        return Renewal(self._profile.sign_in, self._validity, self._clock.believed)
-
-    @cached_property
-    def _line(self) -> Line:
-        profile = self._profile
-        user_agent = profile.user_agent.replace("{firmware}", profile.firmware)
-        return Line(
-            profile.registration,
-            self._mac,
-            self._pin if self._credentials is None else self._credentials.password,
-            user_agent,
-            self._rng,
-            self._clock.believed,
-        )
-
-    def _expiry(self, certificate: bytes) -> float | None:
-        validity = self._validity(certificate)
-        return None if validity is None else validity[1]
 
     # --- the contract ---
 
@@ -321,7 +211,7 @@ class Phone:
         take(self, event, now, out)
         if self._records:
             # One moment, one stamp: handling an event takes no time.
-            clock, tick = self._clock.believed(now), int((now - self._powered_at) * 1000)
+            clock, tick = self._machines.clock.believed(now), int((now - self._powered_at) * 1000)
             out.append(WriteLog(records=tuple(self._records), clock=clock, tick=tick))
             self._records = []
         return out
@@ -339,28 +229,28 @@ class Phone:
     # --- routing ---
 
     def _resolver_event(self, event: Event, now: float, out: list[Output]) -> None:
-        self._run(self._resolver, event, now, out)
+        self._run(self._machines.resolver, event, now, out)
 
     def _sign_in_event(self, event: Event, now: float, out: list[Output]) -> None:
-        self._run(self._sign_in, event, now, out)
+        self._run(self._machines.sign_in, event, now, out)
 
     def _line_event(self, event: Event, now: float, out: list[Output]) -> None:
-        self._run(self._line, event, now, out)
+        self._run(self._machines.line, event, now, out)
 
     def _dhcp_event(self, event: Event, now: float, out: list[Output]) -> None:
-        self._run(self._dhcp, event, now, out)
+        self._run(self._machines.dhcp, event, now, out)
 
     def _probed(self, event: AddressProbed, now: float, out: list[Output]) -> None:
         if self._fixed_lease is None:
-            self._run(self._dhcp, event, now, out)
+            self._run(self._machines.dhcp, event, now, out)
         else:
             self._fixed_probed(event, self._fixed_lease, now, out)
 
     def _lldp_event(self, event: Event, now: float, out: list[Output]) -> None:
-        self._run(self._lldp, event, now, out)
+        self._run(self._machines.lldp, event, now, out)
 
     def _clock_event(self, event: Event, now: float, out: list[Output]) -> None:
-        self._run(self._clock, event, now, out)
+        self._run(self._machines.clock, event, now, out)
 
     def _run(self, machine: Machine, event: Event, now: float, out: list[Output]) -> None:
         """Give an event to a sub-machine and route what it returns."""
@@ -386,13 +276,13 @@ class Phone:
             case StageEnded():
                 self._end(event, now, out)
             case RegistrationLost():
-                self._show(self._profile.display.reconnecting, out)
+                self._show(self._display.registration_lost(), out)
                 out.append(event)
             case LookupRequested():
-                self._run(self._resolver, event, now, out)
+                self._run(self._machines.resolver, event, now, out)
             case LookupAnswered():
-                owner = event.lookup_id.partition(":")[0]
-                self._run(self._lookup_owner(owner), event, now, out)
+                owner = self._machines.owner_of_lookup(event.lookup_id)
+                self._run(owner, event, now, out)
             case LeaseBound():
                 self._lease_bound(event, now, out)
             case LeaseFailed():
@@ -418,7 +308,7 @@ class Phone:
             case ClockSet():
                 self._clock_set(event, now, out)
             case DhcpAnswerKept() | DnsAnswerKept():
-                self._run(self._cache, event, now, out)
+                self._run(self._machines.cache, event, now, out)
             case ServicesLocated():
                 self._located(event, now, out)
             case IdentityLoaded():
@@ -427,16 +317,16 @@ class Phone:
             case CertificateIssued():
                 self._identity = event
                 self._is_reused = False
-                self._run(self._kept, event, now, out)
-                self._run(self._renewal, event, now, out)
+                self._run(self._machines.kept, event, now, out)
+                self._run(self._machines.renewal, event, now, out)
                 if self._is_signed_in:
-                    self._run(self._line, event, now, out)
+                    self._run(self._machines.line, event, now, out)
                 else:
                     self._register(now, out)
             case RenewalWanted():
                 self._renew(now, out)
             case SignInFailed() if self._is_signed_in:
-                self._run(self._renewal, event, now, out)
+                self._run(self._machines.renewal, event, now, out)
             case SignInFailed():
                 self._failed(event.stage, event.reason, event.detail, now, out)
             case Registered():
@@ -454,17 +344,6 @@ class Phone:
                 self._power_off(now, out)
             case _:
                 raise TypeError(f"no sub-machine takes {type(event).__name__}")
-
-    def _lookup_owner(self, owner: str) -> Machine:
-        match owner:
-            case "discovery":
-                return self._discovery
-            case "sign_in":
-                return self._sign_in
-            case "registration" | "primary_watch":
-                return self._line
-            case _:
-                return self._clock
 
     def _timer_expired(self, event: TimerExpired, now: float, out: list[Output]) -> None:
         if self._retry_at is not None and now >= self._retry_at:
@@ -485,27 +364,30 @@ class Phone:
                 message.message_type.name, message.xid, event.source, "no reply: op is not 2"
             )
             self._log(record)
-        elif not self._dhcp.expects(message.xid) and self._discovery.expects(message.xid):
-            self._run(self._discovery, event, now, out)
+        elif not self._machines.dhcp.expects(message.xid) and self._machines.discovery.expects(
+            message.xid
+        ):
+            self._run(self._machines.discovery, event, now, out)
         else:
-            self._run(self._dhcp, event, now, out)
+            self._run(self._machines.dhcp, event, now, out)
 
     def _malformed(self, event: MalformedReceived, now: float, out: list[Output]) -> None:
         record = log.MALFORMED(event.protocol, event.source, event.size, event.reason)
         self._log(record)
         if event.protocol == "sip":
-            self._run(self._line, event, now, out)
+            self._run(self._machines.line, event, now, out)
 
     # --- what is shown, logged and observed ---
 
     def _log(self, record: LogRecord) -> None:
         self._records.append(record)
 
-    def _show(self, text: str, out: list[Output]) -> None:
-        if text:
-            self._shown = text
-            self._log(log.DISPLAY(text))
-            out.append(DisplayShowed(text=text))
+    def _show(self, changes: list[DisplayOutput], out: list[Output]) -> None:
+        for change in changes:
+            if isinstance(change, LogRecord):
+                self._log(change)
+            else:
+                out.append(change)
 
     def _begin_stage(self, stage: Stage, now: float, out: list[Output]) -> None:
         self._stage = stage
@@ -514,16 +396,7 @@ class Phone:
 
     def _enter(self, stage: Stage, now: float, out: list[Output]) -> None:
         self._begin_stage(stage, now, out)
-        display = self._profile.display
-        match stage:
-            case Stage.VLAN | Stage.IP if self._shown != display.acquiring:
-                self._show(display.acquiring, out)
-            case Stage.CHAIN:
-                self._show(display.locating, out)
-            case Stage.REGISTER:
-                self._show(display.connecting, out)
-            case _:
-                pass
+        self._show(self._display.stage_entered(stage), out)
 
     def _end(self, ended: StageEnded, now: float, out: list[Output]) -> None:
         self._stage = None
@@ -541,17 +414,17 @@ class Phone:
     def _power_applied(self, event: PowerApplied, now: float, out: list[Output]) -> None:
         profile = self._profile
         self._powered_at = now
-        self._clock.power_on(now, event.clock)
+        self._machines.clock.power_on(now, event.clock)
         mac = format_mac(self._mac)
         record = log.POWER_APPLIED(profile.vendor, profile.model, profile.firmware, mac)
         self._log(record)
         if event.factory_reset:
-            self._show(profile.display.reset, out)
+            self._show(self._display.reset_wanted(), out)
             self._log(log.FACTORY_RESET(",".join(sorted(event.files))))
             out += (DeleteFile(name=name) for name in event.files)
             event = PowerApplied()
-        self._run(self._kept, event, now, out)
-        self._run(self._cache, event, now, out)
+        self._run(self._machines.kept, event, now, out)
+        self._run(self._machines.cache, event, now, out)
 
     def _find_vlan(self, now: float, out: list[Output]) -> None:
         if not self._finds_vlan:
@@ -561,11 +434,11 @@ class Phone:
             self._take_address(now, out, seeks_vlan=self._profile.vlan.dhcp_option)
         else:
             self._enter(Stage.VLAN, now, out)
-            self._run(self._lldp, VlanWanted(), now, out)
+            self._run(self._machines.lldp, VlanWanted(), now, out)
 
     def _tell_lldp(self, event: Event, now: float, out: list[Output]) -> None:
         if self._finds_vlan:
-            self._run(self._lldp, event, now, out)
+            self._run(self._machines.lldp, event, now, out)
 
     def _vlan_settled(self, event: VlanSettled, now: float, out: list[Output]) -> None:
         self._end(StageEnded(stage=Stage.VLAN), now, out)
@@ -576,16 +449,16 @@ class Phone:
     def _vlan_offered(self, event: VlanOffered, now: float, out: list[Output]) -> None:
         self._log(log.VLAN_FOUND(event.vlan_id, f"dhcp:{event.server}"))
         self._join(event.vlan_id, out)
-        self._run(self._lldp, event, now, out)
-        self._run(self._dhcp, AddressWanted(), now, out)
+        self._run(self._machines.lldp, event, now, out)
+        self._run(self._machines.dhcp, AddressWanted(), now, out)
 
     def _vlan_changed(self, event: VlanChanged, now: float, out: list[Output]) -> None:
         if self._is_shutting_down:
             return
         self._lose_address(now, out)
-        self._run(self._dhcp, AddressUnwanted(), now, out)
+        self._run(self._machines.dhcp, AddressUnwanted(), now, out)
         self._join(event.vlan_id, out)
-        self._run(self._dhcp, AddressWanted(), now, out)
+        self._run(self._machines.dhcp, AddressWanted(), now, out)
 
     def _join(self, vlan_id: int | None, out: list[Output]) -> None:
         if vlan_id != self._vlan_id:
@@ -602,7 +475,7 @@ class Phone:
                 cached_lease=self._loaded.lease,
                 seeks_vlan=seeks_vlan,
             )
-            self._run(self._dhcp, wanted, now, out)
+            self._run(self._machines.dhcp, wanted, now, out)
             return
         out.append(ProbeAddress(address=fixed.address))
 
@@ -622,26 +495,26 @@ class Phone:
                 routers=fixed.routers,
             )
         )
-        self._run(self._resolver, LeaseBound(lease=fixed), now, out)
+        self._run(self._machines.resolver, LeaseBound(lease=fixed), now, out)
         self._go_on_with_address(now, out)
 
     def _repetition_due(self, event: RepetitionDue, now: float, out: list[Output]) -> None:
         if self._is_shutting_down:
             return
-        self._resolver.forget()
+        self._machines.resolver.forget()
         if self._fixed_registration is not None:
             self._is_repeating = True
             self._is_signed_in = False
-            self._run(self._line, ShutdownRequested(), now, out)
+            self._run(self._machines.line, ShutdownRequested(), now, out)
             return
-        self._run(self._cache, event, now, out)
+        self._run(self._machines.cache, event, now, out)
         self._discover(now, out)
 
     def _lease_bound(self, event: LeaseBound, now: float, out: list[Output]) -> None:
         lease = event.lease
         self._lease = lease
-        self._run(self._resolver, event, now, out)
-        self._run(self._cache, event, now, out)
+        self._run(self._machines.resolver, event, now, out)
+        self._run(self._machines.cache, event, now, out)
         self._tell_lldp(event, now, out)
         duration = lease.expires_at - now
         forever = duration == float("inf")
@@ -682,7 +555,7 @@ class Phone:
     def _ask_time(self, now: float, out: list[Output]) -> None:
         assert self._lease is not None
         self._enter(Stage.TIME, now, out)
-        self._run(self._clock, TimeWanted(lease=self._lease), now, out)
+        self._run(self._machines.clock, TimeWanted(lease=self._lease), now, out)
 
     def _clock_set(self, event: ClockSet, now: float, out: list[Output]) -> None:
         self._needs_time = event.offset is None
@@ -703,7 +576,7 @@ class Phone:
     def _discover(self, now: float, out: list[Output]) -> None:
         assert self._lease is not None
         self._enter(Stage.DISCOVERY, now, out)
-        self._run(self._discovery, DiscoveryWanted(lease=self._lease), now, out)
+        self._run(self._machines.discovery, DiscoveryWanted(lease=self._lease), now, out)
 
     def _located(self, event: ServicesLocated, now: float, out: list[Output]) -> None:
         if event.web_services is None:
@@ -726,17 +599,17 @@ class Phone:
         if identity is None:
             self._sign_in_at(services.web_services, now, out)
             return
-        clock = self._clock.believed(now)
-        if not self._kept.lasts(identity, clock):
+        clock = self._machines.clock.believed(now)
+        if not self._machines.kept.lasts(identity, clock):
             self._sign_in_at(services.web_services, now, out)
-        elif self._renewal.is_due(identity.certificate, clock):
+        elif self._machines.renewal.is_due(identity.certificate, clock):
             self._sign_in_at(services.web_services, now, out, identity)
         else:
             self._is_reused = True
             for stage in (Stage.CHAIN, Stage.TICKET, Stage.CERTIFICATE):
                 self._skip(stage, now, out)
             self._log(log.IDENTITY_USED(identity.sip_uri))
-            self._run(self._renewal, identity, now, out)
+            self._run(self._machines.renewal, identity, now, out)
             self._register(now, out)
 
     def _sign_in_at(
@@ -750,7 +623,7 @@ class Phone:
         wanted = SignInWanted(
             web_services=web_services, source=self._lease.address, identity=identity
         )
-        self._run(self._sign_in, wanted, now, out)
+        self._run(self._machines.sign_in, wanted, now, out)
 
     def _renew(self, now: float, out: list[Output]) -> None:
         """Sign in with the certificate, in the background, for as long as it is registered."""
@@ -764,12 +637,12 @@ class Phone:
             identity=self._identity,
             in_background=True,
         )
-        self._run(self._sign_in, wanted, now, out)
+        self._run(self._machines.sign_in, wanted, now, out)
 
     def _register(self, now: float, out: list[Output]) -> None:
         self._enter(Stage.REGISTER, now, out)
         if self._fixed_registration is not None:
-            self._run(self._line, self._fixed_registration, now, out)
+            self._run(self._machines.line, self._fixed_registration, now, out)
             return
         assert self._lease is not None
         assert self._services is not None
@@ -786,18 +659,17 @@ class Phone:
             chain=self._identity.chain,
             source=self._lease.address,
         )
-        self._run(self._line, wanted, now, out)
+        self._run(self._machines.line, wanted, now, out)
 
     def _registered(self, event: Registered, now: float, out: list[Output]) -> None:
-        display = self._profile.display
-        self._home = display.survivable if event.is_survivable else display.signed_in
+        self._display.registered(is_survivable=event.is_survivable)
         if self._is_signed_in:
-            self._show_home(out)
+            self._show(self._display.home(), out)
         elif self._stage is Stage.REGISTER:
             self._end(StageEnded(stage=Stage.REGISTER), now, out)
             if self._last_stage is Stage.REGISTER:
                 self._is_signed_in = True
-                self._show_home(out)
+                self._show(self._display.home(), out)
                 out.append(StagesDone())
             else:
                 self._enter(Stage.COMMIT, now, out)
@@ -813,7 +685,7 @@ class Phone:
         commit = CommitWanted(
             web_services=web_services, registrars=event.registrars, sip_uri=sip_uri
         )
-        self._run(self._cache, commit, now, out)
+        self._run(self._machines.cache, commit, now, out)
         self._services = ServicesLocated(web_services=web_services, registrars=event.registrars)
         if self._is_signed_in:
             return
@@ -821,18 +693,8 @@ class Phone:
         self._end(StageEnded(stage=Stage.COMMIT), now, out)
         self._is_signed_in = True
         self._log(log.SIGNED_IN(sip_uri, registrar, now - self._powered_at))
-        self._show_home(out)
+        self._show(self._display.home(), out)
         out.append(SignedIn(sip_uri=sip_uri, registrar=registrar))
-
-    def _show_home(self, out: list[Output]) -> None:
-        display = self._profile.display
-        if self._home:
-            if self._shown != self._home:
-                self._show(self._home, out)
-        elif self._shown in (display.reconnecting, display.survivable):
-            self._shown = ""
-            self._log(log.DISPLAY(""))
-            out.append(DisplayShowed(text=""))
 
     # --- failing ---
 
@@ -856,32 +718,34 @@ class Phone:
         retry_after: float | None = None,
     ) -> None:
         """Fail the boot, or ask anew if it was what the phone had kept that misled it."""
-        needs_a_person = reason in _NEEDS_A_PERSON
+        is_for_a_person = needs_a_person(reason)
         is_typed = self._fixed_registration is not None
         if stage is Stage.REGISTER and not is_typed and self._is_identity_outdated(reason):
             was_reused, self._is_reused, self._identity = self._is_reused, False, None
-            self._run(self._kept, IdentityUnusable(detail=detail), now, out)
+            self._run(self._machines.kept, IdentityUnusable(detail=detail), now, out)
             if was_reused:
                 self._sign_in_again(reason, now, out)
                 return
-        if self._cached is not None and not needs_a_person and self._cache_misled(reason):
+        if self._cached is not None and not is_for_a_person and self._cache_misled(reason):
             self._cached = None
             self._end(StageEnded(stage=stage, reason=reason), now, out)
-            self._run(self._cache, CacheUnusable(detail=f"{stage}: {detail}"), now, out)
+            self._run(self._machines.cache, CacheUnusable(detail=f"{stage}: {detail}"), now, out)
             self._discover(now, out)
             return
-        if needs_a_person:
+        if is_for_a_person:
             self._fail(stage, reason, detail, None, now, out)
         else:
             self._retry_later(stage, reason, detail, now, out, retry_after)
 
     def _is_identity_outdated(self, reason: FailureReason) -> bool:
-        refetches = self._profile.identity.refetches_chain
-        return reason in _IDENTITY_REFUSED or (refetches and reason in _CHAIN_OUTDATED)
+        return outdates_identity(reason, refetches_chain=self._profile.identity.refetches_chain)
 
     def _cache_misled(self, reason: FailureReason) -> bool:
-        is_of_time = reason in _OF_TIME and self._needs_time
-        return not is_of_time or self._profile.clock.clears_cache_without_time
+        return blames_cache(
+            reason,
+            has_time=not self._needs_time,
+            clears_without_time=self._profile.clock.clears_cache_without_time,
+        )
 
     def _sign_in_again(self, reason: FailureReason, now: float, out: list[Output]) -> None:
         assert self._services is not None
@@ -914,8 +778,7 @@ class Phone:
     ) -> None:
         if self._stage is stage:
             self._end(StageEnded(stage=stage, reason=reason), now, out)
-        display = self._profile.display
-        self._show(display.failures.get(reason, display.failure), out)
+        self._show(self._display.boot_failed(reason), out)
         plan = "not again until a person acts" if retry is None else f"again in {retry:.0f} s"
         self._log(log.BOOT_FAILED(stage, reason, detail, plan))
         out.append(BootFailed(stage=stage, reason=reason, detail=detail, retry_in=retry))
@@ -928,11 +791,16 @@ class Phone:
 
     def _lose_address(self, now: float, out: list[Output]) -> None:
         """Drop all that the address was for, and begin again with getting one."""
-        for machine in (self._resolver, self._clock, self._discovery, self._sign_in):
+        for machine in (
+            self._machines.resolver,
+            self._machines.clock,
+            self._machines.discovery,
+            self._machines.sign_in,
+        ):
             machine.abandon()
             self._deadlines.pop(machine, None)
         self._retry_at = None
-        self._run(self._line, RegistrationAbandoned(), now, out)
+        self._run(self._machines.line, RegistrationAbandoned(), now, out)
         self._lease = None
         if self._is_signed_in:
             self._cached = self._services
@@ -952,7 +820,7 @@ class Phone:
         self._is_signing_out = True
         self._retry_at = None
         self._abandon_boot()
-        self._run(self._line, ShutdownRequested(), now, out)
+        self._run(self._machines.line, ShutdownRequested(), now, out)
 
     def _signed_out(self, event: RegistrationEnded, now: float, out: list[Output]) -> None:
         self._is_signing_out = False
@@ -963,8 +831,8 @@ class Phone:
             self._identity = None
         if "services" in forgets:
             self._cached = None
-            self._run(self._cache, CacheForgotten(), now, out)
-        self._run(self._kept, event, now, out)
+            self._run(self._machines.cache, CacheForgotten(), now, out)
+        self._run(self._machines.kept, event, now, out)
         out.append(SignedOut())
 
     def _shut_down(self, event: ShutdownRequested, now: float, out: list[Output]) -> None:
@@ -975,10 +843,11 @@ class Phone:
         self._retry_at = None
         self._log(log.SHUTDOWN())
         self._abandon_boot()
-        self._run(self._line, event, now, out)
+        self._run(self._machines.line, event, now, out)
 
     def _abandon_boot(self) -> None:
-        for machine in (self._clock, self._discovery, self._sign_in):
+        machines = self._machines
+        for machine in (machines.clock, machines.discovery, machines.sign_in):
             machine.abandon()
             self._deadlines.pop(machine, None)
 
@@ -988,10 +857,10 @@ class Phone:
     def _power_off(self, now: float, out: list[Output]) -> None:
         event = ShutdownRequested()
         if self._profile.dhcp.releases_on_shutdown:
-            self._run(self._cache, event, now, out)
-        self._run(self._dhcp, event, now, out)
+            self._run(self._machines.cache, event, now, out)
+        self._run(self._machines.dhcp, event, now, out)
         self._tell_lldp(event, now, out)
-        self._resolver.abandon()
+        self._machines.resolver.abandon()
         self._deadlines.clear()
         out.append(PoweredOff())
 

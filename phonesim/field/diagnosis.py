@@ -16,8 +16,9 @@ from pathlib import Path
 import msgspec
 
 from phonesim.device.device_log import Dialect
-from phonesim.errors import UsageError
+from phonesim.errors import DecodeError, UsageError
 from phonesim.field.boots import Boot, each_boot
+from phonesim.field.capture_reader import is_capture, read_capture
 from phonesim.field.causes import CAUSES, Cause
 from phonesim.field.finding import Certainty, Evidence, Finding, evidence_of
 from phonesim.field.log_reader import LogReading, read_log, shipped_dialects
@@ -27,6 +28,7 @@ from phonesim.field.sightings import Sighting
 from phonesim.fleet.run_logs import Run, list_phones
 
 _ORDER = {name: number for number, name in enumerate(CAUSES)}
+_BEYOND_DHCP = frozenset({"dns_sent", "ntp_sent", "http_sent", "connect_failed", "tls_alert"})
 
 
 class Diagnosed(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,11 +65,12 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Source(msgspec.Struct, frozen=True):
-    """One phone's log, oldest file first."""
+    """One phone's log, oldest file first, or one capture."""
 
     files: tuple[Path, ...]
-    phone_id: str | None
-    must_be_good: bool
+    phone_id: str | None = None
+    must_be_good: bool = True
+    is_capture: bool = False
 
 
 def diagnose(paths: Sequence[Path], dialects: Sequence[Dialect] | None = None) -> Diagnosis:
@@ -162,17 +165,17 @@ def _sources(path: Path) -> list[_Source]:
     if not path.exists():
         raise UsageError(f"{path}: there is no such file or folder")
     if not path.is_dir():
-        return [_Source((path,), None, True)]
+        return [_Source((path,), is_capture=is_capture(path))]
     phones = list_phones(Run(path=path, summary=None))
     if phones:
-        return [_Source(tuple(phone.files), phone.phone_id, False) for phone in phones]
+        return [_Source(tuple(phone.files), phone.phone_id, must_be_good=False) for phone in phones]
     logs = sorted(path.rglob("*.log"))
     if not logs:
         raise UsageError(
             f"{path}: no device log is in this folder: a phone's has DSK1/logs/cpsw3g.log,"
             " a run's has phones"
         )
-    return [_Source((*_backup_of(log), log), None, len(logs) == 1) for log in logs]
+    return [_Source((*_backup_of(log), log), must_be_good=len(logs) == 1) for log in logs]
 
 
 def _backup_of(log: Path) -> list[Path]:
@@ -193,6 +196,9 @@ def _read(
     source: _Source, dialects: Sequence[Dialect], readings: list[LogReading]
 ) -> Iterator[Sighting]:
     first = len(readings)
+    if source.is_capture:
+        yield from _read_capture(source.files[0], readings)
+        return
     try:
         yield from read_log(source.files, dialects, readings, source.phone_id)
         _refuse_strange_text(readings[first:])
@@ -200,6 +206,26 @@ def _read(
         if source.must_be_good:
             raise
         readings[-1].notes.append(str(error))
+
+
+def _read_capture(path: Path, readings: list[LogReading]) -> Iterator[Sighting]:
+    reading = LogReading(file=str(path), is_capture=True)
+    readings.append(reading)
+    capture = read_capture(path, str(path))
+    has_more = False
+    try:
+        for sighting in capture:
+            reading.records += 1
+            has_more = has_more or sighting.name in _BEYOND_DHCP
+            yield sighting
+    except DecodeError as error:
+        raise UsageError(str(error)) from None
+    if not capture.phones:
+        raise UsageError("; ".join(capture.notes) or f"{path}: no packet of it is a phone's")
+    reading.lines = capture.packets
+    reading.notes += capture.notes
+    if not has_more:
+        reading.notes.append("it has DHCP only: what the phones did after that is not known")
 
 
 def _refuse_strange_text(readings: Sequence[LogReading]) -> None:

@@ -36,9 +36,13 @@ _FIELDS = {name: tuple(kind.fields) for name, kind in KINDS.items()}
 
 
 class LogReading(msgspec.Struct, kw_only=True):
-    """What was met in a file beside its records. `notes` are sentences without a stop."""
+    """What was met in a file beside its records. `notes` are sentences without a stop.
+
+    Of a capture, `lines` are packets.
+    """
 
     file: str
+    is_capture: bool = False
     lines: int = 0
     records: int = 0
     unknown: int = 0

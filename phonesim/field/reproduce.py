@@ -18,11 +18,9 @@ from phonesim.config.fleet_profile import Attach
 from phonesim.device.device_log import Dialect, LogLine
 from phonesim.drivers.run_folder import RunFolder
 from phonesim.errors import DecodeError, ProfileError
-from phonesim.field.boots import each_boot
-from phonesim.field.capture_reader import read_capture
-from phonesim.field.diagnosis import Diagnosis, diagnose, diagnose_boots
+from phonesim.field.diagnosis import Diagnosis, diagnose
 from phonesim.field.failures import FAILURE, plan_earlier_life, plan_failure
-from phonesim.field.story import Step, displays, tell
+from phonesim.field.timeline import Step, displays, tell
 from phonesim.fleet.plan import Plan
 from phonesim.fleet.run_logs import PhoneLog, find_run, list_phones
 from phonesim.fleet.runner import (
@@ -211,9 +209,7 @@ def _lines(log: PhoneLog, dialect: Dialect) -> list[LogLine]:
 
 
 def _diagnosis(source: Source, folder: Path) -> Diagnosis:
-    if source == "log":
-        return diagnose([folder])
-    return diagnose_boots(each_boot(read_capture(folder / CAPTURE_NAME)))
+    return diagnose([folder if source == "log" else folder / CAPTURE_NAME])
 
 
 def _unexpected(failure: FailureProfile, phones: Sequence[_Phone]) -> Iterator[str]:

@@ -57,6 +57,11 @@ _ALERTS = {
 }
 
 
+HANDSHAKE_FAILURE, BAD_CERTIFICATE, CERTIFICATE_EXPIRED = 40, 42, 45
+UNKNOWN_CA, PROTOCOL_VERSION = 48, 70
+"""Alerts."""
+
+
 class FlightMessage(msgspec.Struct, frozen=True, gc=False):
     """One message of a flight: its name in the RFC, and its body, encrypted for Finished."""
 
