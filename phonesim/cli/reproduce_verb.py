@@ -158,8 +158,7 @@ def to_story(came: Reproduced) -> Iterator[str]:
     if "log" in came.diagnoses:
         yield ""
         yield "What phonesim diagnose finds in the logs:"
-        for line in to_lines(came.diagnoses["log"]):
-            yield f"  {line}".rstrip()
+        yield from to_lines(came.diagnoses["log"])
     yield ""
     for source, diagnosis in came.diagnoses.items():
         found = ", ".join(each.cause.name for each in diagnosis.found) or "nothing"

@@ -34,13 +34,18 @@ QUICK = [
     "device.registration.failover_delay=3",
 ]
 """So that nobody waits for what does not come for longer than it takes to say so."""
-ENDS_SOONER = {"backup-registrar-unreachable": "fleet.until=20s"}
+OTHERWISE = {
+    "backup-registrar-unreachable": ["fleet.until=20s"],
+    # A capture is without the phone's patience: what has no answer for long has none.
+    "web-services-slow": ["device.sign_in.http_timeout=26"],
+}
+TAKES_LONG = {*OTHERWISE, "endpoint-displaced"}
 
 Result = tuple[tuple[str, ...], bool]
 
 
 def run(name: str, folder: Path) -> Result:
-    overrides = [*QUICK, *([ENDS_SOONER[name]] if name in ENDS_SOONER else [])]
+    overrides = [*QUICK, *OTHERWISE.get(name, ())]
     came = reproduce(load(FAILURE, name), folder, "loopback", list(map(parse_override, overrides)))
     return came.differences, came.is_valid
 
@@ -55,7 +60,7 @@ def running(
         for item in request.session.items
         if item.path == request.path and isinstance(item, pytest.Function)
     ]
-    wanted.sort(key=lambda name: name not in {*ENDS_SOONER, "endpoint-displaced"})
+    wanted.sort(key=lambda name: name not in TAKES_LONG)
     with ProcessPoolExecutor(AT_ONCE, get_context("spawn")) as processes:
         try:
             yield {
