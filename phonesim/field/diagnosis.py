@@ -82,6 +82,8 @@ def diagnose(paths: Sequence[Path], dialects: Sequence[Dialect] | None = None) -
     known = shipped_dialects() if dialects is None else dialects
     for source in _without_doubles(each for path in paths for each in _sources(path)):
         boots.take_all(each_boot(_read(source, known, readings)))
+    if not any(reading.records for reading in readings):
+        raise UsageError(readings[0].notes[0])
     return boots.conclude(tuple(readings))
 
 

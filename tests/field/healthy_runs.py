@@ -56,7 +56,7 @@ def describe_run(seed: int) -> dict[str, Any]:
         "boots": rng.choice(
             [1, 1, 2, ("cold", "warm", "factory-reset"), ("cold", "sign-out", "warm")]
         ),
-        "until": rng.choice(["signed-in", "signed-in", "20m", "1h"]),
+        "until": rng.choice(["signed-in", "signed-in", "signed-in", "10m"]),
         "seed": rng.randrange(1 << 32),
         "rate": rng.choice([1.0, 20.0]),
         "faults": tuple(rng.sample(_HARMLESS, rng.choice([0, 0, 1]))),
