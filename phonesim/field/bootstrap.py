@@ -31,12 +31,14 @@ from phonesim.config.device_profile import DiscoveryConfig
 from phonesim.config.site_profile import UserRange
 from phonesim.device.actions import WriteLog
 from phonesim.device.cache import Contents, KeptAnswer
+from phonesim.device.device_log import Dialect
 from phonesim.device.events import RegistrarAddress, WebServicesAddress
 from phonesim.device.outcome import FailureReason
 from phonesim.drivers.run_folder import RunFolder
 from phonesim.errors import UsageError
 from phonesim.field.boot_story import BootStep, BootStory
 from phonesim.field.bootstrap_result import BootstrapResult, result_of
+from phonesim.field.diagnosis import Diagnosis, diagnose
 from phonesim.field.followed_folder import FollowedFolder
 from phonesim.fleet.plan import Plan, read_plan
 from phonesim.fleet.runner import StopRequest, Tick, WorldReport, run_fleet
@@ -85,6 +87,7 @@ class Trial(msgspec.Struct, kw_only=True):
     """What came of the phones of one kind.
 
     `stories` are theirs, by phone; `left_out` says why there are none. `folder` is the run's.
+    `diagnosis` is there if one of them did not end well.
     """
 
     kind: TrialKind
@@ -94,6 +97,7 @@ class Trial(msgspec.Struct, kw_only=True):
     notes: list[str] = []
     is_interrupted: bool = False
     left_out: str = ""
+    diagnosis: Diagnosis | None = None
 
     @property
     def signed_in(self) -> int:
@@ -273,7 +277,7 @@ def _trial(
         phone_id: result_of(story, request.sip_uri, is_named=kind == "named")
         for phone_id, story in stories.items()
     }
-    return Trial(
+    trial = Trial(
         kind=kind,
         stories=stories,
         results=results,
@@ -281,6 +285,10 @@ def _trial(
         notes=finished.summary["notes"],
         is_interrupted=bool(stops[0].asked),
     )
+    if not trial.works and not trial.is_interrupted:
+        dialect = Dialect(plan.specs[0].profile.log.records)
+        trial.diagnosis = diagnose([finished.folder], [dialect])
+    return trial
 
 
 def _cache(request: BootstrapRequest, kind: TrialKind) -> bytes | None:

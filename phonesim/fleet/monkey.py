@@ -5,8 +5,8 @@ time: the same three give the same faults. All of them pass, and by the end of t
 well again. Then every phone has the time that it needs at most to come back by itself; one that is
 not registered at the end has a defect, or its site does not let it in any more.
 
-A fault lasts `SHORTEST` to `LONGEST` seconds, and there is one for every `SECONDS_PER_FAULT`, so
-that about two are there at any time.
+A fault lasts `SHORTEST` to `LONGEST` seconds, no more than half of the span, and there are so many
+that at any time `AT_A_TIME` are there, more or less.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ DEFAULT_SPAN = 300.0
 """Seconds of faults where the fleet does not say how long it runs."""
 SHORTEST = 1.0
 LONGEST = 60.0
-SECONDS_PER_FAULT = 15.0
-_FEWEST = 3
+AT_A_TIME = 2
 
 PassingRule = Outage | Silence | ShowCertificate
 _Make = Callable[[random.Random, float, float], PassingRule]
@@ -58,9 +57,10 @@ def with_monkey(plan: Plan, seed: int, grace: float | None = None) -> Plan:
         )
     if fleet.stages is not None:
         raise UsageError("--monkey: its phones boot as a whole and stay registered: no stages")
-    if plan.faults:
+    if plan.faults or fleet.links.loss:
         raise UsageError(
-            "--monkey: at its end the site has to be well: leave out --fault and fleet.faults"
+            "--monkey: at its end all has to be well: leave out --fault, fleet.faults and"
+            " fleet.links.loss"
         )
     span = plan.limits.duration or DEFAULT_SPAN
     rules = plan_faults(seed, site, span)
@@ -84,10 +84,11 @@ def plan_faults(seed: int, site: SiteProfile, span: float) -> list[PassingRule]:
     if not kinds:
         raise UsageError(f"--monkey: site {site.name!r} has no server to play with")
     longest = min(LONGEST, span / 2)
+    shortest = min(SHORTEST, longest)
     rules = []
-    for _ in range(max(_FEWEST, round(span / SECONDS_PER_FAULT))):
+    for _ in range(round(AT_A_TIME * span / ((shortest + longest) / 2))):
         make = rng.choice(rng.choice(kinds))
-        lasts = round(rng.uniform(min(SHORTEST, longest), longest), 3)
+        lasts = round(rng.uniform(shortest, longest), 3)
         rules.append(make(rng, round(rng.uniform(0, span - lasts), 3), lasts))
     return sorted(rules, key=lambda rule: rule.begins_at)
 
