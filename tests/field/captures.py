@@ -64,9 +64,11 @@ def udp(
     source: tuple[str, int],
     destination: tuple[str, int],
     payload: bytes,
-    macs: tuple[bytes, bytes] = (MAC, SERVER_MAC),
+    macs: tuple[bytes, bytes] | None = None,
     vlan_id: int | None = None,
 ) -> bytes:
+    if macs is None:
+        macs = (SERVER_MAC, MAC) if source[0] == SERVER else (MAC, SERVER_MAC)
     return encode_udp_frame(
         UdpFrame(
             source_mac=macs[0],

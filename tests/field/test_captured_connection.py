@@ -86,10 +86,10 @@ def test_a_phone_without_discovery_has_a_cache(tmp_path: Path) -> None:
     ]
 
 
-def handshake(talk: TcpTalk, certificates: tuple[bytes, ...], *more: bytes) -> list[bytes]:
+def handshake(talk: TcpTalk, certificates: tuple[bytes, ...], said: bytes = b"") -> list[bytes]:
     hello = encode_client_hello(ClientHello("1.0", NAME), bytes(32))
     shown = encode_server_flight("1.0", bytes(32), certificates)
-    return [*talk.open(), *talk.say(hello), *talk.say(shown, sent=False, size=100), *more]
+    return [*talk.open(), *talk.say(hello), *talk.say(shown, sent=False, size=100), *talk.say(said)]
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_certificate_that_the_phone_refuses(
 ) -> None:
     talk = TcpTalk(5061)
     shown = shown_certificates(kind, names_shown, *valid)
-    found = connections(tmp_path, *handshake(talk, shown, *talk.say(encode_alert(alert))))
+    found = connections(tmp_path, *handshake(talk, shown, encode_alert(alert)))
     assert names(found)[2:] == [
         *("certificate_shown", "tls_alert", "connect_failed", "registrar_failed")
     ]
@@ -190,11 +190,11 @@ def test_plain_sip_is_read_and_garbage_is_said(tmp_path: Path) -> None:
 
 def test_a_capture_that_lacks_segments_says_so(tmp_path: Path) -> None:
     talk = TcpTalk(80)
-    late = [segment for segment in talk.open() + talk.say(bytes(100_000), size=1000)][4:]
+    late = [*talk.open(), *talk.say(bytes(100_000))][4:]
     opening = TcpTalk(80)
     frames = [*lease(), *opening.open(), *late]
     _, reader = read(tmp_path, capture_of(frames))
     assert reader.notes == []
-    missing = opening.say(bytes(100_000), size=1000)[1:]
+    missing = opening.say(bytes(100_000))[1:]
     _, reader = read(tmp_path, capture_of([*frames, *missing]))
     assert "1 TCP connections lack octets" in reader.notes[0]
