@@ -136,7 +136,8 @@ def _finding_lines(number: int, found: Diagnosed, phones: int) -> Iterator[str]:
     yield f"   {cause.name}: {_CERTAINTY[found.certainty]}, {share}"
     if example.detail:
         yield from _wrapped(example.detail, "   ", "   ")
-    yield from _wrapped(_named(found.phones), "   Phones: ", "     ")
+    if len(found.phones) > 1:
+        yield from _wrapped(_named(found.phones), "   Phones: ", "     ")
     yield ""
     yield f"   Evidence, of {example.phone_id}:"
     for evidence in example.evidence:

@@ -195,8 +195,7 @@ def to_story(came: Reproduced) -> Iterator[str]:
     if "log" in came.diagnoses:
         yield ""
         yield "What phonesim diagnose finds in the logs:"
-        for line in to_lines(came.diagnoses["log"]):
-            yield f"  {line}".rstrip()
+        yield from to_lines(came.diagnoses["log"])
     yield ""
     for source, diagnosis in came.diagnoses.items():
         found = ", ".join(each.cause.name for each in diagnosis.found) or "nothing"
@@ -234,7 +233,7 @@ def _folded(text: str, first: str) -> list[str]:
 
 def _verdict(came: Reproduced) -> Iterator[str]:
     if not came.is_valid:
-        yield "NOT VALID: the run did not come to its end."
+        yield "NOT VALID: this run says nothing."
     elif not came.differences:
         yield "The failure and its diagnosis appeared as declared."
     for difference in came.differences:
@@ -305,7 +304,7 @@ def _below(
         for difference in came.differences:
             yield from _wrapped(f"{came.failure.name}: {difference}")
     if not is_valid:
-        yield "NOT VALID: interrupted."
+        yield f"NOT VALID: {rows[-1][0].failure.name}: {'; '.join(rows[-1][0].notes)}"
     seconds = sum(each for _, each in rows)
     yield f"{len(rows) - len(different)} of {len(rows)} failures as declared, in {seconds:.1f} s"
     yield f"Logs: {base}"

@@ -5,6 +5,8 @@ Plain HTTP and SIP are read; of TLS the handshake is.
 
 from __future__ import annotations
 
+import contextlib
+
 from phonesim.device import device_log as log
 from phonesim.errors import DecodeError
 from phonesim.field.captured_names import DnsNarrator
@@ -177,21 +179,18 @@ class ConnectionNarrator:
         assert self._cutters is not None
         self._messages.clear()
         cutter = self._cutters[0 if by_client else 1]
-        fault: DecodeError | None = None
-        try:
-            cutter.feed(octets)
-        except DecodeError as error:
-            fault = error
-        told = [
+        is_more = True
+        while is_more and not cutter.framing_lost:
+            with contextlib.suppress(DecodeError):  # what is no SIP was seen as well
+                is_more = bool(cutter.feed(octets))
+            octets = b""
+        if cutter.framing_lost:
+            self._cutters = None
+        return [
             each
             for message in list(self._messages)
             for each in self.sip(message, seen, by_client=by_client)
         ]
-        if fault is not None and cutter.framing_lost:
-            self._cutters = None
-            source = "phone" if by_client else self.server[0]
-            told.append(Told(log.MALFORMED("sip", source, len(octets), str(fault)), seen))
-        return told
 
     def _connected(self, seen: Seen) -> list[Told]:
         if self._is_connected:

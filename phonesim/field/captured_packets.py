@@ -203,8 +203,10 @@ class PacketNarrator:
     def _datagram(self, packet: CapturedPacket, payload: bytes, ends: Ends, link: Link) -> Tellings:
         """DNS or NTP."""
         (source, source_port), (destination, destination_port) = ends
-        is_sent = destination_port in _ASKED_PORTS
         host = packet.octets[link.at + 12 : link.at + 20]
+        is_sent = destination_port in _ASKED_PORTS and (
+            source_port not in _ASKED_PORTS or host[:4] in self.known.by_address
+        )
         phone = self.known.of_host(host[:4] if is_sent else host[4:], packet.comment)
         if phone is None and is_sent:
             phone = self.known.of_maker(link, host[:4])

@@ -1,5 +1,6 @@
 """The blocks of a capture, as scapy reads them (and tshark: tests/cli/test_captures.py)."""
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -7,11 +8,14 @@ from captured import read_packets
 from hypothesis import given
 from hypothesis import strategies as st
 
+from phonesim.errors import DecodeError
 from phonesim.wire.pcapng import (
     ETHERNET,
     INBOUND,
     OUTBOUND,
     UPPER_PDU,
+    UpperPdu,
+    decode_upper_pdu,
     encode_interface,
     encode_packet,
     encode_packet_options,
@@ -109,6 +113,19 @@ def test_a_message_carries_its_dissector_and_its_ends() -> None:
         b"\0\x18\0\4\0\0\0\2" + b"\0\x19\0\4\0\0\x0f\xa0" + b"\0\x1a\0\4\0\0\x13\xc5"
         b"\0\0\0\0REGISTER"
     )
+    assert decode_upper_pdu(pdu) == UpperPdu(
+        dissector="sip",
+        source=("10.0.0.1", 4000),
+        destination=("10.0.0.2", 5061),
+        octets=b"REGISTER",
+    )
+
+
+@given(st.binary(max_size=120), st.integers(0, 60))
+def test_any_octets_are_a_message_or_none(octets: bytes, kept: int) -> None:
+    pdu = encode_upper_pdu("sip", ("10.0.0.1", 4000), ("10.0.0.2", 5061), b"")
+    with contextlib.suppress(DecodeError):
+        decode_upper_pdu(pdu[:kept] + octets)
 
 
 def test_a_comment_that_is_too_long_is_refused() -> None:
