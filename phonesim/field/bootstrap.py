@@ -209,9 +209,10 @@ def conclusion(trials: Sequence[Trial]) -> list[str]:
     said = []
     works = {kind for kind, trial in by_kind.items() if trial.works}
     if "cold" not in works and "cached" in works:
+        which = "that still have their certificate" if "stale" in works else "with a good cache"
         said.append(
-            "Only phones with a good cache sign in. They hide the fault until they are reset,"
-            " signed out or moved; a new phone does not sign in."
+            f"Only phones {which} sign in. They hide the fault until they are reset, signed out or"
+            " moved; a new phone does not sign in."
         )
     if "cold" not in works and "named" in works:
         said.append(
