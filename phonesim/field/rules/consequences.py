@@ -64,6 +64,8 @@ FOLLOWS: Mapping[Cause, frozenset[Cause]] = {
     causes.DHCP_SERVERS_DISAGREE: _OF_OPTIONS | _OF_WEB_SERVERS,
     causes.INFORM_CLASS_WRONG: _OF_OPTIONS
     | {causes.INFORM_UNANSWERED, causes.OPTION_43_OTHER_CLASS},
+    causes.OPTIONS_MISSING: _OF_WEB_SERVERS,
+    causes.OPTION_43_MISSING: _OF_WEB_SERVERS,
     causes.DNS_SILENT: frozenset(
         {causes.CLOCK_WRONG, causes.WEB_NAME_UNRESOLVED, causes.REGISTRAR_NAME_UNRESOLVED}
     ),
@@ -73,6 +75,8 @@ FOLLOWS: Mapping[Cause, frozenset[Cause]] = {
     causes.SRV_TARGET_ALIAS: _OF_WEB_SERVERS
     | {causes.REGISTRAR_NAME_UNRESOLVED, causes.REGISTRAR_DOWN, causes.CERTIFICATE_NAME_MISMATCH},
     causes.REGISTRAR_NOT_REDUNDANT: frozenset({causes.REGISTRAR_DOWN}),
+    causes.HOME_POOL_MOVED: frozenset({causes.REGISTRAR_NAME_UNRESOLVED, causes.REGISTRAR_DOWN}),
+    causes.CHAIN_UNUSABLE: frozenset({causes.CHAIN_NOT_DOWNLOADABLE}),
     causes.USER_DISABLED: frozenset({causes.REGISTRAR_REFUSES}),
 }
 
