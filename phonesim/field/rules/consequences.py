@@ -33,6 +33,9 @@ RULES = (
 )
 """Every rule that looks at one boot."""
 
+ORDER: Mapping[Cause, int] = {cause: number for number, cause in enumerate(causes.CAUSES.values())}
+"""Where in a boot a cause shows itself, the earliest first."""
+
 _OF_WEB_SERVERS = frozenset(
     {
         causes.WEB_NAME_UNRESOLVED,
@@ -86,7 +89,8 @@ def find_in_boot(boot: Boot) -> list[Finding]:
     found = list(_each(boot))
     roots = {each.cause for each in found if each.certainty is not Certainty.POSSIBLE}
     dropped = frozenset().union(*(FOLLOWS.get(cause, frozenset()) for cause in roots))
-    return [each for each in found if each.cause not in dropped]
+    kept = [each for each in found if each.cause not in dropped]
+    return sorted(kept, key=lambda each: (each.certainty, ORDER[each.cause]))
 
 
 def _each(boot: Boot) -> Iterator[Finding]:

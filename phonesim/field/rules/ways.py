@@ -31,6 +31,7 @@ _STEPS = (
     "certificate_shown",
     "registrar_connecting",
     "registrar_failed",
+    *_OF_WEB_SERVICES,
 )
 
 
