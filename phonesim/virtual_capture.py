@@ -18,6 +18,7 @@ from phonesim.capture import Capture, PacketWriter, PhoneTap, RefusedHandshake, 
 from phonesim.device import actions as do
 from phonesim.device import events as on
 from phonesim.device.outcome import ConnectFailure
+from phonesim.mocksite.exchange import SendDhcpReply
 from phonesim.wire.dhcp import (
     BROADCAST,
     CLIENT_PORT,
@@ -75,6 +76,12 @@ class VirtualCapture:
         phone = self._phone(spec, now)
         with contextlib.suppress(ValueError):
             phone.received(event)
+
+    def astray(self, spec: PhoneSpec, reply: SendDhcpReply, now: float) -> None:
+        """A DHCP server answered a phone where it does not listen."""
+        phone = self._phone(spec, now)
+        with contextlib.suppress(ValueError):
+            phone.missed(reply)
 
     def _phone(self, spec: PhoneSpec, now: float) -> _Phone:
         self._now = now
@@ -212,6 +219,10 @@ class _Phone:
                 self._attempts.clear()
             case _:
                 pass
+
+    def missed(self, reply: SendDhcpReply) -> None:
+        ends = (reply.destination, reply.port), (reply.source, SERVER_PORT)
+        self._tap.received_datagram(*ends, encode_dhcp(reply.message))
 
     def _send(self, connection_id: int, octets: bytes) -> None:
         ends = self._streams.get(connection_id)

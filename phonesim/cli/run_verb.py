@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from phonesim.cli.consent import ask_consent
+from phonesim.cli.diagnose_verb import to_document, to_lines
 from phonesim.cli.run_summary import summary_tables
-from phonesim.cli.terminal import StatusLine, show, show_json, tell
+from phonesim.cli.terminal import StatusLine, show, show_json
 from phonesim.errors import UsageError
-from phonesim.fleet.live_safety import describe_impact, needs_consent
-from phonesim.fleet.plan import Plan, read_plan
-from phonesim.fleet.runner import Progress, run_fleet
-from phonesim.fleet.worlds import check_machine, world_for
+from phonesim.field.diagnosis import Diagnosis
+from phonesim.field.lost_phones import diagnose_lost
+from phonesim.fleet.monkey import with_monkey
+from phonesim.fleet.plan import read_plan
+from phonesim.fleet.runner import Finished, Progress, run_fleet
+from phonesim.fleet.worlds import world_for
 from phonesim.profiles import Override, option_override, parse_override
 
 _NAMES = {"phones_from": "--resume"}
@@ -66,6 +69,24 @@ def run(
     until: Annotated[
         str | None,
         typer.Option("--until", metavar="signed-in|DURATION", help="When to end, such as 10m."),
+    ] = None,
+    monkey: Annotated[
+        int | None,
+        typer.Option(
+            "--monkey",
+            metavar="SEED",
+            min=0,
+            help="Random faults at the mock site until --until; then every phone must come back.",
+        ),
+    ] = None,
+    grace: Annotated[
+        float | None,
+        typer.Option(
+            "--grace",
+            metavar="SECONDS",
+            min=0,
+            help="How long after --monkey phones may take; what they need at most.",
+        ),
     ] = None,
     boots: Annotated[
         int | None, typer.Option("--boots", metavar="N", help="Times each phone boots.")
@@ -135,14 +156,16 @@ def run(
         *(() if rate is None else [option_override("--rate", "fleet", "shape", None)]),
     ]
     plan = read_plan(fleet, overrides, fault or ())
+    if monkey is not None:
+        plan = with_monkey(plan, monkey, grace)
+    elif grace is not None:
+        raise UsageError("--grace: it is for --monkey")
     if transcript is not None and len(plan.specs) > MOST_IN_TRANSCRIPT:
         raise UsageError(
             f"--transcript: nobody reads what {len(plan.specs)} phones say: run "
             f"{MOST_IN_TRANSCRIPT} at most (--phones), or capture them all (--pcap)"
         )
-    if needs_consent(plan):
-        check_machine(plan)
-        _ask(plan, yes)
+    ask_consent(plan, "", is_agreed=yes)
     success = "signed-in" if plan.fleet.stages is None else "done"
     with StatusLine() as line:
         finished = run_fleet(
@@ -151,15 +174,27 @@ def run(
             out,
             lambda progress: line.update(progress_text(progress, success)),
         )
+    lost = None if plan.monkey is None else _lost(finished, plan.monkey.grace)
     if as_json:
-        show_json(finished.summary)
+        show_json(finished.summary | ({} if lost is None else {"lost": to_document(lost)}))
     else:
         show(*summary_tables(finished))
         if pcap is not None:
             show(f"Capture: {pcap}")
         if transcript is not None:
             show(f"Transcript: {transcript}")
+        if lost is not None:
+            show("", "What kept the phones that are not back:", *to_lines(lost))
     return finished.status
+
+
+def _lost(finished: Finished, grace: float) -> Diagnosis | None:
+    """What is wrong with phones that are not back though all is well; None if all are."""
+    phones = finished.recorder.phones.values()
+    lost = [phone.phone_id for phone in phones if not phone.is_signed_in]
+    if not lost or not finished.summary["valid"]:
+        return None
+    return diagnose_lost(finished.folder, lost, grace)
 
 
 def progress_text(progress: Progress, success: str = "signed-in") -> str:
@@ -168,15 +203,3 @@ def progress_text(progress: Progress, success: str = "signed-in") -> str:
     ended = f"{where.pop(success, 0)} of {progress.phones} {success.replace('-', ' ')}"
     ended += f", {where.pop('failed', 0)} failed"
     return "  ".join([f"{progress.now:7.1f} s", ended, *(f"{k} {v}" for k, v in where.items())])
-
-
-def _ask(plan: Plan, is_agreed: bool) -> None:
-    tell(*describe_impact(plan))
-    if is_agreed:
-        return
-    if not sys.stdin.isatty():
-        raise UsageError(
-            "this sends packets on a real network: say --yes to agree without a terminal"
-        )
-    if not typer.confirm("Go ahead?", err=True):
-        raise UsageError("nothing was sent")

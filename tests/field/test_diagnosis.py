@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from healthy_runs import CAPTURE, describe_run, healthy_run
+
+from phonesim.errors import UsageError
+from phonesim.field.boots import each_boot
+from phonesim.field.diagnosis import Diagnosis, diagnose, diagnose_boots
+from phonesim.field.finding import Certainty
+from phonesim.field.log_reader import read_log, shipped_dialects
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "logs"
+HEALTHY_RUNS = 200
+GROUPS = 10
+
+MakePhone = Callable[..., Path]
+
+
+@pytest.fixture
+def make_phone(tmp_path: Path) -> MakePhone:
+    """Put golden logs into the folder of a phone in a run; return the log."""
+
+    def make(number: int, *golden: str, backup: str | None = None) -> Path:
+        folder = tmp_path / "run" / f"00-04-F2-00-00-{number:02X}" / "DSK1" / "logs"
+        folder.mkdir(parents=True)
+        if backup is not None:
+            (folder / "cpsw3g.bak").write_bytes((GOLDEN / f"{backup}.log").read_bytes())
+        path = folder / "cpsw3g.log"
+        path.write_bytes(b"".join((GOLDEN / f"{name}.log").read_bytes() for name in golden))
+        return path
+
+    return make
+
+
+def names(diagnosis: Diagnosis) -> list[str]:
+    return [found.cause.name for found in diagnosis.found]
+
+
+@pytest.mark.parametrize(
+    ("golden", "causes"),
+    [
+        ("cold-boot", []),
+        ("second-boot", []),
+        ("four-boots", []),
+        ("an-hour", []),
+        ("voice-vlan", []),
+        ("voice-vlan-by-dhcp", []),
+        ("sign-in-by-password", []),
+        ("no-option-43", []),
+        ("no-option-120", []),
+        ("first-registrar-down", ["option-120-stale-first"]),
+        ("address-conflict", ["address-conflict"]),
+        ("dhcp-silent", ["dhcp-silent"]),
+        ("lldp-wrong-vlan", ["voice-vlan-dead"]),
+        ("no-option-43-no-dns", ["option-43-missing", "srv-missing"]),
+        ("no-option-120-no-dns", ["option-120-missing", "srv-missing"]),
+        ("pin-wrong", ["pin-wrong"]),
+        ("registrar-certificate-untrusted", ["certificate-untrusted"]),
+        ("rogue-dhcp-server", ["rogue-dhcp-server"]),
+        ("vlan-option-malformed", ["vlan-option-malformed"]),
+        ("web-certificate-no-intermediate", ["intermediate-missing"]),
+    ],
+)
+def test_a_log_shows_its_causes_the_surest_first(golden: str, causes: list[str]) -> None:
+    diagnosis = diagnose([GOLDEN / f"{golden}.log"])
+    assert names(diagnosis) == causes
+    assert diagnosis.phones == 1
+    assert diagnosis.is_well is (not causes)
+    assert not diagnosis.unexplained
+
+
+def test_a_run_is_the_phones_in_it(make_phone: MakePhone, tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        make_phone(number, "pin-wrong")
+    make_phone(4, "cold-boot")
+    make_phone(5, "registrar-certificate-untrusted")
+    diagnosis = diagnose([tmp_path / "run"])
+    assert names(diagnosis) == ["certificate-untrusted", "pin-wrong"]
+    assert [len(found.phones) for found in diagnosis.found] == [1, 3]
+    assert (diagnosis.phones, diagnosis.boots, diagnosis.signed_in) == (5, 5, 1)
+
+
+def test_a_phone_is_a_folder_with_two_files(make_phone: MakePhone) -> None:
+    log = make_phone(1, "pin-wrong", backup="cold-boot")
+    for path in (log.parents[2], log.parents[1], log.parent):
+        diagnosis = diagnose([path])
+        assert (diagnosis.phones, diagnosis.boots) == (1, 2)
+        assert [Path(reading.file).name for reading in diagnosis.readings] == [
+            "cpsw3g.bak",
+            "cpsw3g.log",
+        ]
+    assert diagnose([log]).boots == 1
+
+
+def test_several_paths_are_one_diagnosis_and_none_is_read_twice(
+    make_phone: MakePhone, tmp_path: Path
+) -> None:
+    log = make_phone(1, "pin-wrong")
+    other = make_phone(2, "cold-boot")
+    diagnosis = diagnose([log, other.parents[2], tmp_path / "run", log])
+    assert (diagnosis.phones, diagnosis.boots) == (2, 2)
+
+
+def test_boots_of_a_phone_are_counted_and_the_surest_is_shown(make_phone: MakePhone) -> None:
+    log = make_phone(1, "pin-wrong", "cold-boot", "pin-wrong", "dhcp-silent")
+    (certain, likely) = diagnose([log]).found
+    assert (certain.cause.name, certain.certainty, certain.boots) == (
+        "pin-wrong",
+        Certainty.CERTAIN,
+        2,
+    )
+    assert (likely.cause.name, likely.certainty, likely.boots) == (
+        "dhcp-silent",
+        Certainty.LIKELY,
+        1,
+    )
+
+
+def test_a_capture_is_known_by_its_first_octets(tmp_path: Path) -> None:
+    folder = healthy_run(1, tmp_path)
+    assert folder is not None
+    capture = (folder / CAPTURE).rename(tmp_path / "site.log")
+    (reading,) = diagnose([capture]).readings
+    assert reading.is_capture
+    assert reading.lines > 20
+
+
+def test_a_capture_that_is_cut_is_read_up_to_there(tmp_path: Path) -> None:
+    folder = healthy_run(1, tmp_path)
+    assert folder is not None
+    capture = folder / CAPTURE
+    capture.write_bytes(capture.read_bytes()[:3000])
+    (reading,) = diagnose([capture]).readings
+    assert reading.notes
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"", "the file is empty"),
+        (b"\x7fELF\x00\x00\x00", "binary data"),
+        (b"\x0a\x0d\x0d\x0a\x1c\x00\x00\x00", "."),
+        (b"hello\nworld\n", "no line of it is a device log's, such as 'hello'"),
+        (b"\r\n\r\n", "no line of it is a device log's"),
+    ],
+)
+def test_what_is_no_log_is_refused(tmp_path: Path, data: bytes, told: str) -> None:
+    path = tmp_path / "cpsw3g.log"
+    path.write_bytes(data)
+    with pytest.raises(UsageError, match=told):
+        diagnose([path])
+
+
+def test_what_is_not_there_and_folders_without_logs_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no such file or folder"):
+        diagnose([tmp_path / "nothing"])
+    with pytest.raises(UsageError, match="no device log is in this folder"):
+        diagnose([tmp_path])
+
+
+def test_one_bad_log_of_a_run_is_a_note(make_phone: MakePhone, tmp_path: Path) -> None:
+    make_phone(1, "pin-wrong")
+    make_phone(2, "cold-boot").write_bytes(b"\0\1\2")
+    diagnosis = diagnose([tmp_path / "run"])
+    assert names(diagnosis) == ["pin-wrong"]
+    (note,) = diagnosis.readings[1].notes
+    assert "binary data" in note
+
+
+def test_a_run_of_bad_logs_is_refused(make_phone: MakePhone, tmp_path: Path) -> None:
+    for number in (1, 2):
+        make_phone(number, "cold-boot").write_bytes(b"\0\1\2")
+    with pytest.raises(UsageError, match="binary data"):
+        diagnose([tmp_path / "run"])
+
+
+def test_a_failure_without_a_rule_is_not_hidden(tmp_path: Path) -> None:
+    lines = (GOLDEN / "pin-wrong.log").read_bytes().splitlines(keepends=True)
+    (line,) = [line for line in lines if b"Sign-in failed" in line]
+    path = tmp_path / "cpsw3g.log"
+    path.write_bytes(line.replace(b"pin-incorrect", b"moon-is-full"))
+    diagnosis = diagnose([path])
+    assert not diagnosis.is_well
+    assert not diagnosis.found
+    (unexplained,) = diagnosis.unexplained
+    assert "moon-is-full" in unexplained.evidence.text
+
+
+def test_boots_that_are_there_are_diagnosed_as_well() -> None:
+    sightings = read_log([GOLDEN / "pin-wrong.log"], shipped_dialects(), [])
+    assert names(diagnose_boots(each_boot(sightings))) == ["pin-wrong"]
+
+
+@pytest.mark.parametrize("group", range(GROUPS))
+def test_at_healthy_sites_nothing_is_found(tmp_path: Path, group: int) -> None:
+    for seed in range(group, HEALTHY_RUNS, GROUPS):
+        folder = healthy_run(seed, tmp_path / str(seed))
+        if folder is None:
+            continue
+        for source in (folder, folder / CAPTURE):
+            diagnosis = diagnose([source])
+            assert names(diagnosis) == [], (seed, source.name, describe_run(seed))
+            assert not diagnosis.unexplained
