@@ -196,7 +196,7 @@ def _folded(text: str, first: str) -> list[str]:
 
 def _verdict(came: Reproduced) -> Iterator[str]:
     if not came.is_valid:
-        yield "NOT VALID: the run did not come to its end."
+        yield "NOT VALID: this run says nothing."
     elif not came.differences:
         yield "The failure and its diagnosis appeared as declared."
     for difference in came.differences:
@@ -267,7 +267,7 @@ def _below(
         for difference in came.differences:
             yield from _wrapped(f"{came.failure.name}: {difference}")
     if not is_valid:
-        yield "NOT VALID: interrupted."
+        yield f"NOT VALID: {rows[-1][0].failure.name}: {'; '.join(rows[-1][0].notes)}"
     seconds = sum(each for _, each in rows)
     yield f"{len(rows) - len(different)} of {len(rows)} failures as declared, in {seconds:.1f} s"
     yield f"Logs: {base}"

@@ -19,6 +19,7 @@ from phonesim.profiles import load, names, parse_override
 pytestmark = pytest.mark.xdist_group("failures on loopback")
 
 AT_ONCE = 4
+MOST_TRIES = 3
 QUICK = [
     "device.dhcp.retransmit_delays=[1, 1]",
     "device.dhcp.retransmit_jitter=0",
@@ -46,7 +47,14 @@ Result = tuple[tuple[str, ...], bool]
 
 def run(name: str, folder: Path) -> Result:
     overrides = [*QUICK, *OTHERWISE.get(name, ())]
-    came = reproduce(load(FAILURE, name), folder, "loopback", list(map(parse_override, overrides)))
+    failure = load(FAILURE, name)
+    if len(failure.parts) == 1:  # one phone does what two alike would, with one key to make
+        alone = failure.parts[0].model_copy(update={"phones": 1})
+        failure = failure.model_copy(update={"parts": (alone,)})
+    for _ in range(MOST_TRIES):  # beside other tests a run can be too slow to be valid
+        came = reproduce(failure, folder, "loopback", list(map(parse_override, overrides)))
+        if came.is_valid:
+            break
     return came.differences, came.is_valid
 
 
