@@ -49,8 +49,8 @@ class FailureProfile(Config):
     device: str = "polycom-cx600"
     """Name of a device profile, or a path."""
     set: dict[str, JsonValue] = {}
-    """Values of profiles that are otherwise here, by dotted key: `fleet.until`, `device.tls.
-    maximum_version`, `site.users.0.registrar`."""
+    """Values of the site, the device or the fleet that are otherwise here, by dotted key such as
+    `site.users.0.registrar`."""
     faults: tuple[str, ...] = ()
     fault_rules: tuple[FaultRule, ...] = ()
     """Faults that have no profile of their own."""

@@ -583,6 +583,19 @@ REGISTRAR_REFUSES = _cause(
     ),
     Remedy("the phone", "Sign out, and sign in with the PIN again."),
 )
+REGISTRAR_CREDENTIALS = _cause(
+    "registrar-credentials-refused",
+    "the Registrar does not take what the phone shows: 401 again and again",
+    "The phone answers the challenge, and is challenged anew. Firmware from before Lync (1.0.522) "
+    "does so at newer pools [field]: it knows no sign-in by certificate.",
+    Remedy(
+        "the phone", "Look at its firmware: 4.0.7577 and later can sign in. Update it where it is."
+    ),
+    *remedies.pool(
+        "Get-CsDeviceUpdateRule",
+        "Revoke-CsClientCertificate -Identity sip:user@contoso.com",
+    ),
+)
 REGISTRAR_KNOWS_NO_USER = _cause(
     "registrar-knows-no-user",
     "the Registrar knows no such user",

@@ -1,4 +1,4 @@
-"""Failures as profiles, and as runs: an earlier life of the phones that had one, and the failure.
+"""Failures as profiles, and as plans: an earlier life of the phones that had one, and the failure.
 
     profile -> (plan of the healthy site, for the phones that were there before) -> plan
 
@@ -56,13 +56,17 @@ def plan_failure(
     if lived_before(failure):
         fleet = fleet.model_copy(update={"phones_from": earlier, "boots": ("warm",)})
     every = [*overrides_of(failure), *overrides]
-    rules = FaultProfile.model_construct(
-        name=failure.name, description=failure.description, rules=failure.fault_rules
-    )
-    plan = plan_fleet(apply(FLEET, fleet, every), every, (rules,) if failure.fault_rules else ())
-    beginnings = [part.boot for part in failure.parts for _ in range(part.phones)]
+    own: tuple[FaultProfile, ...] = ()
+    if failure.fault_rules:
+        own = (
+            FaultProfile(
+                name=failure.name, description=failure.description, rules=failure.fault_rules
+            ),
+        )
+    plan = plan_fleet(apply(FLEET, fleet, every), every, own)
     if not lived_before(failure):
         return plan
+    beginnings = [part.boot for part in failure.parts for _ in range(part.phones)]
     return msgspec.structs.replace(
         plan,
         specs=tuple(

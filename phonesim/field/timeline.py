@@ -1,7 +1,7 @@
-"""A boot as a story, from a phone's device log: who sent what, what came back, what was shown.
+"""A boot as a timeline, from a phone's device log: who sent what, what came back, what was shown.
 
-    0.142  -> 255.255.255.255     DHCP INFORM of class MS-UC-Client
-    0.151  <- 127.20.0.10         DHCP ACK with options 53,54,43,120
+    0.142  -> 255.255.255.255  DHCP INFORM of class MS-UC-Client
+    0.151  <- 127.20.0.10      DHCP ACK, options 53,54,43,120
 
 A table says which records are told, and in which words; the others are details for the log
 itself. What repeats itself is told once, with how often it came.
@@ -77,13 +77,9 @@ def _dns_answer(values: Mapping[str, Value]) -> tuple[str, str]:
     return f"{_FROM} {values['server']}", f"DNS {values['qtype']} {values['qname']}: {said}"
 
 
-def _answer(protocol: str) -> _Words:
-    def words(values: Mapping[str, Value]) -> tuple[str, str]:
-        diagnostics = f"; {values['diagnostics']}" if values["diagnostics"] else ""
-        text = f"{protocol} {values['status']} {values['reason']}{diagnostics}"
-        return f"{_FROM} Registrar", text
-
-    return words
+def _register_answer(values: Mapping[str, Value]) -> tuple[str, str]:
+    why = values["diagnostics"] and f"; {values['diagnostics']}"
+    return f"{_FROM} Registrar", f"SIP {values['status']} {values['reason']}{why}"
 
 
 _WORDS: dict[str, _Words] = {
@@ -139,7 +135,7 @@ _WORDS: dict[str, _Words] = {
     "registrar_connected": _said(_FROM, "Registrar", "connected"),
     "registrar_failed": _did("{registrar} failed, {failure}: {detail}"),
     "register_sent": _register_sent,
-    "register_answer": _answer("SIP"),
+    "register_answer": _register_answer,
     "scheme_chosen": _did("of {offers}, takes {scheme}"),
     "registered": _did("registered at {registrar} for {expires} s"),
     "registrar_redirected": _did("{registrar} redirects to {target}"),

@@ -76,6 +76,20 @@ def find_answers(boot: Boot) -> Iterator[Finding]:
         yield from find_signs(boot, _SIGNS_OF_HURT)
 
 
+def find_refused_credentials(boot: Boot) -> Iterator[Finding]:
+    """A Registrar says of what the phone has shown that it is not good."""
+    refused = [
+        each
+        for each in boot.all("register_answer")
+        if each["status"] == 401 and each["diagnostics"]
+    ]
+    if refused and boot.is_hurt:
+        shown = [each for each in boot.all("register_sent") if each["auth"]]
+        detail = str(refused[0]["diagnostics"])
+        cause = causes.REGISTRAR_CREDENTIALS
+        yield find(boot, cause, Certainty.CERTAIN, *shown[:1], *refused[:2], detail=detail)
+
+
 def find_unreachable(boot: Boot) -> Iterator[Finding]:
     """Every Registrar that was tried failed, and none of them answered."""
     if boot.ends_well:
@@ -138,4 +152,10 @@ def find_no_certificate_scheme(boot: Boot) -> Iterator[Finding]:
         yield find(boot, causes.CERTIFICATE_AUTHENTICATION_OFF, Certainty.LIKELY, shown)
 
 
-RULES = (find_answers, find_unreachable, find_redirects, find_no_certificate_scheme)
+RULES = (
+    find_answers,
+    find_refused_credentials,
+    find_unreachable,
+    find_redirects,
+    find_no_certificate_scheme,
+)

@@ -344,6 +344,13 @@ REGISTRAR: Mapping[str, Records] = {
         registrar_failed("fe01.contoso.com"),
         registrar_failed("fe02.contoso.com"),
     ),
+    "registrar-credentials-refused": (
+        *REACHED,
+        connecting("fe01.contoso.com"),
+        log.REGISTER_SENT("fe01.contoso.com:5061", 2, 600, "NTLM"),
+        log.REGISTER_ANSWER(401, "Unauthorized", 2, "1000 Final handshake failed"),
+        failed("register", "registration-unauthorized"),
+    ),
     "registrar-unverified": (*REACHED, failed("register", "registrar-unverified")),
     "endpoint-displaced": (
         *SIGNED_IN,
