@@ -5,7 +5,7 @@
             REGISTER sip:contoso.com SIP/2.0
             ...
 
-What has no message for people (ARP, TCP segments, TLS records) is left out. No secret is in
+What has no message for people (ARP, TCP segments) is left out. No secret is in
 it: see `wire.spoken`.
 """
 
@@ -20,7 +20,7 @@ from phonesim.wire.frame import decode_udp_frame
 from phonesim.wire.lldp import decode_lldp_frame
 from phonesim.wire.ntp import NTP_PORT
 from phonesim.wire.pcapng import OUTBOUND, TransportAddress
-from phonesim.wire.spoken import Spoken, speak_dhcp, speak_dns, speak_http, speak_sip
+from phonesim.wire.spoken import Spoken, speak_dhcp, speak_dns, speak_http, speak_sip, speak_tls
 
 _HEADING = "Messages of a run, in order, without secrets. Times count from the first message.\n"
 _DHCP_PORTS = frozenset({67, 68})
@@ -83,6 +83,8 @@ class Transcript:
                 spoken = speak_http(octets)
             case "sip":
                 spoken = speak_sip(octets)
+            case "tls":
+                spoken = speak_tls(octets)
             case _:
                 spoken = speak_dns(octets[2:])  # over TCP its size goes first
         self._entry(time_ns, phone_id, _ends(source, destination), spoken)

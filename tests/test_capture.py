@@ -1,14 +1,19 @@
 """What a capture shows, as scapy reads it."""
 
+import msgspec
 import pytest
 from captured import MAC, PHONE_ID, Captured
 from scapy.layers.dhcp import BOOTP
-from scapy.layers.inet import IP, UDP
+from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 
-from phonesim.capture import without_secrets
+from phonesim.capture import RefusedHandshake, without_secrets
+from phonesim.wire.pcap import PacketReader
 from phonesim.wire.pcapng import INBOUND, OUTBOUND
 from phonesim.wire.soap import decode_soap_request, encode_soap
+from phonesim.wire.tls_hello import ClientHello, decode_certificates, decode_client_hello
+from phonesim.wire.tls_records import ALERT, CERTIFICATE, UNKNOWN_CA
+from phonesim.wire.tls_stream import TlsPart, TlsStream
 from phonesim.wire.web_ticket import PinCredential, RequestSecurityToken
 
 OTHER_ID, OTHER = "00-04-F2-00-00-02", bytes.fromhex("0004f2000002")
@@ -68,6 +73,66 @@ def test_a_probe_and_its_answer_are_arp(made: Captured) -> None:
     probe, answer = (Ether(octets) for octets, _ in made.packets())
     assert (probe.dst, probe[ARP].op, probe[ARP].psrc) == ("ff:ff:ff:ff:ff:ff", 1, "0.0.0.0")
     assert (answer.src, answer[ARP].op, answer[ARP].psrc) == ("fe:00:00:00:00:01", 2, "10.0.0.7")
+
+
+WEB = ("10.0.0.1", 443)
+HANDSHAKE = RefusedHandshake(
+    version="1.2",
+    server_name="web.contoso.com",
+    shown=(b"certificate", b"issuer"),
+    alert=UNKNOWN_CA,
+    by_phone=True,
+)
+
+
+def test_a_refused_and_a_silent_connection_are_segments(made: Captured) -> None:
+    made.tap.attempted(PHONE, WEB)
+    made.tap.refused(PHONE, WEB)
+    made.tap.attempted(PHONE, WEB)
+    made.tap.ended(PHONE, WEB)
+    flags = [(str(frame[TCP].flags), frame[TCP].dport) for frame in made.frames()]
+    assert flags == [("S", 443), ("RA", PHONE[1]), ("S", 443), ("FA", PHONE[1])]
+
+
+@pytest.mark.parametrize("by_phone", [True, False])
+def test_a_refused_handshake_shows_who_said_what(made: Captured, by_phone: bool) -> None:
+    shown = HANDSHAKE.shown if by_phone else ()
+    handshake = msgspec.structs.replace(HANDSHAKE, by_phone=by_phone, shown=shown)
+    made.tap.refused_tls(PHONE, WEB, handshake)
+    [accepted] = made.frames()
+    assert str(accepted[TCP].flags) == "SA"
+    sides: dict[bool, list[TlsPart]] = {True: [], False: []}
+    for message in made.messages():
+        assert message.protocol == "tls"
+        sides[message.direction == OUTBOUND] += TlsStream().feed(message.octets)
+    hello = sides[True][0]
+    assert decode_client_hello(hello.body) == ClientHello("1.2", "web.contoso.com")
+    alert = sides[by_phone][-1]
+    assert (alert.kind, alert.body[1]) == (ALERT, UNKNOWN_CA)
+    certificates = [part.body for part in sides[False] if part.number == CERTIFICATE]
+    assert [decode_certificates(body) for body in certificates] == ([shown] if by_phone else [])
+
+
+def test_where_an_interface_is_heard_no_connection_is_made(heard: Captured) -> None:
+    heard.tap.attempted(PHONE, WEB)
+    heard.tap.refused(PHONE, WEB)
+    heard.tap.refused_tls(PHONE, WEB, HANDSHAKE)
+    assert heard.packets() == []
+
+
+def test_an_announcement_is_arp(made: Captured) -> None:
+    made.tap.announced("169.254.1.2")
+    [frame] = made.frames()
+    assert (frame[ARP].op, frame[ARP].psrc, frame[ARP].pdst) == (1, "169.254.1.2", "169.254.1.2")
+
+
+def test_the_end_of_a_run_is_told(made: Captured) -> None:
+    made.tap.attempted(PHONE, WEB)
+    made.now = 77
+    made.capture.end()
+    reader = PacketReader(made.blocks)
+    assert [packet.time_ns for packet in reader] == [5]
+    assert reader.ended_ns == 77
 
 
 def test_a_message_has_no_frame(made: Captured) -> None:

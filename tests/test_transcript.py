@@ -7,6 +7,7 @@ from phonesim.transcript import Transcript
 from phonesim.wire.dns import DnsQuery, encode_query
 from phonesim.wire.lldp import LldpUnit
 from phonesim.wire.pcapng import INBOUND
+from phonesim.wire.tls_hello import encode_alert
 
 PHONE_ID, MAC = "00-04-F2-00-00-01", bytes.fromhex("0004f2000001")
 PHONE, DNS, WEB = ("10.0.0.7", 49152), ("10.0.0.1", 53), ("10.0.0.2", 443)
@@ -53,6 +54,13 @@ def test_messages_stand_in_order_with_their_time_and_their_ends() -> None:
             "      DNS query A web.contoso.com",
         ],
     ]
+
+
+def test_of_a_handshake_that_failed_the_messages_are_named() -> None:
+    written = Written()
+    written.tap.sent_message("tls", PHONE, WEB, encode_alert(42))
+    [[_, title]] = written.entries()
+    assert title.strip() == "TLS Alert (bad certificate)"
 
 
 def test_what_is_no_message_is_left_out() -> None:

@@ -3,9 +3,10 @@
 import pytest
 from captured import MAC, PHONE_ID, read_messages, read_packets
 from scapy.layers.dhcp import BOOTP
-from scapy.layers.inet import IP, UDP
+from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import ARP, Ether
 
+from phonesim.capture import RefusedHandshake
 from phonesim.device import actions as do
 from phonesim.device import events as on
 from phonesim.device.outcome import ConnectFailure
@@ -178,6 +179,43 @@ def test_an_answer_goes_back_to_where_its_request_came_from(virtual: Virtual) ->
     assert (to_first[1:3], to_second[1:3]) == (first[2:0:-1], second[2:0:-1])
     assert isinstance(to_first[3], bytes)
     assert to_first[3].startswith(b"HTTP/1.1 503 ")
+
+
+def test_a_request_that_was_refused_is_syn_and_rst(virtual: Virtual) -> None:
+    virtual.capture.attempted(SPEC, http(3), None, 1.0)
+    failed = on.HttpFailed(exchange_id=3, failure=ConnectFailure.REFUSED, detail="")
+    virtual.received(failed)
+    virtual.received(failed)
+    assert [(str(frame[TCP].flags), frame[IP].dst) for frame in virtual.frames()] == [
+        ("S", PEER),
+        ("RA", PHONE),
+    ]
+
+
+def test_a_refused_handshake_is_told_when_it_fails(virtual: Virtual) -> None:
+    handshake = RefusedHandshake(
+        version="1.0", server_name="a.example", shown=(b"x",), alert=42, by_phone=True
+    )
+    virtual.capture.attempted(SPEC, http(3), handshake, 1.0)
+    assert virtual.messages() == []
+    failure = ConnectFailure.CERTIFICATE_WILDCARD
+    virtual.received(on.HttpFailed(exchange_id=3, failure=failure, detail=""))
+    assert [message[0] for message in virtual.messages()] == ["tls"] * 3
+
+
+def test_an_answer_that_never_came_because_the_server_hung_up(virtual: Virtual) -> None:
+    virtual.sent(http(3))
+    failed = on.HttpFailed(exchange_id=3, failure=ConnectFailure.CLOSED, detail="")
+    virtual.received(failed)
+    [_, frame] = virtual.frames()
+    assert Ether(bytes(frame))[TCP].flags == "FA"
+
+
+def test_what_power_cut_off_is_forgotten(virtual: Virtual) -> None:
+    virtual.capture.attempted(SPEC, http(3), None, 1.0)
+    virtual.received(on.PowerApplied())
+    virtual.received(on.HttpFailed(exchange_id=3, failure=ConnectFailure.REFUSED, detail=""))
+    assert len(virtual.frames()) == 1
 
 
 def opened(virtual: Virtual, connection_id: int = 1) -> None:

@@ -122,6 +122,8 @@ class LiveRun:
                     place.disk.flush()
             await asyncio.gather(*self._ended_hosts)
             await let_transports_close()
+            if self._capture is not None:
+                self._capture.end()
 
     def observed(self, phone: PhoneHost, observation: Observation, now: float) -> None:
         """Take what a phone let be known."""

@@ -108,9 +108,10 @@ class TlsNarrator:
         if not by_client or certificate is None:
             return ConnectFailure.TLS_FAILED
         if alert == "certificate_expired":
-            if certificate.not_before > at:
-                return ConnectFailure.CERTIFICATE_NOT_YET_VALID
-            return ConnectFailure.CERTIFICATE_EXPIRED
+            # A phone that refuses what is valid has a clock that still stands in the past.
+            if certificate.not_after < at:
+                return ConnectFailure.CERTIFICATE_EXPIRED
+            return ConnectFailure.CERTIFICATE_NOT_YET_VALID
         if alert == "unknown_ca":
             if self._shown == 1 and certificate.issuer != certificate.subject:
                 return ConnectFailure.CERTIFICATE_ISSUER_MISSING

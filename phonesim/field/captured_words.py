@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import re
 
-from phonesim.errors import DecodeError
 from phonesim.wire.pcapng import TransportAddress
-from phonesim.wire.spoken import Spoken, speak_dhcp, speak_dns, speak_http, speak_sip
-from phonesim.wire.tls_records import describe_flight
+from phonesim.wire.spoken import Spoken, speak_dhcp, speak_dns, speak_http, speak_sip, speak_tls
 
 _LONGEST = 800
 _DHCP_LINES = ("xid ", "ciaddr ", "yiaddr ", "siaddr ", "giaddr ")
@@ -60,10 +58,7 @@ def sip_words(octets: bytes, ends: Ends) -> str:
 
 def tls_words(octets: bytes, ends: Ends) -> str:
     """Which handshake messages a flight has."""
-    try:
-        return _words(ends, f"TLS {describe_flight(octets)}", [])
-    except DecodeError:
-        return _words(ends, "TLS", [])
+    return _spoken(ends, speak_tls(octets))
 
 
 def plain_words(title: str, ends: Ends) -> str:

@@ -258,6 +258,17 @@ def speak_sip(octets: bytes) -> Spoken:
     return Spoken(f"SIP {title} ({', '.join(marks)})" if marks else f"SIP {title}", lines)
 
 
+# --- TLS ---
+
+
+def speak_tls(octets: bytes) -> Spoken:
+    """The records of one side of a TLS handshake: the messages in them, by name."""
+    try:
+        return Spoken(f"TLS {describe_flight(octets)}")
+    except DecodeError:
+        return Spoken("TLS")
+
+
 def _credentials(credentials: Credentials) -> str:
     try:
         given = read_authorization(credentials)

@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from aiohttp import web
 from captured import Captured
+from cryptography import x509
 from multidict import CIMultiDict
+from scapy.layers.inet import TCP
 
 from phonesim.device.actions import SendHttp
 from phonesim.device.events import Event, HttpFailed, HttpResponseReceived
@@ -20,6 +22,8 @@ from phonesim.wire.http import HttpRequest, HttpResponse, WebMessage
 from phonesim.wire.http_token import NTLM, HttpToken
 from phonesim.wire.soap import encode_soap
 from phonesim.wire.soap_envelope import SoapFault
+from phonesim.wire.tls_hello import decode_certificates, decode_client_hello
+from phonesim.wire.tls_stream import TlsStream
 from phonesim.wire.web_services_metadata import (
     GetMetadata,
     ServiceMetadata,
@@ -438,10 +442,36 @@ async def test_a_tap_is_told_the_octets_that_went_and_came(phone: Phone) -> None
     assert received.octets.endswith(b"\r\n\r\n" + body)
 
 
-async def test_a_request_that_had_no_connection_is_not_told(phone: Phone) -> None:
+async def test_of_a_refused_request_only_the_refusal_is_told(phone: Phone) -> None:
     phone.post()
     await phone.failure()
     assert phone.captured.messages() == []
+    assert [str(frame[TCP].flags) for frame in phone.captured.frames()] == ["S", "RA"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "shown", "alert"),
+    [("wildcard", 2, 42), ("expired", 2, 45), ("untrusted", 2, 48), ("no-intermediate", 1, 48)],
+)
+async def test_a_tap_is_told_the_certificate_that_was_refused(
+    phone: Phone, serve: Serve, kind: CertificateKind, shown: int, alert: int
+) -> None:
+    async def never(request: web.BaseRequest) -> web.StreamResponse:
+        raise AssertionError
+
+    authority = SiteAuthority()
+    await serve(never, 443, tls(authority, kind))
+    trust = authority.root() if kind == "no-intermediate" else authority.chain()
+    phone.post(scheme="https", port=443, trust=trust)
+    await phone.failure()
+    hello, flight, last = (
+        TlsStream().feed(message.octets) for message in phone.captured.messages()
+    )
+    assert decode_client_hello(hello[0].body).server_name == NAME
+    certificates = decode_certificates(flight[1].body)
+    assert len(certificates) == shown
+    assert x509.load_der_x509_certificate(certificates[0]).subject
+    assert last[0].body[1] == alert
 
 
 async def test_a_request_without_an_answer_is_told(phone: Phone, serve: Serve) -> None:

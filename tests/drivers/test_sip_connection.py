@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 from captured import Captured
+from scapy.layers.inet import TCP
 
 from phonesim.device.actions import OpenConnection
 from phonesim.device.events import (
@@ -186,11 +187,13 @@ async def test_a_registrar_that_is_not_trusted_is_refused(
         found, detail = await phone.failure()
     assert found == failure
     assert detail.startswith(f"{phone.address}:5061: ")
+    assert [message.protocol for message in phone.captured.messages()] == ["tls"] * 3
 
 
 async def test_a_closed_port_is_refused(phone: Phone) -> None:
     phone.open()
     assert (await phone.failure())[0] == ConnectFailure.REFUSED
+    assert [str(frame[TCP].flags) for frame in phone.captured.frames()] == ["S", "RA"]
 
 
 async def test_a_name_that_cannot_be_one_is_explained(

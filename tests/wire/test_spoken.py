@@ -23,7 +23,8 @@ from phonesim.wire.sip import (
 )
 from phonesim.wire.sipae import Authorization, Offer, challenge_of, credentials_of
 from phonesim.wire.soap import encode_soap
-from phonesim.wire.spoken import speak_dhcp, speak_dns, speak_http, speak_sip
+from phonesim.wire.spoken import Spoken, speak_dhcp, speak_dns, speak_http, speak_sip, speak_tls
+from phonesim.wire.tls_hello import encode_alert, encode_server_flight
 from phonesim.wire.tls_records import CLIENT_HELLO, encode_handshake
 from phonesim.wire.web_ticket import (
     PinCredential,
@@ -252,3 +253,18 @@ def test_whatever_comes_is_told_somehow(octets: bytes, text: str) -> None:
     for speak in (speak_dhcp, speak_dns, speak_http, speak_sip):
         assert speak(octets).title
         assert speak(text.encode()).title
+
+
+@pytest.mark.parametrize(
+    ("octets", "title"),
+    [
+        (encode_alert(48), "TLS Alert (unknown CA)"),
+        (
+            encode_server_flight("1.0", bytes(32), []),
+            "TLS ServerHello, Certificate, ServerHelloDone",
+        ),
+        (b"no TLS", "TLS"),
+    ],
+)
+def test_tls(octets: bytes, title: str) -> None:
+    assert speak_tls(octets) == Spoken(title)
