@@ -25,7 +25,7 @@ from phonesim.field.log_reader import LogReading, read_log, shipped_dialects
 from phonesim.field.rules.consequences import FOLLOWS, ORDER, find_in_boot
 from phonesim.field.rules.site_rules import BootFacts, facts_of, find_in_site
 from phonesim.field.sightings import Sighting
-from phonesim.fleet.run_logs import Run, list_phones
+from phonesim.fleet.run_logs import Run, list_phones, list_runs
 
 _BEYOND_DHCP = frozenset({"dns_sent", "ntp_sent", "http_sent", "connect_failed", "tls_alert"})
 
@@ -170,6 +170,8 @@ def _sources(path: Path) -> list[_Source]:
     phones = list_phones(Run(path=path, summary=None))
     if phones:
         return [_Source(tuple(phone.files), phone.phone_id, must_be_good=False) for phone in phones]
+    if runs := list_runs(path):
+        return [source for run in runs for source in _sources(run.path)]
     logs = sorted(path.rglob("*.log"))
     if not logs:
         raise UsageError(

@@ -30,6 +30,11 @@ _OF_A_PERSON = frozenset(
     }
 )
 
+_OF_NO_OPTIONS = frozenset({causes.OPTIONS_MISSING, causes.INFORM_UNANSWERED})
+_OF_OPTIONS = _OF_NO_OPTIONS | {
+    cause for name, cause in causes.CAUSES.items() if name.startswith(("option-43-", "option-120-"))
+}
+
 
 class BootFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What is kept of a boot: its cause's evidence where it failed, and its lease."""
@@ -101,6 +106,32 @@ def find_exhausted_pool(boots: Sequence[BootFacts]) -> Iterator[Finding]:
         )
 
 
+def find_servers_apart(boots: Sequence[BootFacts]) -> Iterator[Finding]:
+    """Every phone with a lease of one server signs in, and of another none for want of options."""
+    per_server: dict[str, list[BootFacts]] = {}
+    for each in boots:
+        if each.lease is not None:
+            per_server.setdefault(each.server, []).append(each)
+    good = [each for each in per_server.values() if all(boot.ends_well for boot in each)]
+    if not good:
+        return
+    example = good[0][0]
+    for server, led_astray in per_server.items():
+        if not all(each.causes & _OF_OPTIONS and not each.ends_well for each in led_astray):
+            continue
+        knows_nothing = all(each.causes & _OF_NO_OPTIONS for each in led_astray)
+        cause = causes.ROGUE_DHCP_SERVER if knows_nothing else causes.DHCP_SERVERS_DISAGREE
+        for each in led_astray:
+            evidence = [each.lease, each.failure, example.lease, example.signed_in]
+            yield Finding(
+                cause=cause,
+                certainty=Certainty.LIKELY,
+                phone_id=each.phone_id,
+                evidence=tuple(piece for piece in evidence if piece is not None),
+                detail=f"phones with a lease of {example.server} sign in, of {server} they do not",
+            )
+
+
 def find_cache_survivors(boots: Sequence[BootFacts]) -> Iterator[Finding]:
     """Every phone that began with a cache signs in, and none that began without."""
     survivors = [each for each in boots if each.kept is not None and each.ends_well]
@@ -137,4 +168,4 @@ def _evidence(sighting: Sighting | None) -> Evidence | None:
     return None if sighting is None else evidence_of(sighting)
 
 
-RULES = (find_exhausted_pool, find_cache_survivors)
+RULES = (find_exhausted_pool, find_servers_apart, find_cache_survivors)

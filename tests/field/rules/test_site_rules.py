@@ -68,5 +68,16 @@ def test_a_user_whose_pin_is_wrong_is_not_the_site() -> None:
     assert found(phone(1, *CACHED), phone(2, *wrong)) == []
 
 
+def test_a_server_whose_phones_all_fail_for_want_of_options_is_a_rogue() -> None:
+    rogue = (lease("192.0.2.99", "home.invalid"), *COLD[2:])
+    assert found(phone(1, *SIGNED_IN), phone(2, *rogue)) == [("rogue-dhcp-server", "phone 2")]
+    assert found(phone(1, *SIGNED_IN), phone(2, *COLD[1:])) == []
+
+
+def test_a_server_with_other_options_disagrees() -> None:
+    spoilt = (lease("192.0.2.99"), option_43("0104ac100001", server="192.0.2.99"), COLD[-1])
+    assert found(phone(1, *SIGNED_IN), phone(2, *spoilt)) == [("dhcp-servers-disagree", "phone 2")]
+
+
 def test_a_site_that_is_well_has_no_findings() -> None:
     assert found(phone(1, *SIGNED_IN), phone(2, *CACHED), phone(3, option_43(url=URL))) == []
