@@ -21,7 +21,7 @@ from typing import Annotated
 
 import typer
 
-from phonesim.cli import doctor_verb, logs_verb, profiles_verb, run_verb, site_verb
+from phonesim.cli import dhcputil_verb, doctor_verb, logs_verb, profiles_verb, run_verb, site_verb
 from phonesim.cli.terminal import drop_output, show_error, show_text
 from phonesim.errors import PhonesimError, UsageError
 
@@ -46,6 +46,7 @@ app = typer.Typer(
 )
 app.command("run", epilog=EXIT_STATUSES)(run_verb.run)
 app.command("site")(site_verb.serve)
+app.add_typer(dhcputil_verb.app, name="dhcputil")
 app.add_typer(logs_verb.app, name="logs")
 app.add_typer(profiles_verb.app, name="profiles")
 app.command("doctor")(doctor_verb.doctor)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from phonesim.cli.consent import ask_consent
 from phonesim.cli.run_summary import summary_tables
-from phonesim.cli.terminal import StatusLine, show, show_json, tell
+from phonesim.cli.terminal import StatusLine, show, show_json
 from phonesim.errors import UsageError
-from phonesim.fleet.live_safety import describe_impact, needs_consent
-from phonesim.fleet.plan import Plan, read_plan
+from phonesim.fleet.plan import read_plan
 from phonesim.fleet.runner import Progress, run_fleet
-from phonesim.fleet.worlds import check_machine, world_for
+from phonesim.fleet.worlds import world_for
 from phonesim.profiles import Override, option_override, parse_override
 
 _NAMES = {"phones_from": "--resume"}
@@ -140,9 +139,7 @@ def run(
             f"--transcript: nobody reads what {len(plan.specs)} phones say: run "
             f"{MOST_IN_TRANSCRIPT} at most (--phones), or capture them all (--pcap)"
         )
-    if needs_consent(plan):
-        check_machine(plan)
-        _ask(plan, yes)
+    ask_consent(plan, "", is_agreed=yes)
     success = "signed-in" if plan.fleet.stages is None else "done"
     with StatusLine() as line:
         finished = run_fleet(
@@ -168,15 +165,3 @@ def progress_text(progress: Progress, success: str = "signed-in") -> str:
     ended = f"{where.pop(success, 0)} of {progress.phones} {success.replace('-', ' ')}"
     ended += f", {where.pop('failed', 0)} failed"
     return "  ".join([f"{progress.now:7.1f} s", ended, *(f"{k} {v}" for k, v in where.items())])
-
-
-def _ask(plan: Plan, is_agreed: bool) -> None:
-    tell(*describe_impact(plan))
-    if is_agreed:
-        return
-    if not sys.stdin.isatty():
-        raise UsageError(
-            "this sends packets on a real network: say --yes to agree without a terminal"
-        )
-    if not typer.confirm("Go ahead?", err=True):
-        raise UsageError("nothing was sent")

@@ -1,0 +1,185 @@
+"""A client that asks as a phone does, listens to everybody, and says what a phone makes of it.
+
+    asking --an answer with an FQDN, or the last repetition is over--> listening --> over
+
+The phone in it is the emulated phone's own discovery (`informed_phone`): it repeats INFORM
+with the same delays and takes the first answer that carries an FQDN. The client goes on
+listening for `wait` seconds after the last INFORM, so that the answers that a phone ignores
+are seen too.
+
+With the class CPE-OCPHONE it asks for the VLAN. A phone does that with DISCOVER; INFORM asks
+the same of the same servers and takes no address.
+
+Specifications: RFC 2131 sections 3.4 and 4.4.3; device reference sections 1, 4, 6.1 and 15.1.
+"""
+
+from __future__ import annotations
+
+import random
+
+import msgspec
+
+from phonesim.config.device_profile import DeviceProfile
+from phonesim.device.actions import SendDhcp
+from phonesim.field.dhcputil.configured_option import ConfiguredOption
+from phonesim.field.dhcputil.informed_phone import InformedPhone
+from phonesim.field.dhcputil.inspection import (
+    OPTION_43,
+    OPTION_120,
+    VLAN_CLASSES,
+    Inspection,
+    inspect,
+)
+from phonesim.wire.dhcp import BROADCAST, DhcpMessage, MessageType, format_mac
+
+_ALL_ONES_LOOPBACK = "127.255.255.255"
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """One answer: what came when, and what a phone made of it.
+
+    `latency` is seconds since the last INFORM before it, `number` counts from 1. `destination`
+    is "" where it is not known. `options` are the inspected ones, 43 before 120.
+    """
+
+    number: int
+    latency: float
+    server: str
+    destination: str
+    message: DhcpMessage
+    options: tuple[Inspection, ...]
+    is_used: bool
+    why: str
+
+    def option(self, code: int) -> Inspection | None:
+        """Option 43 or 120, if it is there."""
+        return next((each for each in self.options if each.option.code == code), None)
+
+
+class Malformed(msgspec.Struct, frozen=True):
+    """Octets from a server that are no DHCP message."""
+
+    server: str
+    reason: str
+
+
+class EmulatedClient:
+    """Asks from `address` with the class `vendor_class`."""
+
+    def __init__(
+        self, profile: DeviceProfile, mac: bytes, address: str, vendor_class: str, wait: float
+    ) -> None:
+        discovery = profile.discovery.model_copy(update={"inform_class": vendor_class})
+        self._profile = profile.model_copy(update={"discovery": discovery})
+        self._address = address
+        self._wait = wait
+        self._sent_at = 0.0
+        self._phone = InformedPhone(discovery, mac, address, random.Random())
+        self.vendor_class = vendor_class
+        self.phone_id = format_mac(mac)
+        self.sent: list[DhcpMessage] = []
+        self.answers: list[Answer] = []
+        self.malformed: list[Malformed] = []
+
+    # --- the machine ---
+
+    def begin(self, now: float) -> list[SendDhcp]:
+        """Send the first INFORM."""
+        return self._send(self._phone.begin(now), now)
+
+    def next_deadline(self) -> tuple[float, str]:
+        """When something is due, and what."""
+        due = self._phone.next_deadline()
+        return (self._sent_at + self._wait, "stop listening") if due is None else due
+
+    def tick(self, now: float) -> list[SendDhcp]:
+        """Do what is due."""
+        return self._send(self._phone.tick(now), now)
+
+    def is_over(self, now: float) -> bool:
+        """Whether the phone has decided and nobody is listened to any more."""
+        return self._phone.next_deadline() is None and now >= self._sent_at + self._wait
+
+    def hear(self, message: DhcpMessage, source: str, destination: str, now: float) -> None:
+        """Take a DHCP message; those of other clients are left alone."""
+        if not self._phone.expects(message.xid):
+            return
+        is_for_us = destination in ("", self._address, BROADCAST, _ALL_ONES_LOOPBACK)
+        is_used, server = False, source
+        why = f"went to {destination}, where the phone is not"
+        if is_for_us:
+            heard = self._phone.hear(message, source, now)
+            is_used, why = heard.is_used, heard.why
+        options = []
+        if message.message_type is MessageType.ACK:
+            options = [
+                inspect(
+                    ConfiguredOption(
+                        code=code,
+                        octets=message.options[code],
+                        vendor_class=self.vendor_class if self.asks_for_vlan else None,
+                    ),
+                    self._profile,
+                )
+                for code in (OPTION_43, OPTION_120)
+                if code in message.options
+            ]
+        if self.asks_for_vlan and is_for_us:
+            is_used, why = self._judge_vlan(options)
+        self.answers.append(
+            Answer(
+                number=len(self.answers) + 1,
+                latency=now - self._sent_at,
+                server=server,
+                destination=destination,
+                message=message,
+                options=tuple(options),
+                is_used=is_used,
+                why=why,
+            )
+        )
+
+    def fail(self, source: str, reason: str) -> None:
+        """Take octets that are no DHCP message."""
+        self.malformed.append(Malformed(source, reason))
+
+    # --- what came of it ---
+
+    @property
+    def used(self) -> Answer | None:
+        """The answer that a phone goes by."""
+        return next((each for each in self.answers if each.is_used), None)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether a phone has all that it asked for from that answer."""
+        used = self.used
+        if used is None:
+            return False
+        wanted = (OPTION_43,) if self.asks_for_vlan else (OPTION_43, OPTION_120)
+        options = [used.option(code) for code in wanted]
+        return all(option is not None and option.is_usable for option in options)
+
+    @property
+    def asks_for_vlan(self) -> bool:
+        """Whether it is the VLAN that is asked for."""
+        return self.vendor_class in VLAN_CLASSES
+
+    @property
+    def most_sent(self) -> int:
+        """How often it asks when nobody answers."""
+        return len(self._profile.discovery.inform_delays)
+
+    def _judge_vlan(self, options: list[Inspection]) -> tuple[bool, str]:
+        vlan_id = next((each.verdict.vlan_id for each in options), None)
+        if vlan_id is None:
+            return False, "ignored: no VLAN in this answer"
+        if self.used is not None:
+            return False, "ignored: an earlier answer is in use"
+        return True, "first answer with a VLAN"
+
+    def _send(self, actions: list[SendDhcp], now: float) -> list[SendDhcp]:
+        if actions:
+            self._sent_at = now
+            self.sent += [action.message for action in actions]
+        return actions

@@ -1,0 +1,181 @@
+"""What the octets of option 43 or 120 say, part by part, what is wrong, and what a phone takes.
+
+Specifications: device reference section 6.2; RFC 3361.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from phonesim.config.device_profile import DeviceProfile
+from phonesim.field.causes import OPTION_43_OTHER_CLASS, OPTION_120_ADDRESS, Cause
+from phonesim.field.dhcputil.configured_option import ConfiguredOption
+from phonesim.field.dhcputil.informed_phone import PhoneVerdict, verdict_on, vlan_in
+from phonesim.field.dhcputil.sign_in_values import SUB_OPTION_TITLES, VLAN_CLASS
+from phonesim.field.option_faults import faults_of_option_43, faults_of_option_120
+from phonesim.wire.dhcp import Option
+from phonesim.wire.provisioning import UC_IDENTIFIER
+
+OPTION_43, OPTION_120 = int(Option.VENDOR_SPECIFIC_INFORMATION), int(Option.SIP_SERVERS)
+VLAN_CLASSES = (VLAN_CLASS, "CPE-OCPhone")
+"""Vendor classes that ask for the VLAN; sources differ in the case [documented]."""
+
+_PAD, _END = 0x00, 0xFF
+_NAMES, _ADDRESSES = 0, 1
+_LONGEST_LABEL = 63
+_UNUSABLE = (OPTION_120_ADDRESS, OPTION_43_OTHER_CLASS)
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A piece of an option: where it begins, what it is, its value as octets and as text.
+
+    Offsets count from 0 at the option's first octet; those of a sub-option are its code's.
+    """
+
+    offset: int
+    name: str
+    octets: bytes
+    text: str
+
+
+class Inspection(msgspec.Struct, frozen=True, kw_only=True):
+    """One option, taken apart. `is_usable` says whether a phone would accept it."""
+
+    option: ConfiguredOption
+    parts: tuple[Part, ...]
+    causes: tuple[Cause, ...]
+    warnings: tuple[str, ...]
+    verdict: PhoneVerdict
+    is_usable: bool
+
+    @property
+    def taken(self) -> str:
+        """What a phone takes from it, in words; "nothing"."""
+        verdict = self.verdict
+        if not self.is_usable:
+            return "nothing"
+        if verdict.web_services is not None:
+            return verdict.web_services.url
+        if verdict.vlan_id is not None:
+            return f"VLAN {verdict.vlan_id}"
+        return ", then ".join(each.name for each in verdict.registrars)
+
+
+def inspect(option: ConfiguredOption, profile: DeviceProfile) -> Inspection:
+    """Take an option apart, and ask the phone of that profile what it makes of it."""
+    octets = option.octets
+    if option.code == OPTION_120:
+        parts, causes = _parts_of_120(octets), faults_of_option_120(octets)
+        verdict = verdict_on(OPTION_120, octets, profile.discovery)
+        is_taken = bool(verdict.registrars)
+    else:
+        parts, causes = _parts_of_43(octets), faults_of_option_43(octets)
+        verdict = _verdict_on_43(option, profile)
+        is_taken = verdict.web_services is not None or verdict.vlan_id is not None
+    warnings = [*option.notes, *dict.fromkeys(text for _, text in verdict.warnings)]
+    is_usable = is_taken and not set(causes) & set(_UNUSABLE)
+    if option.code == OPTION_43 and option.vendor_class is not None:
+        complaint = _complain_of_class(option.vendor_class, profile)
+        if complaint:
+            warnings.insert(0, complaint)
+            is_usable = False
+            causes = (*causes, OPTION_43_OTHER_CLASS)
+    if is_usable or not is_taken:
+        pass
+    elif not warnings:
+        warnings.append("phones need a name: TLS compares it with the certificate")
+    return Inspection(
+        option=option,
+        parts=parts,
+        causes=tuple(dict.fromkeys(causes)),
+        warnings=tuple(warnings),
+        verdict=verdict,
+        is_usable=is_usable,
+    )
+
+
+def _verdict_on_43(option: ConfiguredOption, profile: DeviceProfile) -> PhoneVerdict:
+    """Read it as its class does; of an unknown class, as what it seems to be."""
+    forms = profile.vlan.option_forms
+    if option.vendor_class in VLAN_CLASSES:
+        return vlan_in(option.octets, forms)
+    verdict = verdict_on(OPTION_43, option.octets, profile.discovery)
+    if verdict.web_services is None and option.vendor_class is None:
+        as_vlan = vlan_in(option.octets, forms)
+        if as_vlan.vlan_id is not None:
+            return as_vlan
+    return verdict
+
+
+def _complain_of_class(vendor_class: str, profile: DeviceProfile) -> str:
+    asks = (profile.discovery.inform_class, *VLAN_CLASSES)
+    if vendor_class in asks:
+        return ""
+    meant = next((each for each in asks if each.lower() == vendor_class.lower()), None)
+    if meant is not None:
+        return (
+            f'it is for vendor class "{vendor_class}", and phones send "{meant}": case counts, '
+            f"so no phone gets it"
+        )
+    return (
+        f'it is for vendor class "{vendor_class}", which no phone sends: phones ask as '
+        f'"{UC_IDENTIFIER}"'
+    )
+
+
+def _parts_of_43(octets: bytes) -> tuple[Part, ...]:
+    parts: list[Part] = []
+    at = 0
+    while at < len(octets):
+        code = octets[at]
+        if code == _PAD:
+            end = len(octets) - len(octets[at:].lstrip(b"\0"))
+            parts.append(Part(at, "padding", octets[at:end], ""))
+            at = end
+            continue
+        if code == _END:
+            parts.append(Part(at, "end", octets[at:], _describe(octets[at + 1 :])))
+            break
+        title = SUB_OPTION_TITLES.get(code, "unknown")
+        size = octets[at + 1] if at + 1 < len(octets) else 0
+        value = octets[at + 2 : at + 2 + size]
+        is_whole = at + 1 < len(octets) and len(value) == size
+        name = f"{code} {title}" + ("" if is_whole else ", cut short")
+        parts.append(Part(at, name, value, _describe(value)))
+        at += 2 + size
+    return tuple(parts)
+
+
+def _parts_of_120(octets: bytes) -> tuple[Part, ...]:
+    if not octets or octets[0] not in (_NAMES, _ADDRESSES):
+        return (Part(0, "no encoding", octets, _describe(octets)),) if octets else ()
+    if octets[0] == _ADDRESSES:
+        return (
+            Part(0, "encoding: addresses", octets[:1], ""),
+            *(
+                Part(at, "address", octets[at : at + 4], ".".join(map(str, octets[at : at + 4])))
+                for at in range(1, len(octets), 4)
+            ),
+        )
+    parts = [Part(0, "encoding: names", octets[:1], "")]
+    at = 1
+    while at < len(octets):
+        start = at
+        labels = []
+        while at < len(octets) and 0 < octets[at] <= _LONGEST_LABEL:
+            labels.append(octets[at + 1 : at + 1 + octets[at]])
+            at += 1 + octets[at]
+        if at < len(octets) and octets[at] > _LONGEST_LABEL:
+            # A compression pointer, or nothing that belongs here.
+            at = min(at + 2, len(octets)) if octets[at] >= 0xC0 else len(octets)
+            name = "name with a pointer" if octets[start] <= _LONGEST_LABEL else "not a label"
+            parts.append(Part(start, name, octets[start:at], _describe(b".".join(labels))))
+            continue
+        at = min(at + 1, len(octets))
+        parts.append(Part(start, "name", octets[start:at], _describe(b".".join(labels))))
+    return tuple(parts)
+
+
+def _describe(octets: bytes) -> str:
+    """Printable octets as they are, others as \\xNN."""
+    return "".join(chr(each) if 0x20 <= each < 0x7F else f"\\x{each:02X}" for each in octets)
