@@ -89,9 +89,12 @@ def _find(client: EmulatedClient) -> Iterator[Finding]:
                     note,
                 )
                 yield finding(cause, Certainty.CERTAIN, evidence)
-    yield from (
-        finding(cause, Certainty.CERTAIN, _said(answer)) for cause, answer in _lacks(client, acks)
-    )
+    for cause, answer in _lacks(client, acks):
+        if client.asks_for_vlan:
+            detail = f"none for {client.vendor_class}; right where a switch tells the VLAN"
+            yield finding(cause, Certainty.POSSIBLE, _said(answer), detail=detail)
+        else:
+            yield finding(cause, Certainty.CERTAIN, _said(answer))
     several = _different(acks)
     if several:
         yield finding(

@@ -37,9 +37,10 @@ class ConfiguredSubOption(msgspec.Struct, frozen=True, kw_only=True):
 def join_sub_options(
     sub_options: Iterable[ConfiguredSubOption], vendor_class_of: dict[str, str | None]
 ) -> list[ConfiguredOption]:
-    """Option 43 of each group, sub-options by their codes, at the line of the first of them.
+    """Option 43 of each group, sub-options in the order in which they come, at the first line.
 
-    `vendor_class_of` says which class a group is for. A value over 255 octets is cut.
+    Of a code that comes twice the last value counts. `vendor_class_of` says which class a group
+    is for. A value over 255 octets is cut.
     """
     groups: dict[str, list[ConfiguredSubOption]] = {}
     for each in sub_options:
@@ -47,7 +48,7 @@ def join_sub_options(
     joined = []
     for group, members in groups.items():
         latest = {each.code: each for each in members}
-        ordered = [latest[code] for code in sorted(latest)]
+        ordered = list(latest.values())
         octets = b"".join(
             bytes((each.code, min(len(each.value), 255))) + each.value[:255] for each in ordered
         )
@@ -61,6 +62,11 @@ def join_sub_options(
             )
         )
     return joined
+
+
+def by_code(sub_options: Iterable[ConfiguredSubOption]) -> list[ConfiguredSubOption]:
+    """Sub-options in the order of their codes, as most servers send them."""
+    return sorted(sub_options, key=lambda each: each.code)
 
 
 def line_of(text: str, position: int) -> int:

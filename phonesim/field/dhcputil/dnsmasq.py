@@ -1,8 +1,8 @@
 """dnsmasq: options of vendor classes, in dnsmasq.conf or in OpenWrt's dhcp file.
 
 Whole options are given as octets. The other way, `vendor:CLASS,CODE,...`, makes a binary
-number of whatever looks like one, the port too, and dnsmasq ends such an option in FF
-[source openwrt #13116]. dnsmasq takes a class for any that contains it.
+number of whatever looks like one, the port too, and dnsmasq sends the last one first and ends
+such an option in FF [source openwrt #13116]. dnsmasq takes a class for any that contains it.
 
 Specifications: dnsmasq(8), --dhcp-option and --dhcp-vendorclass; checked against dnsmasq.
 """
@@ -113,7 +113,7 @@ def read_dnsmasq(text: str) -> list[ConfiguredOption]:
             )
     joined = [
         msgspec.structs.replace(each, octets=each.octets + _END)
-        for each in join_sub_options(parts, classes)
+        for each in join_sub_options(reversed(parts), classes)
     ]
     return [*whole, *joined]
 

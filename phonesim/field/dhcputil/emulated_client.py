@@ -70,6 +70,9 @@ class EmulatedClient:
         self, profile: DeviceProfile, mac: bytes, address: str, vendor_class: str, wait: float
     ) -> None:
         discovery = profile.discovery.model_copy(update={"inform_class": vendor_class})
+        if vendor_class in VLAN_CLASSES:
+            only = {"inform_parameter_request_list": (OPTION_43,)}
+            discovery = discovery.model_copy(update=only)
         self._profile = profile.model_copy(update={"discovery": discovery})
         self._address = address
         self._wait = wait
@@ -117,7 +120,7 @@ class EmulatedClient:
                     ConfiguredOption(
                         code=code,
                         octets=message.options[code],
-                        vendor_class=self.vendor_class if self.asks_for_vlan else None,
+                        vendor_class=self.vendor_class if code == OPTION_43 else None,
                     ),
                     self._profile,
                 )

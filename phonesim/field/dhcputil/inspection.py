@@ -80,10 +80,6 @@ def inspect(option: ConfiguredOption, profile: DeviceProfile) -> Inspection:
             warnings.insert(0, complaint)
             is_usable = False
             causes = (*causes, OPTION_43_OTHER_CLASS)
-    if is_usable or not is_taken:
-        pass
-    elif not warnings:
-        warnings.append("phones need a name: TLS compares it with the certificate")
     return Inspection(
         option=option,
         parts=parts,
@@ -124,6 +120,8 @@ def _complain_of_class(vendor_class: str, profile: DeviceProfile) -> str:
 
 
 def _parts_of_43(octets: bytes) -> tuple[Part, ...]:
+    if octets and octets.isascii() and octets.rstrip(b"\0").decode().isprintable():
+        return (Part(0, "text", octets, _describe(octets)),)
     parts: list[Part] = []
     at = 0
     while at < len(octets):

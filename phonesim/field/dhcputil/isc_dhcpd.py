@@ -16,6 +16,7 @@ from phonesim.errors import DecodeError
 from phonesim.field.dhcputil.configured_option import (
     ConfiguredOption,
     ConfiguredSubOption,
+    by_code,
     join_sub_options,
     line_of,
 )
@@ -125,7 +126,7 @@ def read_isc_dhcpd(text: str) -> list[ConfiguredOption]:
             classes.append(named[1] if named else classes[-1])
         elif end == "}" and len(classes) > 1:
             classes.pop()
-    return [*whole, *join_sub_options(parts, class_of_space)]
+    return [*whole, *join_sub_options(by_code(parts), class_of_space)]
 
 
 def _definitions(

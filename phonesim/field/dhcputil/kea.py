@@ -18,6 +18,7 @@ from phonesim.errors import DecodeError
 from phonesim.field.dhcputil.configured_option import (
     ConfiguredOption,
     ConfiguredSubOption,
+    by_code,
     join_sub_options,
     line_of,
 )
@@ -153,7 +154,7 @@ class _Reader:
                         notes=notes,
                     )
                 )
-        return [*whole, *join_sub_options(parts, classes)]
+        return [*whole, *join_sub_options(by_code(parts), classes)]
 
     def _entries(self) -> Iterator[tuple[dict[str, Any], str | None]]:
         """Every object, and the vendor class of the client class that it is in."""

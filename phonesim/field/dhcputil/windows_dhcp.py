@@ -19,6 +19,7 @@ from phonesim.errors import DecodeError
 from phonesim.field.dhcputil.configured_option import (
     ConfiguredOption,
     ConfiguredSubOption,
+    by_code,
     join_sub_options,
     line_of,
 )
@@ -243,7 +244,7 @@ class _Gathered:
         """All of them, those of a class joined."""
         groups = {each.group for each in self._sub_options}
         classes = {group: self._classes.get(group, group) for group in groups}
-        return [*self._whole, *join_sub_options(self._sub_options, classes)]
+        return [*self._whole, *join_sub_options(by_code(self._sub_options), classes)]
 
 
 def _value(kind: str, value: str, where: str) -> bytes:
