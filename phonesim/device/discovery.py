@@ -26,6 +26,7 @@ from phonesim.config.device_profile import DiscoveryConfig
 from phonesim.device import device_log as log
 from phonesim.device.actions import PhoneAction, SendDhcp
 from phonesim.device.device_log import LogRecord
+from phonesim.device.dhcp_answer import DhcpAnswer, read_dhcp_answer
 from phonesim.device.events import (
     DhcpAnswerKept,
     DhcpMessageReceived,
@@ -50,22 +51,8 @@ from phonesim.wire.dhcp import (
     Option,
 )
 from phonesim.wire.dns import SrvData
-from phonesim.wire.provisioning import decode_sip_servers, decode_uc_options
 
 Output = PhoneAction | Event | LogRecord
-
-
-class DhcpAnswer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What one answer to the INFORM says."""
-
-    server: str
-    web_services: WebServicesAddress | None
-    registrars: tuple[RegistrarAddress, ...]
-
-    @property
-    def has_fqdn(self) -> bool:
-        """Whether the answer can win."""
-        return self.web_services is not None or bool(self.registrars)
 
 
 class _Race(msgspec.Struct, kw_only=True):
@@ -249,7 +236,8 @@ class Discovery:
                     answer="ACK",
                 )
             )
-        answer = self._read(message, server, out)
+        answer, records = read_dhcp_answer(message, server, self._config)
+        out += records
         if answer.has_fqdn:
             out.append(
                 DhcpAnswerKept(
@@ -269,76 +257,6 @@ class Discovery:
         race.dhcp_is_over = True
         out.append(log.RACE_WON(source, "first DHCP answer with an FQDN"))
         return out + self._conclude(race)
-
-    def _read(self, message: DhcpMessage, server: str, out: list[Output]) -> DhcpAnswer:
-        source = f"dhcp:{server}"
-        web_services = None
-        option_43 = message.options.get(Option.VENDOR_SPECIFIC_INFORMATION)
-        if option_43 is None:
-            out.append(log.OPTION_MISSING(server, 43))
-        else:
-            web_services = self._read_option_43(option_43, server, source, out)
-        registrars: tuple[RegistrarAddress, ...] = ()
-        option_120 = message.options.get(Option.SIP_SERVERS)
-        if option_120 is None:
-            out.append(log.OPTION_MISSING(server, 120))
-        else:
-            registrars = self._read_option_120(option_120, server, source, out)
-        return DhcpAnswer(server=server, web_services=web_services, registrars=registrars)
-
-    def _read_option_43(
-        self, data: bytes, server: str, source: str, out: list[Output]
-    ) -> WebServicesAddress | None:
-        options = decode_uc_options(data)
-        warnings = list(options.warnings)
-        address = None
-        # Its own name in sub-option 1 shows that the option is meant for this class [inferred].
-        if options.uc_identifier != self._config.inform_class:
-            given = options.uc_identifier
-            warnings.append(
-                f"sub-option 1 is {given!r}, not {self._config.inform_class!r}: option not used"
-            )
-        elif (
-            options.url_scheme is None
-            or options.web_server_fqdn is None
-            or options.web_server_port is None
-            or options.cert_prov_rel_path is None
-        ):
-            warnings.append("no URL can be built from it: option not used")
-        else:
-            address = WebServicesAddress(
-                scheme=options.url_scheme,
-                host=options.web_server_fqdn,
-                port=options.web_server_port,
-                path=options.cert_prov_rel_path,
-                source=source,
-            )
-        url = "" if address is None else address.url
-        out.append(log.OPTION_43(server, data.hex(), url, options.uc_identifier or ""))
-        out.extend(log.OPTION_WARNING(server, 43, warning) for warning in warnings)
-        return address
-
-    def _read_option_120(
-        self, data: bytes, server: str, source: str, out: list[Output]
-    ) -> tuple[RegistrarAddress, ...]:
-        config = self._config
-        servers = decode_sip_servers(data)
-        warnings = list(servers.warnings)
-        names = servers.names
-        if names and data[:1] != b"\0" and not config.accepts_raw_names:
-            warnings.append("text without encoding byte: option not used")
-            names = ()
-        if servers.addresses:
-            warnings.append("addresses are of no use: TLS needs a name")
-        if len(names) > config.maximum_registrars:
-            warnings.append(f"only the first {config.maximum_registrars} names are used")
-            names = names[: config.maximum_registrars]
-        out.append(log.OPTION_120(server, data.hex(), "+".join(names)))
-        out.extend(log.OPTION_WARNING(server, 120, warning) for warning in warnings)
-        return tuple(
-            RegistrarAddress(host=name, port=config.registrar_port, transport="tls", source=source)
-            for name in names
-        )
 
     # --- DNS answers ---
 

@@ -210,7 +210,7 @@ class Resolver:
             lookup.retry_at = now + self._config.attempt_timeouts[lookup.attempt - 1]
             return [truncated, *self._send(lookup)]
         answered = log.DNS_ANSWER(
-            lookup.request.qtype, lookup.qname, response.rcode, event.server, _describe(response)
+            lookup.request.qtype, lookup.qname, response.rcode, event.server, records_text(response)
         )
         if response.rcode not in {"NOERROR", "NXDOMAIN"}:
             lookup.rcode = response.rcode
@@ -301,7 +301,8 @@ def _answer(
     )
 
 
-def _describe(response: DnsResponse) -> str:
+def records_text(response: DnsResponse) -> str:
+    """The records of an answer, as the log has them."""
     parts = []
     for record in response.answers:
         data = record.data

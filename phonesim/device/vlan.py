@@ -145,13 +145,13 @@ class LldpEndpoint:
             return []
         policy = next((each for each in unit.policies if each.application == VOICE), None)
         objection = _objection(unit, policy)
-        chassis = _id_text(unit.chassis_subtype, unit.chassis_id)
+        chassis = id_text(unit.chassis_subtype, unit.chassis_id)
         out: list[Output] = []
         heard = (unit.chassis_id, unit.port_id, policy)
         if heard != self._heard:
             self._heard = heard
-            port = _id_text(-1, unit.port_id)
-            out.append(log.LLDP_RECEIVED(chassis, port, unit.ttl, _policy_text(policy)))
+            port = id_text(-1, unit.port_id)
+            out.append(log.LLDP_RECEIVED(chassis, port, unit.ttl, policy_text(policy)))
             if objection:
                 out.append(log.LLDP_IGNORED(chassis, objection))
         if policy is None or policy.is_unknown or objection:
@@ -217,8 +217,8 @@ class LldpEndpoint:
             return []
         self._advertised = unit
         vlan_id = self.state.vlan_id if isinstance(self.state, Settled) else None
-        chassis = _id_text(subtype, chassis_id)
-        record = log.LLDP_SENT(chassis, _id_text(PORT_MAC, self._mac), unit.ttl, vlan_id or 0)
+        chassis = id_text(subtype, chassis_id)
+        record = log.LLDP_SENT(chassis, id_text(PORT_MAC, self._mac), unit.ttl, vlan_id or 0)
         told = [] if record == self._told else [record]
         self._told = record
         return [
@@ -301,7 +301,8 @@ def _objection(unit: LldpUnit, policy: NetworkPolicy | None) -> str:
     return ""
 
 
-def _policy_text(policy: NetworkPolicy | None) -> str:
+def policy_text(policy: NetworkPolicy | None) -> str:
+    """A network policy, as the log has it."""
     if policy is None:
         return "none"
     if policy.is_unknown:
@@ -310,7 +311,7 @@ def _policy_text(policy: NetworkPolicy | None) -> str:
     return f"{where} priority {policy.priority} dscp {policy.dscp}"
 
 
-def _id_text(chassis_subtype: int, octets: bytes) -> str:
+def id_text(chassis_subtype: int, octets: bytes) -> str:
     """An id as people read it: an IPv4 address, a name, or octets."""
     if chassis_subtype == CHASSIS_NETWORK_ADDRESS and octets[:1] == _IPV4 and len(octets) == 5:
         return unpack_address(octets[1:])

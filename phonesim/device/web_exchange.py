@@ -258,7 +258,7 @@ class WebExchange:
         operation = operation_name(state.request.message)
         out: list[Output] = []
         if response.status != 200:
-            out.append(log.HTTP_ANSWER(operation, response.status, _describe_answer(response)))
+            out.append(log.HTTP_ANSWER(operation, response.status, describe_response(response)))
         said = response.diagnostics
         if said is not None:
             out.append(log.WEB_DIAGNOSTICS(said.error_id, said.source, said.faultcode, said.reason))
@@ -334,7 +334,8 @@ def operation_name(message: WebMessage) -> str:
     return type(message).__name__
 
 
-def _describe_answer(response: HttpResponse) -> str:
+def describe_response(response: HttpResponse) -> str:
+    """What is worth logging of an answer other than 200."""
     if response.message is None and response.challenges:
         return "it wants " + ", ".join(
             f"{each.scheme} ({len(each.octets)} octets)" if each.octets else each.scheme

@@ -21,7 +21,7 @@ ONLY_CAPTURED: Mapping[str, tuple[str, ...]] = {
     # No connection came about; `failure` is refused, timeout or closed, as in `ConnectFailure`.
     "connect_failed": ("server", "failure"),
     # The server's certificate in a TLS handshake; `names` are separated by commas, times are Unix
-    # seconds, `self_signed` is yes or no, `shown` how many certificates the server sent.
+    # seconds, `asked` is the name that the phone asked for, `shown` how many the server sent.
     "certificate_shown": (
         "server",
         "asked",
@@ -34,6 +34,8 @@ ONLY_CAPTURED: Mapping[str, tuple[str, ...]] = {
     ),
     # A TLS alert; `by` is phone or server, `alert` its name in RFC 5246.
     "tls_alert": ("server", "by", "alert"),
+    # The metadata of a web service: the names of its ports, separated by commas.
+    "metadata_shown": ("url", "ports"),
     # A phone that was registered asks no more, or a boot that is cut off: nothing follows.
     "capture_ended": ("seconds",),
 }

@@ -20,7 +20,10 @@ from __future__ import annotations
 
 import struct
 
-from phonesim.wire.ipv4 import pack_address
+import msgspec
+
+from phonesim.errors import DecodeError
+from phonesim.wire.ipv4 import pack_address, unpack_address
 
 ETHERNET = 1
 UPPER_PDU = 252
@@ -30,6 +33,15 @@ OUTBOUND = 2
 
 TransportAddress = tuple[str, int]
 """A dotted quad and a port."""
+
+
+class UpperPdu(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A message that TCP carried; `dissector` is Wireshark's name of its protocol."""
+
+    dissector: str
+    source: TransportAddress
+    destination: TransportAddress
+    octets: bytes
 
 
 def encode_section_header(application: str) -> bytes:
@@ -88,21 +100,60 @@ def encode_upper_pdu(
     name += bytes(-len(name) % 4)
     return b"".join(
         (
-            _TAG.pack(12, len(name)),
+            _TAG.pack(_DISSECTOR_TAG, len(name)),
             name,
-            _TAG.pack(20, 4),
+            _TAG.pack(_SOURCE_TAG, 4),
             pack_address(source[0]),
-            _TAG.pack(21, 4),
+            _TAG.pack(_DESTINATION_TAG, 4),
             pack_address(destination[0]),
-            _NUMBER_TAG.pack(24, 4, _OVER_TCP),
-            _NUMBER_TAG.pack(25, 4, source[1]),
-            _NUMBER_TAG.pack(26, 4, destination[1]),
-            _TAG.pack(0, 0),
+            _NUMBER_TAG.pack(_TRANSPORT_TAG, 4, _OVER_TCP),
+            _NUMBER_TAG.pack(_SOURCE_PORT_TAG, 4, source[1]),
+            _NUMBER_TAG.pack(_DESTINATION_PORT_TAG, 4, destination[1]),
+            _TAG.pack(_END_OF_TAGS, 0),
             octets,
         )
     )
 
 
+def decode_upper_pdu(data: bytes) -> UpperPdu:
+    """Read a message of link type UPPER_PDU; DecodeError unless it names dissector, IPv4
+    addresses and ports.
+    """
+    tags: dict[int, bytes] = {}
+    at = 0
+    while True:
+        if at + _TAG.size > len(data):
+            raise DecodeError(f"upper PDU: its tags are cut off at octet {at}")
+        tag, size = _TAG.unpack_from(data, at)
+        at += _TAG.size
+        if tag == _END_OF_TAGS:
+            break
+        tags[tag] = data[at : at + size]
+        at += size
+    try:
+        return UpperPdu(
+            dissector=tags[_DISSECTOR_TAG].rstrip(b"\0").decode("ascii"),
+            source=(unpack_address(tags[_SOURCE_TAG]), _port_of(tags[_SOURCE_PORT_TAG])),
+            destination=(
+                unpack_address(tags[_DESTINATION_TAG]),
+                _port_of(tags[_DESTINATION_PORT_TAG]),
+            ),
+            octets=data[at:],
+        )
+    except (KeyError, ValueError) as error:
+        raise DecodeError(f"upper PDU without dissector, addresses or ports: {error}") from None
+
+
+def _port_of(value: bytes) -> int:
+    port = int.from_bytes(value, "big")
+    if not 0 <= port <= 0xFFFF:
+        raise ValueError(f"{port} is no port")
+    return port
+
+
+_END_OF_TAGS, _DISSECTOR_TAG = 0, 12
+_SOURCE_TAG, _DESTINATION_TAG, _TRANSPORT_TAG = 20, 21, 24
+_SOURCE_PORT_TAG, _DESTINATION_PORT_TAG = 25, 26
 _BYTE_ORDER_MAGIC = 0x1A2B3C4D
 _NANOSECONDS = 9
 _OVER_TCP = 2
