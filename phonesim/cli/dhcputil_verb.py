@@ -12,7 +12,10 @@ from rich.table import Table
 from phonesim.cli.consent import ask_before_sending
 from phonesim.cli.terminal import show, show_json, show_text, tell
 from phonesim.errors import DecodeError, UsageError
+from phonesim.field.capture_reader import is_capture
+from phonesim.field.dhcputil.captured_options import CapturedOptions
 from phonesim.field.dhcputil.client_findings import findings_of, missed
+from phonesim.field.dhcputil.configured_option import ConfiguredOption
 from phonesim.field.dhcputil.emulated_client import Answer, EmulatedClient
 from phonesim.field.dhcputil.inspection import OPTION_43, OPTION_120, Inspection, inspect
 from phonesim.field.dhcputil.printed_form import DIALECTS, print_like_dhcputil
@@ -23,6 +26,7 @@ from phonesim.field.dhcputil.sign_in_values import (
     read_sign_in_values,
 )
 from phonesim.field.finding import Finding
+from phonesim.field.sightings import Place
 from phonesim.profiles import DEVICE, load, parse_override
 from phonesim.wire.dhcp import BROADCAST, parse_mac
 from phonesim.wire.ipv4 import is_address
@@ -37,6 +41,7 @@ app = typer.Typer(
 NOT_USABLE = 3
 DEFAULT_DEVICE = "polycom-cx600"
 _LARGEST_FILE = 16 << 20
+_LONGEST_PATH = 1024
 _MAC = bytes.fromhex("020000000001")
 
 SipServers = Annotated[
@@ -107,9 +112,9 @@ def decode(
     what: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="HEX|LINE|FILE|-",
-            help="Octets, a server's configuration (a line, a file, - for stdin) or DHCPUtil's"
-            " output.",
+            metavar="HEX|LINE|FILE|CAPTURE|-",
+            help="Octets, a server's configuration (a line, a file, - for stdin), DHCPUtil's"
+            " output, or a capture.",
         ),
     ] = None,
     option: Annotated[
@@ -124,12 +129,8 @@ def decode(
     """
     if option not in (None, OPTION_43, OPTION_120):
         raise UsageError(f"--option: {option} is neither {OPTION_43} nor {OPTION_120}")
-    text, where = _text_of(what or [])
     profile = load(DEVICE, device)
-    try:
-        found = read_options(text, option)
-    except DecodeError as error:
-        raise UsageError(f"{where}: {error}") from None
+    where, found, notes = _options_of(what or [], option)
     inspections = [inspect(each, profile) for each in found]
     is_usable = all(each.is_usable for each in inspections)
     if as_json:
@@ -138,11 +139,14 @@ def decode(
                 "source": where,
                 "usable": is_usable,
                 "options": [_inspection_document(each) for each in inspections],
+                "notes": notes,
             }
         )
     else:
         for each in inspections:
             _show_inspection(each, where)
+        if notes:
+            tell(*(f"{where}: {note}" for note in notes))
         verdict = "A phone accepts this." if is_usable else "A phone does not accept this."
         show(verdict)
     return 0 if is_usable else NOT_USABLE
@@ -268,22 +272,44 @@ def config(
     return 0
 
 
-def _text_of(what: list[str]) -> tuple[str, str]:
+def _options_of(what: list[str], code: int | None) -> tuple[str, list[ConfiguredOption], list[str]]:
+    """Where options are from, the options, and notes on what was not read."""
+    path = _file_of(what)
+    if path is not None and is_capture(path):
+        captured = CapturedOptions(path)
+        if not captured.options:
+            raise UsageError(f"{path}: {'; '.join(captured.notes)}")
+        return str(path), captured.options, captured.notes
+    text, where = _text_of(what, path)
+    try:
+        return where, read_options(text, code), []
+    except DecodeError as error:
+        raise UsageError(f"{where}: {error}") from None
+
+
+def _file_of(what: list[str]) -> Path | None:
+    """The file that the only argument names, if there is one."""
+    if len(what) != 1 or len(what[0]) > _LONGEST_PATH:
+        return None
+    try:
+        return Path(what[0]) if Path(what[0]).is_file() else None
+    except (OSError, ValueError):  # too long for a name, or a NUL in it
+        return None
+
+
+def _text_of(what: list[str], path: Path | None) -> tuple[str, str]:
     """What is to be decoded, and where it is from."""
     if not what:
         raise UsageError("name octets, a configuration line, a file, or - for stdin")
     if what == ["-"]:
         return _decoded(sys.stdin.buffer.read(_LARGEST_FILE + 1), "stdin"), "stdin"
-    joined = " ".join(what)
-    if len(what) == 1 and len(joined) < 1024 and "\n" not in joined:
-        path = Path(joined)
-        try:
-            if path.is_file():
-                with path.open("rb") as file:
-                    return _decoded(file.read(_LARGEST_FILE + 1), joined), joined
-        except (OSError, ValueError) as error:
-            raise UsageError(f"{joined}: cannot be read: {error}") from None
-    return joined, "command line"
+    if path is None:
+        return " ".join(what), "command line"
+    try:
+        with path.open("rb") as file:
+            return _decoded(file.read(_LARGEST_FILE + 1), str(path)), str(path)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _decoded(octets: bytes, where: str) -> str:
@@ -309,11 +335,16 @@ def _impact(client: EmulatedClient, address: str, destination: str, way: str) ->
 def _show_inspection(inspection: Inspection, where: str) -> None:
     option = inspection.option
     size = len(option.octets)
-    head = f"Option {option.code}, {size} octets ({2 * size} hexadecimal digits)"
+    octets = "1 octet" if size == 1 else f"{size} octets"
+    head = f"Option {option.code}, {octets} ({2 * size} hexadecimal digits)"
     if option.vendor_class is not None:
         head += f', class "{option.vendor_class}"'
-    if option.line:
-        head += f", {where}:{option.line}"
+    if option.line and where:
+        head += f", {Place(where, option.line, is_frame=bool(option.origin))}"
+    if option.origin:
+        head += f", {option.origin}"
+    if option.times > 1:
+        head += f", {option.times} times"
     show(head, *_parts(inspection), *_complaints(inspection), "")
 
 
@@ -402,7 +433,9 @@ def _inspection_document(inspection: Inspection) -> dict[str, Any]:
     services = verdict.web_services
     return {
         "option": option.code,
-        "line": option.line or None,
+        "frame" if option.origin else "line": option.line or None,
+        "origin": option.origin or None,
+        "times": option.times,
         "vendor_class": option.vendor_class,
         "hex": option.octets.hex().upper(),
         "parts": [

@@ -12,8 +12,9 @@ from phonesim.wire.dhcp import Option
 class ConfiguredOption(msgspec.Struct, frozen=True, kw_only=True):
     """Option 43 or 120. `vendor_class` is None where nothing says for which class it is.
 
-    `line` counts from 1, 0 for what has no lines; `notes` say what is wrong with the way it
-    was entered, beside its octets.
+    `line` counts from 1, 0 for what has no lines; of a capture it is the number of the frame,
+    and `origin` says whose answer it came in, and `times` how often. `notes` say what is wrong
+    with the way it was entered, beside its octets.
     """
 
     code: int
@@ -21,6 +22,8 @@ class ConfiguredOption(msgspec.Struct, frozen=True, kw_only=True):
     vendor_class: str | None = None
     line: int = 0
     notes: tuple[str, ...] = ()
+    origin: str = ""
+    times: int = 1
 
 
 class ConfiguredSubOption(msgspec.Struct, frozen=True, kw_only=True):

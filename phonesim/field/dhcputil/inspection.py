@@ -23,7 +23,6 @@ VLAN_CLASSES = (VLAN_CLASS, "CPE-OCPhone")
 _PAD, _END = 0x00, 0xFF
 _NAMES, _ADDRESSES = 0, 1
 _LONGEST_LABEL = 63
-_UNUSABLE = (OPTION_120_ADDRESS, OPTION_43_OTHER_CLASS)
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -58,36 +57,62 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
             return verdict.web_services.url
         if verdict.vlan_id is not None:
             return f"VLAN {verdict.vlan_id}"
-        return ", then ".join(each.name for each in verdict.registrars)
+        return ", then ".join(each.name for each in verdict.registrars) or "nothing"
 
 
 def inspect(option: ConfiguredOption, profile: DeviceProfile) -> Inspection:
     """Take an option apart, and ask the phone of that profile what it makes of it."""
-    octets = option.octets
     if option.code == OPTION_120:
-        parts, causes = _parts_of_120(octets), faults_of_option_120(octets)
-        verdict = verdict_on(OPTION_120, octets, profile.discovery)
-        is_taken = bool(verdict.registrars)
-    else:
-        parts, causes = _parts_of_43(octets), faults_of_option_43(octets)
-        verdict = _verdict_on_43(option, profile)
-        is_taken = verdict.web_services is not None or verdict.vlan_id is not None
-    warnings = [*option.notes, *dict.fromkeys(text for _, text in verdict.warnings)]
-    is_usable = is_taken and not set(causes) & set(_UNUSABLE)
-    if option.code == OPTION_43 and option.vendor_class is not None:
-        complaint = _complain_of_class(option.vendor_class, profile)
-        if complaint:
-            warnings.insert(0, complaint)
-            is_usable = False
-            causes = (*causes, OPTION_43_OTHER_CLASS)
+        return _inspect_120(option, profile)
+    return _inspect_43(option, profile)
+
+
+def _inspect_120(option: ConfiguredOption, profile: DeviceProfile) -> Inspection:
+    verdict = verdict_on(OPTION_120, option.octets, profile.discovery)
+    causes = faults_of_option_120(option.octets)
     return Inspection(
         option=option,
-        parts=parts,
+        parts=_parts_of_120(option.octets),
+        causes=causes,
+        warnings=_warnings(option, verdict),
+        verdict=verdict,
+        # Names that are numbers are taken, and no certificate is made for them.
+        is_usable=bool(verdict.registrars) and OPTION_120_ADDRESS not in causes,
+    )
+
+
+def _inspect_43(option: ConfiguredOption, profile: DeviceProfile) -> Inspection:
+    verdict = _verdict_on_43(option, profile)
+    causes = faults_of_option_43(option.octets)
+    warnings = _warnings(option, verdict)
+    is_usable = verdict.web_services is not None or verdict.vlan_id is not None
+    complaint = _complain_of_class(option.vendor_class, profile)
+    if complaint:
+        is_usable = False
+        causes = (*causes, OPTION_43_OTHER_CLASS)
+        warnings = (complaint, *warnings)
+    elif not is_usable and _is_of_the_other_class(option, profile):
+        is_usable = True
+        warnings = ("no VLAN is in it: the server gives this class what is for the other one",)
+    return Inspection(
+        option=option,
+        parts=_parts_of_43(option.octets),
         causes=tuple(dict.fromkeys(causes)),
-        warnings=tuple(warnings),
+        warnings=warnings,
         verdict=verdict,
         is_usable=is_usable,
     )
+
+
+def _warnings(option: ConfiguredOption, verdict: PhoneVerdict) -> tuple[str, ...]:
+    return (*option.notes, *dict.fromkeys(text for _, text in verdict.warnings))
+
+
+def _is_of_the_other_class(option: ConfiguredOption, profile: DeviceProfile) -> bool:
+    """Whether who asks for the VLAN is given the URL: a phone then stays untagged."""
+    if option.vendor_class not in VLAN_CLASSES:
+        return False
+    return verdict_on(OPTION_43, option.octets, profile.discovery).web_services is not None
 
 
 def _verdict_on_43(option: ConfiguredOption, profile: DeviceProfile) -> PhoneVerdict:
@@ -103,9 +128,9 @@ def _verdict_on_43(option: ConfiguredOption, profile: DeviceProfile) -> PhoneVer
     return verdict
 
 
-def _complain_of_class(vendor_class: str, profile: DeviceProfile) -> str:
+def _complain_of_class(vendor_class: str | None, profile: DeviceProfile) -> str:
     asks = (profile.discovery.inform_class, *VLAN_CLASSES)
-    if vendor_class in asks:
+    if vendor_class is None or vendor_class in asks:
         return ""
     meant = next((each for each in asks if each.lower() == vendor_class.lower()), None)
     if meant is not None:
