@@ -196,17 +196,24 @@ def _split_url(url: str) -> tuple[str, str, int, str]:
 def _check_octets(values: SignInValues, web_option: str) -> None:
     """Let the decoders of the phone look at it: what they would complain of is refused."""
     try:
-        option_120, option_43 = values.option_120, values.option_43
-    except (ValueError, UnicodeError) as error:
-        raise UsageError(f"--sip-server or {web_option}: {error}") from None
-    warnings = decode_uc_options(option_43).warnings
-    if warnings:
-        raise UsageError(f"{web_option}: {warnings[0]}")
+        option_120 = values.option_120
+    except ValueError as error:
+        raise UsageError(f"--sip-server: {error}") from None
     for name in values.sip_servers:
         if name.rpartition(".")[2].isdigit() or "." not in name:
             raise UsageError(
                 f"--sip-server: {name} is not a fully qualified name, as it is in the certificate"
             )
+    if not values.path.isascii():
+        raise UsageError(f"{web_option}: {values.path!r} has other characters than ASCII")
+    try:
+        encode_sip_servers([values.web_server])  # a host name, like the others
+        option_43 = values.option_43
+    except ValueError as error:
+        raise UsageError(f"{web_option}: {error}") from None
+    warnings = decode_uc_options(option_43).warnings
+    if warnings:
+        raise UsageError(f"{web_option}: {warnings[0]}")
     for option, octets in ((web_option, option_43), ("--sip-server", option_120)):
         if len(octets) > LONGEST_OPTION:
             raise UsageError(
