@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,6 +44,7 @@ NOT_USABLE = 3
 DEFAULT_DEVICE = "polycom-cx600"
 _LARGEST_FILE = 16 << 20
 _LONGEST_PATH = 1024
+_SHOWN = 60
 _MAC = bytes.fromhex("020000000001")
 
 SipServers = Annotated[
@@ -207,25 +210,29 @@ def emulate_client(
     for option, value in (("--server", server), ("--from", source)):
         if value is not None and not is_address(value):
             raise UsageError(f"{option}: {value!r} is no IPv4 address")
+    if interface is not None and port_offset:
+        raise UsageError("--port-offset: frames go to the standard ports")
+    if not (vendor_class and vendor_class.isascii() and vendor_class.isprintable()):
+        raise UsageError(f"--class: {vendor_class!r} is not printable ASCII")
     try:
-        vendor_class.encode("ascii")
         own_mac = None if mac is None else parse_mac(mac)
-    except (DecodeError, UnicodeError) as error:
-        raise UsageError(f"--mac or --class: {error}") from None
-    overrides = [*map(parse_override, set_ or ())]
-    profile = load(DEVICE, device, overrides)
+    except DecodeError as error:
+        raise UsageError(f"--mac: {error}") from None
+    profile = load(DEVICE, device, [parse_override(each) for each in set_ or ()])
     if interface is not None:
-        if port_offset:
-            raise UsageError("--port-offset: frames go to the standard ports")
         end = look_up_link(interface)
         address = source or next(iter(end.addresses), None)
-        if address is None:
-            raise UsageError(f"interface {interface}: it has no address; name one with --from")
+        if address is None or address not in end.addresses:
+            has = ", ".join(end.addresses) or "none"
+            raise UsageError(
+                f"interface {interface}: answers come to an address of it, and it has {has};"
+                " add one, or name one with --from"
+            )
         client = EmulatedClient(profile, own_mac or end.mac, address, vendor_class, wait)
         ask_before_sending(
             _impact(client, address, BROADCAST, f"interface {interface}"), is_agreed=yes
         )
-        ask_on_interface(client, end, address)
+        is_cut = _is_interrupted(partial(ask_on_interface, client, end, address))
     else:
         assert server is not None
         address = source or source_towards(server)
@@ -234,12 +241,14 @@ def emulate_client(
             ask_before_sending(
                 _impact(client, address, server, "the way to that server"), is_agreed=yes
             )
-        ask_server(client, address, server, port_offset)
-    findings = findings_of(client)
+        is_cut = _is_interrupted(partial(ask_server, client, address, server, port_offset))
+    findings = [] if is_cut and not client.answers else findings_of(client)
     if as_json:
         show_json(_client_document(client, findings))
     else:
         _show_client(client, findings)
+    if is_cut:
+        raise KeyboardInterrupt
     return 0 if client.is_usable else NOT_USABLE
 
 
@@ -284,6 +293,9 @@ def _options_of(what: list[str], code: int | None) -> tuple[str, list[Configured
     try:
         return where, read_options(text, code), []
     except DecodeError as error:
+        if path is None and len(what) == 1 and what != ["-"]:
+            where = f"{what[0][:_SHOWN]!r}: no file, and"
+            raise UsageError(f"{where} {error}") from None
         raise UsageError(f"{where}: {error}") from None
 
 
@@ -317,6 +329,15 @@ def _decoded(octets: bytes, where: str) -> str:
         raise UsageError(f"{where}: more than {_LARGEST_FILE >> 20} MiB is no DHCP configuration")
     encoding = "utf-16" if octets[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     return octets.decode(encoding, "replace")
+
+
+def _is_interrupted(work: Callable[[], None]) -> bool:
+    """Whether Ctrl-C ended it: what came until then is shown all the same."""
+    try:
+        work()
+    except KeyboardInterrupt:
+        return True
+    return False
 
 
 def _impact(client: EmulatedClient, address: str, destination: str, way: str) -> list[str]:
