@@ -6,7 +6,8 @@ Two kinds of packets. Frames are Ethernet: where an interface was listened to th
 own (`add_interface`, `frame`), elsewhere they are made of the datagrams that phones sent and
 received, with the phone's MAC, standard ports, and checksums that are right. What went
 through TLS or another stream is shown as messages, without the stream: HTTP, SIP, DNS over
-TCP.
+TCP. Of connections that failed the frames that say so are made, too: SYN, RST and FIN, and the
+TLS handshake in which a side refused the other is shown as messages.
 
 A made frame must name the MACs of hosts that have none here: their addresses behind 02-00.
 
@@ -20,10 +21,15 @@ written over with asterisks, as many as they had octets. Frames are as they were
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import msgspec
+
+from phonesim.device.outcome import ConnectFailure
 from phonesim.wire.dhcp import BROADCAST, UNSPECIFIED
 from phonesim.wire.frame import (
     ARP_REPLY,
@@ -43,6 +49,19 @@ from phonesim.wire.pcapng import (
     OUTBOUND,
     UPPER_PDU,
     TransportAddress,
+)
+from phonesim.wire.tcp_frame import ACK, FIN, RST, SYN, TcpFrame, encode_tcp_frame
+from phonesim.wire.tls_hello import (
+    ClientHello,
+    encode_alert,
+    encode_client_hello,
+    encode_server_flight,
+)
+from phonesim.wire.tls_records import (
+    BAD_CERTIFICATE,
+    CERTIFICATE_EXPIRED,
+    PROTOCOL_VERSION,
+    UNKNOWN_CA,
 )
 
 _MADE_FRAMES = "frames"
@@ -81,7 +100,7 @@ class PacketWriter(Protocol):
         direction: int,
         phone_id: str,
     ) -> None:
-        """A message of a stream was sent or received; `protocol` is http, sip or dns."""
+        """A message of a stream was sent or received; `protocol` is http, sip, dns or tls."""
         ...
 
     def statistics(self, interface: int, time_ns: int, received: int, dropped: int) -> None:
@@ -107,6 +126,7 @@ class Capture:
         self.clock = clock
         self.makes_frames = makes_frames
         self._interfaces = 0
+        self._made: Counter[int] = Counter()
         self._by_mac: dict[bytes, PhoneTap] = {}
         self._by_address: dict[bytes, PhoneTap] = {}
         self._reads: list[Callable[[], object]] = []
@@ -145,6 +165,17 @@ class Capture:
         for writer in self.writers:
             writer.statistics(interface, time_ns, received, dropped)
 
+    def end(self) -> None:
+        """The run is over: say so, for made frames and messages that have no end of their own."""
+        now = self.clock()
+        for interface in (self.messages, self.frames):
+            if interface is not None:
+                self.statistics(interface, now, self._made[interface], 0)
+
+    def made(self, interface: int) -> None:
+        """A frame or a message is about to be told."""
+        self._made[interface] += 1
+
     def read_interfaces(self) -> None:
         """Take the frames that wait at the interfaces."""
         for read in self._reads:
@@ -174,6 +205,18 @@ class Capture:
             return None
         owners = self._by_address
         return tap or owners.get(addresses[0]) or owners.get(addresses[1])
+
+
+class RefusedHandshake(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A TLS handshake that failed: the newest `version` that the phone offered and the name it
+    asked for, what the server had shown (DER), who said which alert (RFC 5246 section 7.2).
+    """
+
+    version: str
+    server_name: str
+    shown: tuple[bytes, ...]
+    alert: int
+    by_phone: bool
 
 
 class PhoneTap:
@@ -232,6 +275,44 @@ class PhoneTap:
         """A message came by a stream."""
         self._message(protocol, peer, local, octets, INBOUND)
 
+    def attempted(self, local: TransportAddress, peer: TransportAddress) -> None:
+        """The phone wanted a connection that did not come about or did not last."""
+        self._segment(local, peer, SYN, OUTBOUND)
+
+    def refused(self, local: TransportAddress, peer: TransportAddress) -> None:
+        """Nobody listens there."""
+        self._segment(peer, local, RST | ACK, INBOUND)
+
+    def ended(self, local: TransportAddress, peer: TransportAddress) -> None:
+        """The peer has closed a connection."""
+        self._segment(peer, local, FIN | ACK, INBOUND)
+
+    def refused_tls(
+        self, local: TransportAddress, peer: TransportAddress, handshake: RefusedHandshake
+    ) -> None:
+        """A connection that came about failed in its TLS handshake."""
+        if not self._capture.makes_frames:
+            return  # the interface has shown it
+        self._segment(peer, local, SYN | ACK, INBOUND)
+        asked = f"{local} {peer} {handshake.server_name}".encode()
+        random = hashlib.sha256(asked).digest()
+        hello = ClientHello(handshake.version, handshake.server_name)
+        self.sent_message("tls", local, peer, encode_client_hello(hello, random))
+        if handshake.shown:
+            flight = encode_server_flight(
+                handshake.version, hashlib.sha256(random).digest(), handshake.shown
+            )
+            self.received_message("tls", local, peer, flight)
+        alert = encode_alert(handshake.alert)
+        if handshake.by_phone:
+            self.sent_message("tls", local, peer, alert)
+        else:
+            self.received_message("tls", local, peer, alert)
+
+    def announced(self, address: str) -> None:
+        """The phone told everybody that it has an address."""
+        self._arp(ARP_REQUEST, self._mac, address, UNKNOWN_MAC, address, BROADCAST_MAC, OUTBOUND)
+
     def probed(self, address: str, conflict: str | None) -> None:
         """The phone asked whether anybody has an address: the host `conflict`, or nobody."""
         self._arp(ARP_REQUEST, self._mac, "0.0.0.0", UNKNOWN_MAC, address, BROADCAST_MAC, OUTBOUND)
@@ -260,6 +341,27 @@ class PhoneTap:
                 vlan_id=self._vlan_id,
             )
             self._write(encode_udp_frame(frame), direction)
+
+    def _segment(
+        self, source: TransportAddress, destination: TransportAddress, flags: int, direction: int
+    ) -> None:
+        """A segment without octets, sequence numbers counting from 0."""
+        if not self._capture.makes_frames:
+            return
+        is_sent = direction == OUTBOUND
+        frame = TcpFrame(
+            source_mac=self._mac if is_sent else _mac_of(source[0]),
+            destination_mac=_mac_of(destination[0]) if is_sent else self._mac,
+            source=source[0],
+            destination=destination[0],
+            source_port=source[1],
+            destination_port=destination[1],
+            flags=flags,
+            sequence=1 if flags & FIN else 0,
+            acknowledgement=1 if flags & ACK else 0,
+            vlan_id=self._vlan_id,
+        )
+        self._write(encode_tcp_frame(frame), direction)
 
     def _arp(
         self,
@@ -296,6 +398,7 @@ class PhoneTap:
         capture = self._capture
         capture.read_interfaces()
         now = capture.clock()
+        capture.made(capture.messages)
         for writer in capture.writers:
             writer.message(
                 capture.messages,
@@ -312,8 +415,14 @@ class PhoneTap:
         capture = self._capture
         assert capture.frames is not None
         now = capture.clock()
+        capture.made(capture.frames)
         for writer in capture.writers:
             writer.frame(capture.frames, now, octets, direction, self.phone_id)
+
+
+def alert_of(failure: ConnectFailure) -> int:
+    """The alert (RFC 5246 section 7.2) with which a phone or a server says so."""
+    return _ALERTS.get(failure, BAD_CERTIFICATE)
 
 
 def without_secrets(soap: bytes) -> bytes:
@@ -326,6 +435,13 @@ _SHOWN_TO_ALL = frozenset({_ARP, _LLDP})
 _UDP = b"\x11"
 _DHCP_PORTS = frozenset({b"\0\x43", b"\0\x44"})
 _CHADDR_IN_UDP = 8 + 28
+_ALERTS = {
+    ConnectFailure.CERTIFICATE_EXPIRED: CERTIFICATE_EXPIRED,
+    ConnectFailure.CERTIFICATE_NOT_YET_VALID: CERTIFICATE_EXPIRED,
+    ConnectFailure.CERTIFICATE_UNTRUSTED: UNKNOWN_CA,
+    ConnectFailure.CERTIFICATE_ISSUER_MISSING: UNKNOWN_CA,
+    ConnectFailure.TLS_VERSION_REFUSED: PROTOCOL_VERSION,
+}
 _MADE_MAC = b"\x02\x00"
 
 

@@ -23,7 +23,7 @@ Specifications: YAML 1.2.2 section 10.3 (core schema), JSON Schema 2020-12.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from importlib.resources import files
 from itertools import takewhile
@@ -58,8 +58,9 @@ class Kind(NamedTuple, Generic[M]):
     """A kind of profile.
 
     `references` are the places that name other profiles, where * is any index, and their
-    kinds; `files` those that name other files. `try_out` builds what the core builds from the
-    profile, which may find more to refuse.
+    kinds; `files` those that name other files; `words` those that hold a word of a closed list,
+    with what such a word is. `try_out` builds what the core builds from the profile, which may
+    find more to refuse.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Kind(NamedTuple, Generic[M]):
     references: tuple[tuple[KeyPath, Kind[Any]], ...] = ()
     try_out: Callable[[M], object] = repr
     files: tuple[KeyPath, ...] = ()
+    words: tuple[tuple[KeyPath, str, Collection[str]], ...] = ()
 
 
 DEVICE = Kind(
@@ -140,7 +142,7 @@ def problems(kind: Kind[Any], name: str) -> list[str]:
             kind.try_out(model)
         except ProfileError as error:
             found = [f"{_shown(locate(kind, name))}: {error}"]
-    return found + list(_broken_references(kind, document))
+    return [*found, *_broken_references(kind, document), *_unknown_words(kind, document)]
 
 
 def apply(kind: Kind[M], profile: M, overrides: Iterable[Override]) -> M:
@@ -200,19 +202,19 @@ def locate(kind: Kind[Any], name: str) -> Path:
     raise ProfileError(f"no {kind.name} profile is named {name!r}; {hint}")
 
 
-def likely_kinds(name: str) -> list[Kind[Any]]:
+def likely_kinds(name: str, kinds: Sequence[Kind[Any]] = KINDS) -> list[Kind[Any]]:
     """The kinds of profile that the file of this path can be: those that know most of its keys."""
     file = Path(name)
     shown = _shown(file)
     values = _Reader(shown, _text(file, shown)).value()
     if not isinstance(values, dict):
-        return list(KINDS)
+        return list(kinds)
     extended = values.get("extends")
     known = {
         kind.name: len(values.keys() & kind.model.model_fields.keys()) + (extended in names(kind))
-        for kind in KINDS
+        for kind in kinds
     }
-    return [kind for kind in KINDS if known[kind.name] == max(known.values())]
+    return [kind for kind in kinds if known[kind.name] == max(known.values())]
 
 
 def is_path(name: str) -> bool:
@@ -341,6 +343,18 @@ def _broken_references(kind: Kind[Any], document: _Document) -> Iterator[str]:
             if found:
                 mark = document.marks[place]
                 yield f"{mark.file}:{mark.line}: {_dotted(place)}{found[0]}"
+
+
+def _unknown_words(kind: Kind[Any], document: _Document) -> Iterator[str]:
+    """Say which words are none of their lists."""
+    for places, what, known in kind.words:
+        for place, word in _referenced(document.values, places):
+            if word not in known:
+                mark = document.marks[place]
+                near = _near(word, sorted(known))
+                yield (
+                    f"{mark.file}:{mark.line}: {_dotted(place)}there is no {what} {word!r}{near}"
+                )
 
 
 def _referenced(values: Any, reference: KeyPath) -> Iterator[tuple[KeyPath, str]]:

@@ -17,6 +17,8 @@ from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import Any, assert_never
 
+import msgspec
+
 from phonesim.config.fleet_profile import Links
 from phonesim.device import actions as do
 from phonesim.device import events as on
@@ -30,12 +32,13 @@ from phonesim.virtual_authority import (
     certificate_problem,
     certificate_refusal,
     certificate_validity,
+    refused_handshake,
     valid_until,
     virtual_signature,
 )
 from phonesim.virtual_capture import VirtualCapture
 from phonesim.virtual_handshake import VirtualClientHandshake
-from phonesim.wire.dhcp import BROADCAST
+from phonesim.wire.dhcp import BROADCAST, CLIENT_PORT
 from phonesim.world import (
     CRASH_FILE,
     Observer,
@@ -124,12 +127,13 @@ class _Stream:
 class _Exchange:
     """An HTTP exchange under way."""
 
-    __slots__ = ("boot", "exchange_id", "node")
+    __slots__ = ("boot", "exchange_id", "node", "server")
 
-    def __init__(self, node: _PhoneNode, exchange_id: int) -> None:
+    def __init__(self, node: _PhoneNode, exchange_id: int, server: _ServerNode) -> None:
         self.node = node
         self.boot = node.boot
         self.exchange_id = exchange_id
+        self.server = server
 
 
 Entry = tuple[float, int, Callable[..., None], tuple[Any, ...]]
@@ -224,7 +228,7 @@ class _World:
         node.rounds += 1
         rng = random.Random(f"{node.spec.seed}/{node.boot}")
         node.phone = new_phone(node.spec, rng, certificate_validity)
-        kind = self.limits.boot_kind(node.boot)
+        kind = self.limits.boot_kind(node.spec, node.boot)
         prepare_disk(node.disk, kind)
         node.wake_at = None
         node.vlan_id = None
@@ -375,7 +379,7 @@ class _World:
                     node.address = output.address
                     self.by_address[output.address] = node
                 case do.AnnounceAddress():
-                    pass  # nobody listens to ARP here
+                    self.sent(node, output)  # nobody listens to ARP here
                 case do.RemoveAddress():
                     if self.by_address.get(output.address) is node:
                         del self.by_address[output.address]
@@ -425,6 +429,25 @@ class _World:
     def sent(self, node: _PhoneNode, action: do.Action) -> None:
         if self.capture is not None:
             self.capture.sent(node.spec, action, self.now)
+
+    def attempted(
+        self,
+        node: _PhoneNode,
+        action: do.SendHttp | do.OpenConnection,
+        listener: site_side.Listener | None = None,
+        server_name: str = "",
+        failure: ConnectFailure = ConnectFailure.REFUSED,
+    ) -> None:
+        """A phone tries to connect, and will fail so: at `listener`, if one is there."""
+        if self.capture is None:
+            return
+        handshake = None
+        if listener is not None:
+            if action.trust is None or failure is ConnectFailure.CHAIN_UNUSABLE:
+                return  # without a chain of trust it does not even try
+            version = node.spec.profile.tls.maximum_version
+            handshake = refused_handshake(listener, server_name, failure, version, self.site.epoch)
+        self.capture.attempted(node.spec, action, handshake, self.now)
 
     def probe(self, node: _PhoneNode, address: str) -> None:
         conflict = None
@@ -485,7 +508,8 @@ class _World:
         request = action.request
         found = self.listeners.get((request.scheme, action.address, request.port))
         round_trip = 2 * self.delay()
-        if found is None:
+        if found is None or found[1].is_down:
+            self.attempted(node, action)
             self.http_failed(node, action, ConnectFailure.REFUSED, _NO_LISTENER, round_trip)
             return
         listener, server = found
@@ -505,12 +529,13 @@ class _World:
                 node.spec.profile.tls.maximum_version,
             )
             if refused is not None:
+                self.attempted(node, action, listener, request.host, refused[0])
                 self.http_failed(node, action, *refused, round_trip)
                 return
         self.sent(node, action)
         self.last_id += 1
         exchange_id = self.last_id
-        self.exchanges[exchange_id] = _Exchange(node, action.exchange_id)
+        self.exchanges[exchange_id] = _Exchange(node, action.exchange_id, server)
         node.exchanges.add(exchange_id)
         first = action.exchange_id if action.continues is None else action.continues
         event = site_side.HttpReceived(
@@ -533,15 +558,16 @@ class _World:
         self.at(self.now + after, self.to_phone, node, node.boot, event)
 
     def http_timed_out(self, exchange_id: int, timeout: float) -> None:
+        detail = f"no answer within {timeout:.0f} s"
+        self.break_off(exchange_id, ConnectFailure.TIMEOUT, detail)
+
+    def break_off(self, exchange_id: int, failure: ConnectFailure, detail: str) -> None:
+        """End an HTTP exchange without an answer, if it is still under way."""
         exchange = self.exchanges.pop(exchange_id, None)
         if exchange is None:
             return
         exchange.node.exchanges.discard(exchange_id)
-        event = on.HttpFailed(
-            exchange_id=exchange.exchange_id,
-            failure=ConnectFailure.TIMEOUT,
-            detail=f"no answer within {timeout:.0f} s",
-        )
+        event = on.HttpFailed(exchange_id=exchange.exchange_id, failure=failure, detail=detail)
         self.to_phone(exchange.node, exchange.boot, event)
 
     def open_connection(self, node: _PhoneNode, action: do.OpenConnection) -> None:
@@ -565,6 +591,8 @@ class _World:
             )
         if found is None or refused is not None:
             assert refused is not None
+            listener = None if found is None else found[0]
+            self.attempted(node, action, listener, action.server_name, refused[0])
             failed = on.ConnectionFailed(
                 connection_id=action.connection_id,
                 failure=refused[0],
@@ -656,6 +684,14 @@ class _World:
             self.drop_stream(stream)
             lost = site_side.ConnectionLost(connection_id=stream.stream_id)
             self.at(self.now, self.to_server, server, lost)
+        for number in [each for each, its in self.exchanges.items() if its.server is server]:
+            self.at(self.now + self.latency, self.break_off, number, ConnectFailure.CLOSED, _CLOSED)
+
+    def change_certificate(self, server: _ServerNode, certificate: str) -> None:
+        for key, (listener, its) in self.listeners.items():
+            if its is server:
+                shown = msgspec.structs.replace(listener, certificate=certificate)
+                self.listeners[key] = (shown, server)
 
     def to_server(self, node: _ServerNode, event: site_side.ServerEvent) -> None:
         for action in node.server.handle(event, self.now):
@@ -732,6 +768,8 @@ class _World:
                 self.close_ports(server)
             case site_side.OpenPorts():
                 server.is_down = False
+            case site_side.ChangeCertificate():
+                self.change_certificate(server, action.certificate)
             case site_side.Report():
                 self.observer.report(
                     server.name, action.text, action.fields, action.is_warning, self.now
@@ -742,12 +780,17 @@ class _World:
     def answer_dhcp(self, action: site_side.SendDhcpReply) -> None:
         message = action.message
         node = self.by_mac.get(message.chaddr)
-        reaches = node is not None and action.destination in (
+        if node is None:
+            return
+        reaches = action.port == CLIENT_PORT and action.destination in (
             BROADCAST,
             node.address,
             message.yiaddr,
         )
-        if node is not None and reaches and not self.is_lost():
+        if not reaches:
+            if self.capture is not None:
+                self.capture.astray(node.spec, action, self.now)
+        elif not self.is_lost():
             event = on.DhcpMessageReceived(message=message, source=action.source)
             self.at(self.now + self.delay(), self.to_phone, node, node.boot, event)
 
@@ -821,4 +864,8 @@ def simulate(
     False the run ends as it does at its end: phones shut down, disks flushed. `capture`
     is told what phones send and receive.
     """
-    return _World(specs, site, disk_for, observer, limits, links, seed, capture).run(progress)
+    world = _World(specs, site, disk_for, observer, limits, links, seed, capture)
+    seconds = world.run(progress)
+    if capture is not None:
+        capture.ended(world.now)
+    return seconds

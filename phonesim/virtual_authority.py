@@ -1,4 +1,4 @@
-"""TLS in virtual time: an authority without cryptography, and the phone's rules for certificates.
+"""TLS in virtual time: an authority that checks nothing, and the phone's rules for certificates.
 
 A server shows the certificate that its listener names; a phone accepts it if the chain it
 downloaded, the name it asked for and the clock it believes permit it.
@@ -12,13 +12,13 @@ from __future__ import annotations
 import hashlib
 import re
 
+from phonesim.capture import RefusedHandshake, alert_of
 from phonesim.device.outcome import ConnectFailure
 from phonesim.errors import DecodeError
 from phonesim.mocksite.exchange import Listener
+from phonesim.virtual_certificates import shown_certificates, trust_chain
 from phonesim.virtual_handshake import VirtualServerHandshake
 
-_CHAIN = b"virtual chain"
-_ROOT = b"virtual root"
 _SIGNING_CERTIFICATE = b"certificate 0 4102444800 virtual authority"
 _DAY = 86400
 _CERTIFICATE = re.compile(r"certificate (\d{1,12}) (\d{1,12}) (.+)", re.DOTALL | re.ASCII)
@@ -26,15 +26,15 @@ _SERVER_CERTIFICATE_DAYS = 365
 
 
 class VirtualAuthority:
-    """A certificate authority without cryptography: its certificates are readable text."""
+    """A certificate authority without checks: the certificates it issues are readable text."""
 
     def chain(self) -> bytes:
         """The chain that phones of the virtual world come to trust."""
-        return _CHAIN
+        return trust_chain(with_issuing=True)
 
     def root(self) -> bytes:
         """A chain of this world that leads to no server without its issuer's certificate."""
-        return _ROOT
+        return trust_chain(with_issuing=False)
 
     def request_subject(self, csr: bytes) -> str:
         """The subject of a request made by this world."""
@@ -123,21 +123,17 @@ def certificate_refusal(
             f"the server takes TLS {listener.minimum_tls} and later, the phone speaks up to"
             f" {maximum_tls}",
         )
-    if trust not in (None, _CHAIN, _ROOT):
+    root = trust_chain(with_issuing=False)
+    if trust not in (None, root, trust_chain(with_issuing=True)):
         return ConnectFailure.CHAIN_UNUSABLE, "the downloaded chain cannot be read"
-    if trust == _ROOT and listener.certificate == "no-intermediate":
+    if trust == root and listener.certificate == "no-intermediate":
         return (
             ConnectFailure.CERTIFICATE_ISSUER_MISSING,
             "neither the downloaded chain nor the server has its issuer's certificate",
         )
     if listener.certificate == "untrusted" or trust is None:
         return ConnectFailure.CERTIFICATE_UNTRUSTED, "the chain does not lead to its issuer"
-    begins = epoch - _DAY
-    ends = epoch + _SERVER_CERTIFICATE_DAYS * _DAY
-    if listener.certificate == "expired":
-        begins, ends = begins - 2 * _DAY, begins - _DAY
-    elif listener.certificate == "not-yet-valid":
-        begins, ends = ends, ends + _DAY
+    begins, ends = _validity(listener, epoch)
     if clock < begins:
         return ConnectFailure.CERTIFICATE_NOT_YET_VALID, "not yet valid at the phone's clock"
     if clock > ends:
@@ -147,6 +143,35 @@ def certificate_refusal(
     if listener.certificate == "wrong-name" or name not in listener.names:
         return ConnectFailure.CERTIFICATE_NAME_MISMATCH, f"not made for {name}"
     return None
+
+
+def refused_handshake(
+    listener: Listener, server_name: str, failure: ConnectFailure, version: str, epoch: float
+) -> RefusedHandshake:
+    """What is seen of a handshake that `certificate_refusal` lets fail so.
+
+    `version` is the newest TLS that the phone offers.
+    """
+    begins, ends = _validity(listener, epoch)
+    is_too_old = failure is ConnectFailure.TLS_VERSION_REFUSED
+    shown = shown_certificates(listener.certificate, listener.names, int(begins), int(ends))
+    return RefusedHandshake(
+        version=version,
+        server_name=server_name,
+        shown=() if is_too_old else shown,
+        alert=alert_of(failure),
+        by_phone=not is_too_old,
+    )
+
+
+def _validity(listener: Listener, epoch: float) -> tuple[float, float]:
+    begins = epoch - _DAY
+    ends = epoch + _SERVER_CERTIFICATE_DAYS * _DAY
+    if listener.certificate == "expired":
+        return begins - 2 * _DAY, begins - _DAY
+    if listener.certificate == "not-yet-valid":
+        return ends, ends + _DAY
+    return begins, ends
 
 
 def _parts(certificate: bytes) -> tuple[int, int, str] | None:

@@ -14,9 +14,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 
-from phonesim.capture import Capture, PacketWriter, PhoneTap
+from phonesim.capture import Capture, PacketWriter, PhoneTap, RefusedHandshake
 from phonesim.device import actions as do
 from phonesim.device import events as on
+from phonesim.device.outcome import ConnectFailure
+from phonesim.mocksite.exchange import SendDhcpReply
 from phonesim.wire.dhcp import (
     BROADCAST,
     CLIENT_PORT,
@@ -54,11 +56,33 @@ class VirtualCapture:
         with contextlib.suppress(ValueError):
             phone.sent(action)
 
+    def attempted(
+        self,
+        spec: PhoneSpec,
+        action: do.SendHttp | do.OpenConnection,
+        handshake: RefusedHandshake | None,
+        now: float,
+    ) -> None:
+        """A phone tried to connect, which will fail: in a TLS handshake if there is one."""
+        phone = self._phone(spec, now)
+        phone.attempted(action, handshake)
+
+    def ended(self, now: float) -> None:
+        """The run is over."""
+        self._now = now
+        self._capture.end()
+
     def received(self, spec: PhoneSpec, event: on.Event, now: float) -> None:
         """A phone met this."""
         phone = self._phone(spec, now)
         with contextlib.suppress(ValueError):
             phone.received(event)
+
+    def astray(self, spec: PhoneSpec, reply: SendDhcpReply, now: float) -> None:
+        """A DHCP server answered a phone where it does not listen."""
+        phone = self._phone(spec, now)
+        with contextlib.suppress(ValueError):
+            phone.missed(reply)
 
     def _phone(self, spec: PhoneSpec, now: float) -> _Phone:
         self._now = now
@@ -75,13 +99,36 @@ class VirtualCapture:
 class _Phone:
     """One phone's side of its exchanges: `address` is the one it used last."""
 
-    __slots__ = ("_address", "_exchanges", "_streams", "_tap")
+    __slots__ = ("_address", "_attempts", "_exchanges", "_streams", "_tap")
 
     def __init__(self, tap: PhoneTap) -> None:
         self._tap = tap
         self._address = UNSPECIFIED
         self._exchanges: dict[int, _Ends] = {}
         self._streams: dict[int, _Ends] = {}
+        self._attempts: dict[tuple[str, int], tuple[_Ends, RefusedHandshake | None]] = {}
+
+    def attempted(
+        self, action: do.SendHttp | do.OpenConnection, handshake: RefusedHandshake | None
+    ) -> None:
+        if isinstance(action, do.SendHttp):
+            key, port = ("http", action.exchange_id), action.request.port
+        else:
+            key, port = ("sip", action.connection_id), action.port
+        ends = ((action.source, _port(key[1])), (action.address, port))
+        self._attempts[key] = (ends, handshake)
+        self._tap.attempted(*ends)
+
+    def _failed(self, protocol: str, number: int, ends: _Ends | None, failure: str) -> None:
+        """What was seen of it when an attempt failed, or the connection of `ends` ended."""
+        attempt = self._attempts.pop((protocol, number), None)
+        if attempt is None:
+            if ends is not None and failure == ConnectFailure.CLOSED:
+                self._tap.ended(*ends)
+        elif attempt[1] is not None:
+            self._tap.refused_tls(*attempt[0], attempt[1])
+        elif failure == ConnectFailure.REFUSED:
+            self._tap.refused(*attempt[0])
 
     def sent(self, action: do.Action) -> None:
         tap = self._tap
@@ -118,6 +165,8 @@ class _Phone:
                 tap.advertised(action.unit)
             case do.JoinVlan():
                 tap.joined_vlan(action.vlan_id)
+            case do.AnnounceAddress():
+                tap.announced(action.address)
             case do.CloseConnection():
                 self._streams.pop(action.connection_id, None)
             case _:
@@ -146,7 +195,8 @@ class _Phone:
                 if ends is not None:
                     tap.received_message("http", *ends, encode_http_response(event.response))
             case on.HttpFailed():
-                self._exchanges.pop(event.exchange_id, None)
+                ends = self._exchanges.pop(event.exchange_id, None)
+                self._failed("http", event.exchange_id, ends, event.failure)
             case on.ConnectionOpened():
                 ends = self._streams.get(event.connection_id)
                 if ends is not None:
@@ -156,15 +206,24 @@ class _Phone:
                 ends = self._streams.get(event.connection_id)
                 if ends is not None:
                     tap.received_message("sip", *ends, encode_sip(event.message))
-            case on.ConnectionFailed() | on.ConnectionClosed():
-                self._streams.pop(event.connection_id, None)
+            case on.ConnectionFailed():
+                ends = self._streams.pop(event.connection_id, None)
+                self._failed("sip", event.connection_id, ends, event.failure)
+            case on.ConnectionClosed():
+                ends = self._streams.pop(event.connection_id, None)
+                self._failed("sip", event.connection_id, ends, ConnectFailure.CLOSED)
             case on.AddressProbed():
                 tap.probed(event.address, event.conflict)
             case on.PowerApplied():
                 self._exchanges.clear()
                 self._streams.clear()
+                self._attempts.clear()
             case _:
                 pass
+
+    def missed(self, reply: SendDhcpReply) -> None:
+        ends = (reply.destination, reply.port), (reply.source, SERVER_PORT)
+        self._tap.received_datagram(*ends, encode_dhcp(reply.message))
 
     def _send(self, connection_id: int, octets: bytes) -> None:
         ends = self._streams.get(connection_id)

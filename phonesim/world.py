@@ -36,7 +36,8 @@ class PhoneSpec(msgspec.Struct, frozen=True, kw_only=True):
     seconds after the run's begin; `seed` feeds its random numbers in the virtual world.
     `first_stage`, `last_stage`, `fixed_lease` and `fixed_registration` are those of `Phone`; a
     phone with the last one has its clock set to the world's. `link` and `circuits` say behind
-    which relay agents it is, if any.
+    which relay agents it is, if any. `first_boot` is how its first boot begins, None for as the
+    run's limits say.
     """
 
     phone_id: str
@@ -53,6 +54,7 @@ class PhoneSpec(msgspec.Struct, frozen=True, kw_only=True):
     credentials: WindowsCredentials | None = None
     link: str = ""
     circuits: tuple[Circuit, ...] = ()
+    first_boot: BootKind | None = None
 
     @property
     def may_register(self) -> bool:
@@ -203,8 +205,10 @@ class RunLimits(msgspec.Struct, frozen=True, kw_only=True):
     outstanding: int | None = None
     repeat_every: float | None = None
 
-    def boot_kind(self, boot: int) -> BootKind:
-        """How the `boot`-th boot begins, counted from 1; those that are repeated are cold."""
+    def boot_kind(self, spec: PhoneSpec, boot: int) -> BootKind:
+        """How a phone's `boot`-th boot begins, counted from 1; those that are repeated are cold."""
+        if boot == 1 and spec.first_boot is not None:
+            return spec.first_boot
         return self.boots[boot - 1] if boot <= len(self.boots) else "cold"
 
     def follows(self, boot: int) -> BootKind | None:

@@ -1,5 +1,7 @@
 """What all worlds have in common."""
 
+import msgspec
+
 from phonesim.device.events import (
     Event,
     HttpResponseReceived,
@@ -7,9 +9,10 @@ from phonesim.device.events import (
     PowerApplied,
     StagesDone,
 )
+from phonesim.profiles import DEVICE, load
 from phonesim.wire.http import HttpResponse
 from phonesim.wire.web_ticket import RequestSecurityTokenResponse
-from phonesim.world import RunLimits, crash_report
+from phonesim.world import PhoneSpec, RunLimits, crash_report
 
 TICKET = RequestSecurityTokenResponse(
     context="c",
@@ -46,5 +49,16 @@ def test_a_crash_report_tells_what_happened_without_secrets() -> None:
 
 def test_boots_follow_each_other_and_repeated_ones_are_cold() -> None:
     limits = RunLimits(boots=("warm", "sign-out"))
-    assert [limits.boot_kind(boot) for boot in (1, 2, 3)] == ["warm", "sign-out", "cold"]
+    spec = PhoneSpec(
+        phone_id="00-04-F2-00-00-01",
+        mac=bytes(6),
+        profile=load(DEVICE, "polycom-cx600"),
+        number="1",
+        pin="1",
+        starts_at=0,
+        seed="1",
+    )
+    assert [limits.boot_kind(spec, boot) for boot in (1, 2, 3)] == ["warm", "sign-out", "cold"]
+    reset = msgspec.structs.replace(spec, first_boot="factory-reset")
+    assert [limits.boot_kind(reset, boot) for boot in (1, 2)] == ["factory-reset", "sign-out"]
     assert [limits.follows(boot) for boot in (1, 2)] == ["sign-out", None]

@@ -450,8 +450,8 @@ def _values_document(values: SignInValues) -> dict[str, Any]:
 
 
 def _inspection_document(inspection: Inspection) -> dict[str, Any]:
-    option, verdict = inspection.option, inspection.verdict
-    services = verdict.web_services
+    option, taken = inspection.option, inspection.taken_by_phone
+    services = taken.web_services
     return {
         "option": option.code,
         "frame" if option.origin else "line": option.line or None,
@@ -471,8 +471,8 @@ def _inspection_document(inspection: Inspection) -> dict[str, Any]:
         "warnings": list(inspection.warnings),
         "causes": [cause.name for cause in inspection.causes],
         "web_services": None if services is None else services.url,
-        "registrars": [each.name for each in verdict.registrars],
-        "vlan": verdict.vlan_id,
+        "registrars": [each.name for each in taken.registrars],
+        "vlan": taken.vlan_id,
         "usable": inspection.is_usable,
     }
 

@@ -7,6 +7,8 @@ Exit status, the same in every verb:
     2   wrong usage, or a profile that cannot be used
     3   phones failed, or an expectation was not met
     4   the run is not valid: the tester was the bottleneck, or it was interrupted
+
+Only `bootstrap --check` has those of monitoring plugins instead.
 """
 
 from __future__ import annotations
@@ -21,7 +23,17 @@ from typing import Annotated
 
 import typer
 
-from phonesim.cli import dhcputil_verb, doctor_verb, logs_verb, profiles_verb, run_verb, site_verb
+from phonesim.cli import (
+    bootstrap_verb,
+    dhcputil_verb,
+    diagnose_verb,
+    doctor_verb,
+    logs_verb,
+    profiles_verb,
+    reproduce_verb,
+    run_verb,
+    site_verb,
+)
 from phonesim.cli.terminal import drop_output, show_error, show_text
 from phonesim.errors import PhonesimError, UsageError
 
@@ -46,6 +58,9 @@ app = typer.Typer(
 )
 app.command("run", epilog=EXIT_STATUSES)(run_verb.run)
 app.command("site")(site_verb.serve)
+app.command("reproduce", epilog=EXIT_STATUSES)(reproduce_verb.reproduce_failure)
+app.command("diagnose", epilog=EXIT_STATUSES)(diagnose_verb.diagnose_paths)
+app.command("bootstrap", epilog=EXIT_STATUSES)(bootstrap_verb.bootstrap)
 app.add_typer(dhcputil_verb.app, name="dhcputil")
 app.add_typer(logs_verb.app, name="logs")
 app.add_typer(profiles_verb.app, name="profiles")

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from phonesim.cli.terminal import show, show_json, show_text
 from phonesim.errors import ProfileError
+from phonesim.field.failures import ALL_KINDS as KINDS
 from phonesim.profiles import (
-    KINDS,
     Kind,
     is_path,
     likely_kinds,
@@ -24,13 +24,14 @@ from phonesim.profiles import (
 )
 
 app = typer.Typer(
-    help="Look at device, site, fault and fleet profiles.",
+    help="Look at device, site, fault, fleet and failure profiles.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
 KindOption = Annotated[
-    str | None, typer.Option("--kind", metavar="device|site|fault|fleet", help="Which kind it is.")
+    str | None,
+    typer.Option("--kind", metavar="device|site|fault|fleet|failure", help="Which kind it is."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
@@ -38,7 +39,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 @app.command("ls")
 def ls(
     kind: Annotated[
-        str | None, typer.Argument(metavar="KIND", help="Only device, site, fault or fleet.")
+        str | None,
+        typer.Argument(metavar="KIND", help="Only device, site, fault, fleet or failure."),
     ] = None,
     as_json: JsonOption = False,
 ) -> int:
@@ -102,7 +104,9 @@ def validate(
 
 @app.command("schema")
 def print_schema(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="device, site, fault or fleet.")],
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help="device, site, fault, fleet or failure.")
+    ],
 ) -> int:
     """Print the JSON Schema of a kind of profile, with every default's source."""
     show_json(schema(_kind(kind)))
@@ -132,7 +136,7 @@ def _find(profile: str, kind: str | None) -> tuple[Kind[Any], str]:
         for each in KINDS:
             if parent == each.folder:
                 return each, profile
-        fitting = likely_kinds(profile)
+        fitting = likely_kinds(profile, KINDS)
         if len(fitting) == 1:
             return fitting[0], profile
         raise ProfileError(f"{profile}: say which kind of profile it is, with --kind")

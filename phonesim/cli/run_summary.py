@@ -35,6 +35,8 @@ def summary_tables(finished: Finished) -> list[RenderableType]:
         parts.append(f"Faults: {', '.join(summary['faults'])}")
     for vlan_id, phones in summary["vlans"].items():
         parts.append(f"Voice VLAN {vlan_id}: {phones} of {summary['phones']} phones")
+    if "monkey" in summary:
+        parts += ["", *_monkey(summary)]
     parts += ["", _stages(finished)]
     if summary["exchanges"]:
         parts += ["", _exchanges(summary, shows_rate=stages is not None)]
@@ -186,6 +188,21 @@ def _relays(relays: dict[str, Any]) -> list[RenderableType]:
     else:
         rest = "no giaddr is without failures"
     return [table, rest]
+
+
+def _monkey(summary: dict[str, Any]) -> list[RenderableType]:
+    """What the monkey did when, and how many phones are back."""
+    monkey = summary["monkey"]
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    for heading in ("server", "random fault"):
+        table.add_column(heading)
+    for heading in ("from", "to"):
+        table.add_column(heading, justify="right")
+    for fault in monkey["faults"]:
+        times = (f"{fault[key]:.1f} s" for key in ("begins_at", "ends_at"))
+        table.add_row(fault["server"], fault["fault"], *times)
+    back = f"{summary['signed_in']} of {summary['phones']} phones are registered"
+    return [table, f"{monkey['grace']:.0f} s after the last of it {back}"]
 
 
 def _durations(totals: dict[str, Any]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from phonesim.cli.consent import ask_consent
 from phonesim.cli.run_summary import summary_tables
 from phonesim.cli.terminal import StatusLine, show, show_json
 from phonesim.errors import UsageError
+from phonesim.fleet.monkey import with_monkey
 from phonesim.fleet.plan import read_plan
 from phonesim.fleet.runner import Progress, run_fleet
 from phonesim.fleet.worlds import world_for
@@ -65,6 +66,24 @@ def run(
     until: Annotated[
         str | None,
         typer.Option("--until", metavar="signed-in|DURATION", help="When to end, such as 10m."),
+    ] = None,
+    monkey: Annotated[
+        int | None,
+        typer.Option(
+            "--monkey",
+            metavar="SEED",
+            min=0,
+            help="Random faults at the mock site until --until; then every phone must come back.",
+        ),
+    ] = None,
+    grace: Annotated[
+        float | None,
+        typer.Option(
+            "--grace",
+            metavar="SECONDS",
+            min=0,
+            help="How long after --monkey phones may take; what they need at most.",
+        ),
     ] = None,
     boots: Annotated[
         int | None, typer.Option("--boots", metavar="N", help="Times each phone boots.")
@@ -134,6 +153,10 @@ def run(
         *(() if rate is None else [option_override("--rate", "fleet", "shape", None)]),
     ]
     plan = read_plan(fleet, overrides, fault or ())
+    if monkey is not None:
+        plan = with_monkey(plan, monkey, grace)
+    elif grace is not None:
+        raise UsageError("--grace: it is for --monkey")
     if transcript is not None and len(plan.specs) > MOST_IN_TRANSCRIPT:
         raise UsageError(
             f"--transcript: nobody reads what {len(plan.specs)} phones say: run "

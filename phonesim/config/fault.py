@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from phonesim.config.model import Config
-from phonesim.config.site_profile import DhcpServerConfig, HexText, VlanId
+from phonesim.config.site_profile import DhcpServerConfig, HexText, Port, VlanId
 
 
 class FaultBase(Config):
@@ -17,6 +18,26 @@ class FaultBase(Config):
     """Name of the server, or a shell pattern of names; "*" is every server of the kind."""
     every_nth: Annotated[int, Field(ge=1)] = 1
     """Act on every nth event that the fault applies to."""
+
+
+class PassingFault(FaultBase):
+    """A fault that may come later than the run, and go again before it ends."""
+
+    kind: str
+    begins_at: Annotated[float, Field(ge=0)] = 0
+    """Seconds after the run's begin; before, all is well."""
+    lasts: Annotated[float, Field(gt=0)] | None = None
+    """Seconds; None is for good."""
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether there is a time when it does not act."""
+        return self.begins_at > 0 or self.lasts is not None
+
+    @property
+    def ends_at(self) -> float:
+        """Seconds after the run's begin."""
+        return float("inf") if self.lasts is None else self.begins_at + self.lasts
 
 
 class StripDhcpOptions(FaultBase):
@@ -41,6 +62,35 @@ class AnswerClass(FaultBase):
     sign_in_class: str
 
 
+class RefuseDhcp(FaultBase):
+    """Instead of an ACK there is a NAK."""
+
+    kind: Literal["dhcp-nak"]
+    request: Literal["inform", "request"]
+    """What is refused: INFORM, or REQUEST."""
+    message: str = "refused"
+    """Option 56."""
+
+
+class MisdirectInform(FaultBase):
+    """The ACK of an INFORM goes elsewhere than to the client's address and port."""
+
+    kind: Literal["inform-astray"]
+    address: IPv4Address | None = None
+    """None is the client's own."""
+    port: Port | None = None
+    """None is 68."""
+
+
+class HoldLeases(FaultBase):
+    """Clients that are gone hold the addresses of the server's own scope, all but `leave`, until
+    their leases end.
+    """
+
+    kind: Literal["leases-held"]
+    leave: Annotated[int, Field(ge=0)] = 0
+
+
 class SetVlanOption(FaultBase):
     """DHCP servers put these octets into sub-option 10, the voice VLAN."""
 
@@ -63,7 +113,7 @@ class AddDhcpServer(FaultBase):
     head_start: Annotated[float, Field(ge=0)] = 0.05
 
 
-class Silence(FaultBase):
+class Silence(PassingFault):
     """Requests are dropped."""
 
     kind: Literal["silence"]
@@ -72,7 +122,7 @@ class Silence(FaultBase):
     """Shell pattern of what is dropped: a DHCP message type, a DNS name, a path, a SIP method."""
 
 
-class Delay(FaultBase):
+class Delay(PassingFault):
     """Answers come late by `seconds`."""
 
     kind: Literal["delay"]
@@ -81,12 +131,19 @@ class Delay(FaultBase):
     match: str = "*"
 
 
-class DnsRcode(FaultBase):
+class DnsRcode(PassingFault):
     """Queries for matching names get this rcode and no records."""
 
     kind: Literal["dns-rcode"]
     rcode: Literal["NXDOMAIN", "SERVFAIL", "REFUSED", "NOERROR"]
     match: str = "*"
+
+
+class ShiftClock(FaultBase):
+    """NTP servers tell a time that is wrong by `seconds`; less than 0 is the past."""
+
+    kind: Literal["clock-shift"]
+    seconds: int
 
 
 class DnsTarget(FaultBase):
@@ -97,7 +154,7 @@ class DnsTarget(FaultBase):
     match: str = "*"
 
 
-class HttpStatus(FaultBase):
+class HttpStatus(PassingFault):
     """Matching paths get this status, without a SOAP body."""
 
     kind: Literal["http-status"]
@@ -113,7 +170,7 @@ class Refuse(FaultBase):
     protocol: Literal["http", "https", "sip"]
 
 
-class ShowCertificate(FaultBase):
+class ShowCertificate(PassingFault):
     """TLS servers show another kind of certificate.
 
     "no-intermediate": a good one, without that of the authority which issued it.
@@ -156,15 +213,23 @@ class IssueForeignCertificate(FaultBase):
     kind: Literal["issue-foreign-certificate"]
 
 
-class Outage(FaultBase):
-    """The server is down for a time: its ports are closed and its connections dropped."""
+class RefuseCertificate(FaultBase):
+    """Web services answer a certificate request with a fault, though they made the certificate."""
+
+    kind: Literal["refuse-certificate"]
+    reason: str
+    error_id: Annotated[int, Field(ge=0)] = 0
+    """0 is none."""
+
+
+class Outage(PassingFault):
+    """The server is down for a time: its TCP ports are closed, its connections dropped, and
+    datagrams unanswered.
+    """
 
     kind: Literal["outage"]
-    protocol: Literal["sip"]
-    begins_at: Annotated[float, Field(ge=0)] = 0
-    """Seconds after the run's begin."""
-    lasts: Annotated[float, Field(gt=0)] | None = None
-    """Seconds; None is for good."""
+    protocol: Literal["dhcp", "dns", "ntp", "https", "sip"]
+    """That of the server; https is all that a web server does."""
 
 
 class Deregister(FaultBase):
@@ -182,7 +247,7 @@ class Deregister(FaultBase):
     primary one."""
 
 
-class SipStatus(FaultBase):
+class SipStatus(PassingFault):
     """Requests are answered with this status."""
 
     kind: Literal["sip-status"]
@@ -196,8 +261,6 @@ class SipStatus(FaultBase):
     """SIP URI of a Contact, as a redirect has."""
     retry_after: Annotated[int, Field(ge=0)] | None = None
     """Seconds of Retry-After."""
-    begins_at: Annotated[float, Field(ge=0)] = 0
-    """Seconds after the run's begin; before, the server answers."""
 
 
 class SetPresenceState(FaultBase):
@@ -241,6 +304,9 @@ FaultRule = Annotated[
     StripDhcpOptions
     | SetDhcpOption
     | AnswerClass
+    | RefuseDhcp
+    | MisdirectInform
+    | HoldLeases
     | SetVlanOption
     | SetVoiceVlan
     | AddDhcpServer
@@ -248,6 +314,7 @@ FaultRule = Annotated[
     | Delay
     | DnsRcode
     | DnsTarget
+    | ShiftClock
     | HttpStatus
     | Refuse
     | ShowCertificate
@@ -257,6 +324,7 @@ FaultRule = Annotated[
     | SpoilChain
     | CloseConnections
     | IssueForeignCertificate
+    | RefuseCertificate
     | SipStatus
     | SetPresenceState
     | SetSipBody

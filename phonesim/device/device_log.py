@@ -428,14 +428,22 @@ class Dialect:
         except ValueError as error:
             raise DecodeError(f"not a time: {error}") from None
         body = match.group(10)
-        word = body.split(" ", 1)[0]
-        for text in (*self._by_word.get(word, ()), *self._by_word.get("", ())):
-            record = text.read(body)
-            if record is not None:
-                return LogLine(
-                    clock=moment + milli / 1000,
-                    tick=int(match.group(8)),
-                    zone=match.group(9),
-                    record=record,
-                )
-        raise DecodeError(f"no record of this dialect reads: {body[:80]}")
+        record = self.read(body)
+        if record is None:
+            raise DecodeError(f"no record of this dialect reads: {body[:80]}")
+        return LogLine(
+            clock=moment + milli / 1000,
+            tick=int(match.group(8)),
+            zone=match.group(9),
+            record=record,
+        )
+
+    def read(self, text: str) -> LogRecord | None:
+        """The record that a line's text stands for; None if this dialect has none."""
+        word = text.split(" ", 1)[0]
+        for candidates in (self._by_word.get(word, ()), self._by_word.get("", ())):
+            for candidate in candidates:
+                record = candidate.read(text)
+                if record is not None:
+                    return record
+        return None

@@ -12,7 +12,9 @@ of the old lease is used (RFC 2131 section 3.2) or a new one is looked for.
 
 A message that nobody answers is repeated with the profile's back-off. When DISCOVER was not
 answered at all, the client takes a link-local address (AutoIP) and looks for a server again
-in the background.
+in the background. So it does when servers refuse one offer after another with a NAK: RFC 2131
+section 3.1 begins anew at once, which never ends where the refusals do not; so only the first
+time is at once, and the next ones are with the same back-off [for this phone unknown].
 
 While the phone seeks its voice VLAN, an ACK that names one in option 43 is all that was
 wanted: its lease is released at once, unprobed, and the client waits for the phone to ask
@@ -116,7 +118,9 @@ class DhcpClient:
         self._parameter_text = ",".join(map(str, config.parameter_request_list))
         self._auto_ip: str | None = None
         self._auto_ip_candidates = 0
+        self._why_without = ""
         self._defended_at: float | None = None
+        self._refusals = 0
         self.state: State = Stopped()
 
     # --- the contract ---
@@ -352,10 +356,10 @@ class DhcpClient:
                 out += self._acknowledged(self.state, message, server, now)
             case ((Renewing() | Rebinding()), MessageType.ACK):
                 out += self._extended(self.state, message, server, now)
-            case (
-                (Requesting(sent=sent, lease=None) | Rebooting(sent=sent, lease=None)),
-                MessageType.NAK,
-            ):
+            case Requesting(sent=sent, lease=None), MessageType.NAK:
+                out.append(_exchange("dhcp_request", sent, now, server, "NAK"))
+                out += self._refused(now)
+            case Rebooting(sent=sent, lease=None), MessageType.NAK:
                 out.append(_exchange("dhcp_request", sent, now, server, "NAK"))
                 out += self._discover(now)
             case (
@@ -485,10 +489,20 @@ class DhcpClient:
         out += self._send(decline, UNSPECIFIED, BROADCAST, 1)
         return out + self._enter(Init(discover_at=now + self._config.decline_wait))
 
+    def _refused(self, now: float) -> list[Output]:
+        """Begin anew: at once, and then ever later, for a server can refuse all that it offers."""
+        self._refusals += 1
+        if self._refusals == 1:
+            return self._discover(now)
+        if self._refusals <= len(self._config.retransmit_delays):
+            return self._enter(Init(discover_at=now + self._delay(self._refusals - 1)))
+        return self._without_lease("DHCP servers refuse what they offer", now)
+
     def _bind(self, lease: Lease, *, is_renewal: bool) -> list[Output]:
         out: list[Output] = []
         if not is_renewal:
             self._defended_at = None
+            self._refusals = 0
             out += self._leave_auto_ip()
             out.append(
                 ConfigureAddress(
@@ -602,16 +616,19 @@ class DhcpClient:
     # --- AutoIP ---
 
     def _no_offer(self, sent: Transmission, now: float) -> list[Output]:
-        retry_at = now + self._config.auto_ip_retry_interval
-        out: list[Output] = [
+        return [
             log.DHCP_NO_ANSWER("DISCOVER", sent.attempt),
             _exchange("dhcp_discover", sent, None),
+            *self._without_lease("no DHCP server answered", now),
         ]
-        out += self._enter(Init(discover_at=retry_at))
-        if not self._config.auto_ip:
-            return [*out, LeaseFailed(auto_ip=None)]
-        if self._auto_ip is not None:
-            return [*out, LeaseFailed(auto_ip=self._auto_ip)]
+
+    def _without_lease(self, detail: str, now: float) -> list[Output]:
+        retry_at = now + self._config.auto_ip_retry_interval
+        self._refusals = 0
+        self._why_without = detail
+        out = self._enter(Init(discover_at=retry_at))
+        if not self._config.auto_ip or self._auto_ip is not None:
+            return [*out, LeaseFailed(auto_ip=self._auto_ip, detail=detail)]
         self._auto_ip_candidates = 0
         return out + self._probe_auto_ip()
 
@@ -628,12 +645,12 @@ class DhcpClient:
             if self._auto_ip_candidates < self._config.auto_ip_candidates:
                 return out + self._probe_auto_ip()
             self._auto_ip = None
-            return [*out, LeaseFailed(auto_ip=None)]
+            return [*out, LeaseFailed(auto_ip=None, detail=self._why_without)]
         retry = self.state.discover_at - now if isinstance(self.state, Init) else 0.0
         return [
             log.AUTO_IP(event.address, retry),
             ConfigureAddress(address=event.address, subnet_mask="255.255.0.0"),
-            LeaseFailed(auto_ip=event.address),
+            LeaseFailed(auto_ip=event.address, detail=self._why_without),
         ]
 
     def _leave_auto_ip(self) -> list[Output]:

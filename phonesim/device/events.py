@@ -254,9 +254,13 @@ class LeaseBound(Event, frozen=True, kw_only=True):
 
 
 class LeaseFailed(Event, frozen=True, kw_only=True):
-    """No server gave an address; the phone is on `auto_ip` and retries in the background."""
+    """No server gave an address; the phone is on `auto_ip` and retries in the background.
+
+    `detail` says what servers did instead.
+    """
 
     auto_ip: str | None
+    detail: str = "no DHCP server answered"
 
 
 class LeaseLost(Event, frozen=True, kw_only=True):

@@ -397,7 +397,7 @@ class Phone:
                 self._lease_bound(event, now, out)
             case LeaseFailed():
                 where = "" if self._vlan_id is None else f" in VLAN {self._vlan_id}"
-                detail = f"no DHCP server answered{where}"
+                detail = f"{event.detail}{where}"
                 if event.auto_ip is not None:
                     detail += f"; using {event.auto_ip}"
                 retry = self._profile.dhcp.auto_ip_retry_interval

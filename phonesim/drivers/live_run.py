@@ -181,7 +181,7 @@ class LiveRun:
         assert place.disk is not None
         place.boot += 1
         self._powered += 1
-        kind = self._limits.boot_kind(place.boot)
+        kind = self._limits.boot_kind(place.spec, place.boot)
         prepare_disk(place.disk, kind)
         spec, capture = place.spec, self._capture
         place.host = PhoneHost(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
@@ -18,8 +19,24 @@ from phonesim.mocksite import exchange as on
 from phonesim.world import SiteObserver
 
 
+class StoppablePort(Protocol):
+    """A port that goes down with its server."""
+
+    def go_down(self) -> None:
+        """Close the port and drop its connections, of which the server is told."""
+        ...
+
+    def come_back(self) -> None:
+        """Open it again."""
+        ...
+
+
 class ServerPorts(msgspec.Struct):
-    """Where a server's actions go; each is set by the listener that serves it."""
+    """Where a server's actions go; each is set by the listener that serves it.
+
+    `streams` are its TCP ports. Those of datagrams stay open when it goes down: it hears nothing.
+    `show` are told which kind of certificate TLS ports show from now on.
+    """
 
     lldp: Callable[[on.SendLldp], None] | None = None
     dhcp: Callable[[on.SendDhcpReply], None] | None = None
@@ -27,8 +44,8 @@ class ServerPorts(msgspec.Struct):
     ntp: Callable[[on.SendNtpReply], None] | None = None
     exchanges: dict[int, asyncio.Future[on.SendHttpResponse]] = {}
     connections: dict[int, SipConnection] = {}
-    close: Callable[[], None] | None = None
-    open_again: Callable[[], None] | None = None
+    streams: list[StoppablePort] = []
+    show: list[Callable[[str], None]] = []
 
 
 class ServerHost:
@@ -144,10 +161,15 @@ class ServerHost:
                 connection = ports.connections.pop(action.connection_id, None)
                 if connection is not None:
                     connection.close()
-            case on.ClosePorts() if ports.close is not None:
-                ports.close()
-            case on.OpenPorts() if ports.open_again is not None:
-                ports.open_again()
+            case on.ClosePorts():
+                for port in ports.streams:
+                    port.go_down()
+            case on.OpenPorts():
+                for port in ports.streams:
+                    port.come_back()
+            case on.ChangeCertificate():
+                for show in ports.show:
+                    show(action.certificate)
             case on.Report():
                 self._observer.report(
                     self.name, action.text, action.fields, action.is_warning, self._clock()

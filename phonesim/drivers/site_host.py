@@ -21,7 +21,7 @@ from phonesim.drivers.server_host import ServerHost
 from phonesim.drivers.site_datagrams import DhcpPorts, DnsPort, NtpPort
 from phonesim.drivers.site_http import WebPort
 from phonesim.drivers.site_sip import SipPort
-from phonesim.drivers.trust import server_context
+from phonesim.drivers.trust import load_credentials, server_context
 from phonesim.errors import UsageError
 from phonesim.mocksite.exchange import Listener
 from phonesim.mocksite.site import Site
@@ -63,7 +63,6 @@ class SiteHost:
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._open_dhcp = open_dhcp
         self._authority = authority
-        self._contexts: dict[tuple[tuple[str, ...], str, str], ssl.SSLContext] = {}
         hosts: dict[int, ServerHost] = {}
         for listener in site.listeners:
             if id(listener.server) not in hosts:
@@ -134,16 +133,19 @@ class SiteHost:
             case "http" | "https":
                 web = WebPort(listener, host, self._failed)
                 self._ports.append(web)
-                await web.start(offset, self._context(listener))
+                await web.start(offset, self._context(listener, host))
             case "sip" | "sips":
                 sip = SipPort(listener, host)
                 self._ports.append(sip)
-                await sip.start(offset, self._context(listener))
+                await sip.start(offset, self._context(listener, host))
             case _:
                 pass  # DHCP: all servers together
 
     async def _close_ports(self) -> None:
         ports, self._ports = self._ports, []
+        for host in self._hosts:
+            host.ports.streams.clear()
+            host.ports.show.clear()
         for port in ports:
             if isinstance(port, WebPort):
                 await port.close()
@@ -151,19 +153,21 @@ class SiteHost:
                 port.close()
         await let_transports_close()
 
-    def _context(self, listener: Listener) -> ssl.SSLContext | None:
+    def _context(self, listener: Listener, host: ServerHost) -> ssl.SSLContext | None:
         if listener.protocol not in ("https", "sips"):
             return None
-        key = (listener.names, listener.certificate, listener.minimum_tls)
-        context = self._contexts.get(key)
-        if context is None:
-            context = self._contexts[key] = self._make_context(listener)
-        return context
-
-    def _make_context(self, listener: Listener) -> ssl.SSLContext:
         kind = cast(CertificateKind, listener.certificate)
         credentials = self._authority.server_credentials(listener.names, kind)
-        return server_context(credentials.certificate, credentials.key, listener.minimum_tls)
+        context = server_context(credentials.certificate, credentials.key, listener.minimum_tls)
+
+        def show(certificate: str) -> None:
+            other = self._authority.server_credentials(
+                listener.names, cast(CertificateKind, certificate)
+            )
+            load_credentials(context, other.certificate, other.key)
+
+        host.ports.show.append(show)
+        return context
 
     def _failed(self, error: Exception) -> None:
         if not self.failure.done():

@@ -20,6 +20,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 
 from phonesim.drivers.server_host import ServerHost
+from phonesim.drivers.stream_port import StreamPort
 from phonesim.errors import DecodeError
 from phonesim.mocksite.exchange import HttpReceived, Listener, MalformedArrived, SendHttpResponse
 from phonesim.wire.http import (
@@ -43,7 +44,6 @@ BODY_SECONDS = 30.0
 REASON_LIMIT = 200
 """Characters of what is told of octets that are no HTTP."""
 
-_BACKLOG = 1024
 _CLOSE_SECONDS = 0.01  # 0 would wait for ever
 _XML = "text/xml"
 
@@ -63,26 +63,32 @@ class WebPort:
             access_log=None,
             logger=_Complaints(host, failed),
         )
-        self._port: asyncio.Server | None = None
+        self._port: StreamPort | None = None
 
     async def start(self, port_offset: int, context: ssl.SSLContext | None) -> None:
         """Listen; OSError if the port is taken."""
-        self._port = await asyncio.get_running_loop().create_server(
-            self._server,
-            self._listener.address,
-            self._listener.port + port_offset,
-            ssl=context,
-            backlog=_BACKLOG,
-        )
+        address = (self._listener.address, self._listener.port + port_offset)
+        self._port = StreamPort(self._server, address, context, self._host.broke)
+        await self._port.open()
+        self._host.ports.streams.append(self)
 
     async def close(self) -> None:
         """Close the port and its connections."""
+        self.go_down()
+        await self._server.shutdown(_CLOSE_SECONDS)
+
+    def go_down(self) -> None:
+        """Close the port and drop its connections; what they asked is not answered."""
         if self._port is not None:
             self._port.close()
         for connection in self._server.connections:
             if connection.transport is not None:
                 connection.transport.abort()
-        await self._server.shutdown(_CLOSE_SECONDS)
+
+    def come_back(self) -> None:
+        """Listen again."""
+        if self._port is not None:
+            self._port.open_again()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         peer = request.remote or "unknown"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 
 from phonesim.drivers.server_host import ServerHost
 from phonesim.drivers.sip_connection import SipConnection
+from phonesim.drivers.stream_port import StreamPort
 from phonesim.mocksite.exchange import (
     ConnectionAccepted,
     ConnectionLost,
@@ -17,8 +17,6 @@ from phonesim.mocksite.exchange import (
 )
 from phonesim.wire.sip import SipMessage
 
-_BACKLOG = 1024
-
 
 class SipPort:
     """One SIP port of a registrar."""
@@ -26,51 +24,37 @@ class SipPort:
     def __init__(self, listener: Listener, host: ServerHost) -> None:
         self._listener = listener
         self._host = host
-        self._port: asyncio.Server | None = None
-        self._reopening: asyncio.Task[None] | None = None
+        self._port: StreamPort | None = None
 
     async def start(self, port_offset: int, context: ssl.SSLContext | None) -> None:
         """Listen; OSError if the port is taken."""
-
-        def open_again() -> None:
-            self._reopening = asyncio.ensure_future(self._listen(port_offset, context))
-            self._reopening.add_done_callback(self._reopened)
-
-        self._host.ports.close = self._go_down
-        self._host.ports.open_again = open_again
-        await self._listen(port_offset, context)
-
-    async def _listen(self, port_offset: int, context: ssl.SSLContext | None) -> None:
-        self._port = await asyncio.get_running_loop().create_server(
-            lambda: SipConnection(self._host.new_id(), self),
-            self._listener.address,
-            self._listener.port + port_offset,
-            ssl=context,
-            backlog=_BACKLOG,
+        host = self._host
+        address = (self._listener.address, self._listener.port + port_offset)
+        self._port = StreamPort(
+            lambda: SipConnection(host.new_id(), self), address, context, host.broke
         )
+        await self._port.open()
+        host.ports.streams.append(self)
 
     def close(self) -> None:
         """Close the port and drop its connections."""
-        if self._reopening is not None:
-            self._reopening.cancel()
         if self._port is not None:
             self._port.close()
-            self._port = None
         for connection in list(self._host.ports.connections.values()):
             connection.abort()
         self._host.ports.connections.clear()
 
-    def _go_down(self) -> None:
+    def go_down(self) -> None:
         """As `close`, and tell the registrar which connections it has lost."""
         lost = list(self._host.ports.connections)
         self.close()
         for number in lost:
             self._host.deliver(ConnectionLost(connection_id=number))
 
-    def _reopened(self, task: asyncio.Task[None]) -> None:
-        error = None if task.cancelled() else task.exception()
-        if isinstance(error, Exception):
-            self._host.broke(error)
+    def come_back(self) -> None:
+        """Listen again."""
+        if self._port is not None:
+            self._port.open_again()
 
     def opened(self, connection: SipConnection) -> None:
         """Tell the registrar."""

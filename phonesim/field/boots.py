@@ -15,6 +15,8 @@ MOST_SEEN = 2000
 """Sightings of a boot's beginning that are kept, and of its end."""
 
 _BEGINNINGS = frozenset({"power_applied", "boot_begun"})
+_WELL = frozenset({"signed_in", "registered"})
+_UNWELL = frozenset({"boot_failed", "registration_lost", "lease_lost"})
 
 
 class Boot:
@@ -59,6 +61,28 @@ class Boot:
     def last(self, name: str) -> Sighting | None:
         """The last one of that name, or None."""
         return next(reversed(self.all(name)), None)
+
+    def has(self, *names: str) -> bool:
+        """Whether there is one with one of these names."""
+        return any(self.all(name) for name in names)
+
+    @property
+    def ends_well(self) -> bool:
+        """Whether the phone is registered at the end of the boot, or when it is shut down."""
+        is_well = False
+        for sighting in self.sightings:
+            if sighting.name in _WELL:
+                is_well = True
+            elif sighting.name in _UNWELL:
+                is_well = False
+            elif sighting.name == "shutdown":
+                break
+        return is_well
+
+    @property
+    def is_hurt(self) -> bool:
+        """Whether the sign-in failed, if only once, or did not come to a good end."""
+        return self.has("boot_failed") or not self.ends_well
 
 
 def each_boot(

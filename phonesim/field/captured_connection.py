@@ -131,18 +131,21 @@ class ConnectionNarrator:
 
     def tls(self, octets: bytes, seen: Seen, *, by_client: bool) -> list[Told]:
         """TLS records that stand alone."""
+        self._opening = None
         if self._tls is None:
             self._tls = TlsNarrator(self.server_text)
         return self._handshake(octets, seen, by_client=by_client)
 
     def http(self, message: HttpMessage, scheme: str, seen: Seen, *, by_client: bool) -> list[Told]:
         """A whole message of HTTP."""
+        self._opening = None
         if by_client:
             return self._web.sent(message, self.client, self.server, scheme, seen)
         return self._web.received(message, self.client, self.server, seen)
 
     def sip(self, octets: bytes, seen: Seen, *, by_client: bool) -> list[Told]:
         """A whole message of SIP."""
+        self._opening = None
         told = self._connected(seen)
         narrator = self._sip
         return told + (

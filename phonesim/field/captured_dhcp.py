@@ -27,8 +27,11 @@ from phonesim.wire.dhcp import (
 from phonesim.wire.pcapng import TransportAddress
 from phonesim.wire.provisioning import VLAN_FORMS
 
-ANSWER_WAIT = 4.0
-"""Seconds after which a message of which nothing more is seen counts as unanswered."""
+_WAITS = {MessageType.INFORM: 10.0}
+_LONGEST_WAIT = 40.0
+"""Seconds after the last repetition of a message, after which nobody answers it any more."""
+_SHORTEST_WAIT = 4.0
+"""The same at the end of a capture."""
 _ASKING = frozenset({MessageType.DISCOVER, MessageType.REQUEST, MessageType.INFORM})
 _ANSWERS = {
     MessageType.OFFER: (MessageType.DISCOVER,),
@@ -40,14 +43,14 @@ _ANSWERS = {
 class _Asked:
     """A message that wants an answer, and its repetitions."""
 
-    __slots__ = ("attempts", "is_answered", "message", "seen", "started_at")
+    __slots__ = ("attempts", "is_answered", "is_told", "message", "seen")
 
     def __init__(self, message: DhcpMessage, seen: Seen) -> None:
         self.message = message
         self.attempts = 1
-        self.started_at = seen.at
         self.seen = seen
         self.is_answered = False
+        self.is_told = False
 
 
 class DhcpNarrator:
@@ -74,7 +77,7 @@ class DhcpNarrator:
 
     def forget(self) -> list[Told]:
         """Begin another boot."""
-        told = self.silence(float("inf"))
+        told = [each for asked in self._asked.values() for each in self._unanswered(asked)]
         self._asked.clear()
         self._race_won = 0
         self.has_informed = self.is_bound = False
@@ -186,14 +189,22 @@ class DhcpNarrator:
         return told
 
     def silence(self, now: float) -> list[Told]:
-        """Tell what nobody has answered, and will not any more."""
-        told: list[Told] = []
-        for kind, asked in list(self._asked.items()):
-            if now - asked.seen.at >= ANSWER_WAIT or (now == float("inf") and asked.attempts > 1):
-                told += self._unanswered(asked)
-                if now == float("inf") or asked.is_answered:
-                    del self._asked[kind]
-        return told
+        """Tell what nobody has answered, when it has waited long enough."""
+        return [
+            told
+            for kind, asked in self._asked.items()
+            if now - asked.seen.at >= _WAITS.get(kind, _LONGEST_WAIT)
+            for told in self._unanswered(asked)
+        ]
+
+    def finish(self, now: float) -> list[Told]:
+        """Tell what nobody has answered when the capture ends."""
+        return [
+            told
+            for asked in self._asked.values()
+            if now - asked.seen.at >= _SHORTEST_WAIT or asked.attempts > 1
+            for told in self._unanswered(asked)
+        ]
 
     def _asked_by(self, reply: DhcpMessage) -> _Asked | None:
         for kind in _ANSWERS.get(reply.message_type, ()):
@@ -209,9 +220,9 @@ class DhcpNarrator:
         return expected or (BROADCAST,)
 
     def _unanswered(self, asked: _Asked | None) -> list[Told]:
-        if asked is None or asked.is_answered:
+        if asked is None or asked.is_answered or asked.is_told:
             return []
-        asked.is_answered = True
+        asked.is_told = True
         kind = asked.message.message_type.name
         text = f"nobody answers {asked.seen.text}"
         seen = Seen(asked.seen.number, asked.seen.at, text)

@@ -13,7 +13,7 @@ from phonesim.wire import ntp
 from phonesim.wire.dns import SrvData, decode_query, decode_response
 
 _MOST_OPEN = 64
-_CLOCK_WAIT = 3.0
+_CLOCK_WAIT = 30.0
 
 
 class DnsNarrator:
@@ -103,7 +103,12 @@ class ClockNarrator:
 
     def silence(self, now: float) -> list[Told]:
         """Tell that nobody gave the time, once the phone has waited for it."""
-        if not self._sent or now - self._sent[-1][2].at < _CLOCK_WAIT:
+        is_over = self._sent and now - self._sent[-1][2].at >= _CLOCK_WAIT
+        return self.give_up() if is_over else []
+
+    def give_up(self) -> list[Told]:
+        """Tell that nobody gave the time, because the phone goes on without."""
+        if not self._sent:
             return []
         servers = list(dict.fromkeys(each[1] for each in self._sent))
         last = self._sent[-1][2]

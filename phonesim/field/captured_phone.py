@@ -61,13 +61,13 @@ class CapturedPhone:
         told: list[Told] = []
         if self._went_on and self.dhcp.begins_anew(message):
             self._went_on = False
-            told += self._silence(float("inf"))
-            self.dhcp.forget()
+            told += self.dhcp.forget()
             self.link.forget()
             self._connections.clear()
             told.append(Told(shown("boot_begun", self.phone_id), seen))
         if message.message_type is MessageType.INFORM:
             self._went_on = True
+            told += self.clock.give_up()
         told += self.link.sent_in(vlan_id, seen)
         return told + self.dhcp.sent(message, destination, seen)
 
@@ -80,7 +80,9 @@ class CapturedPhone:
         connection = event.connection
         narrator = connection.user
         if not isinstance(narrator, ConnectionNarrator):
-            narrator = connection.user = self._connection(connection.client, connection.server)
+            ends = (connection.client, connection.server)
+            known = None if event.kind == "opening" else self._connections.get(ends)
+            narrator = connection.user = known or self._connection(*ends)
         match event.kind:
             case "opening":
                 return self._from_cache(narrator, seen) + narrator.opening(seen)
@@ -109,7 +111,8 @@ class CapturedPhone:
     def finish(self, seen: Seen) -> list[Told]:
         """The capture has ended."""
         silent_for = max(0.0, seen.at - self._last_at)
-        told = self._silence(max(seen.at, self._last_at)) + self.dhcp.silence(float("inf"))
+        now = max(seen.at, self._last_at)
+        told = self._silence(now) + self.dhcp.finish(now)
         return [*told, Told(shown("capture_ended", silent_for), seen)]
 
     def _connection(self, client: TransportAddress, server: TransportAddress) -> ConnectionNarrator:
@@ -124,6 +127,7 @@ class CapturedPhone:
         told: list[Told] = []
         is_first = not self._went_on
         self._went_on = True
+        told += self.clock.give_up()
         if is_first and self.dhcp.is_bound and not self.dhcp.has_informed:
             told.append(Told(log.CACHE_USED("", connection.server_text, ""), seen))
         return told

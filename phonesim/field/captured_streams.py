@@ -140,7 +140,7 @@ class Streams:
         if opens and connection is not None:
             return [StreamEvent("repeated", connection)]
         if connection is None:
-            if flags & (SYN | RST | FIN) or not segment.octets:
+            if flags & SYN or not (segment.octets or flags & (RST | FIN)):
                 return []
             connection = self._add(key)  # the capture began in the middle of it
             connection.is_answered = True

@@ -18,13 +18,13 @@ from phonesim.device.device_log import LogRecord
 from phonesim.device.outcome import ConnectFailure
 from phonesim.errors import DecodeError
 from phonesim.field.captured_seen import Seen, Told, shown
-from phonesim.wire.tls_records import ALERT, CERTIFICATE, CLIENT_HELLO, SERVER_HELLO, alert_name
-from phonesim.wire.tls_stream import (
-    TlsStream,
+from phonesim.wire.tls_hello import (
     decode_certificates,
     decode_client_hello,
     decode_server_version,
 )
+from phonesim.wire.tls_records import ALERT, CERTIFICATE, CLIENT_HELLO, SERVER_HELLO, alert_name
+from phonesim.wire.tls_stream import TlsStream
 
 _CLOSE_NOTIFY = 0
 

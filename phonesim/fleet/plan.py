@@ -55,26 +55,60 @@ _USERS_OF: dict[str, tuple[Attach, ...]] = {
 _LAST_NUMBER = 0xFFFFFF
 
 
+class Monkey(msgspec.Struct, frozen=True, kw_only=True):
+    """Random faults: their seed, how many seconds there are some, and how many after that phones
+    have to come back.
+    """
+
+    seed: int
+    span: float
+    grace: float
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """A run before it runs. `site` is None for servers that are already there."""
+    """A run before it runs. `site` is None for servers that are already there.
+
+    With a `monkey`, the faults are its own.
+    """
 
     fleet: FleetProfile
     site: SiteProfile | None
     faults: tuple[FaultProfile, ...]
     specs: tuple[PhoneSpec, ...]
     limits: RunLimits
+    monkey: Monkey | None = None
 
 
-def read_plan(name: str, overrides: Sequence[Override] = (), faults: Sequence[str] = ()) -> Plan:
+def read_plan(
+    name: str,
+    overrides: Sequence[Override] = (),
+    faults: Sequence[str] = (),
+    users: Sequence[UserRange] | None = None,
+) -> Plan:
     """Read a fleet and everything it names; `faults` come on top of its own.
 
-    The site is built once for trial: whether its faults find something to act on shows then.
+    `users` are those who sign in, instead of the site's or those of `users_from`.
 
     Raises `ProfileError` for whatever of it cannot be used.
     """
     fleet = load(FLEET, name, overrides)
     if faults:
         fleet = fleet.model_copy(update={"faults": (*fleet.faults, *faults)})
+    return plan_fleet(fleet, overrides, users=users)
+
+
+def plan_fleet(
+    fleet: FleetProfile,
+    overrides: Sequence[Override] = (),
+    other_faults: Sequence[FaultProfile] = (),
+    users: Sequence[UserRange] | None = None,
+) -> Plan:
+    """Read everything that a fleet names; `other_faults` come on top of those.
+
+    The site is built once for trial: whether its faults find something to act on shows then.
+
+    Raises `ProfileError` for whatever of it cannot be used.
+    """
     if fleet.site == NO_SITE:
         site = None
         if any(override.root == SITE.name for override in overrides):
@@ -88,9 +122,10 @@ def read_plan(name: str, overrides: Sequence[Override] = (), faults: Sequence[st
         share.device: _for_fleet(fleet, apply(DEVICE, load(DEVICE, share.device), overrides))
         for share in fleet.devices
     }
-    users = _users(fleet, site) if _has_users(fleet) else ()
+    if users is None:
+        users = _users(fleet, site) if _has_users(fleet) else ()
     leases = fixed_leases(fleet, site) if fleet.stages in FROM_FIXED_ADDRESSES else repeat(None)
-    faults_of = tuple(load(FAULT, fault) for fault in fleet.faults)
+    faults_of = (*(load(FAULT, fault) for fault in fleet.faults), *other_faults)
     if site is not None:
         build_site(site, faults_of, VirtualAuthority(), random.Random(0), 0)
     specs = phone_specs(fleet, devices, users, leases)

@@ -28,6 +28,7 @@ from phonesim.config.fleet_profile import NO_SITE
 from phonesim.device.outcome import FailureReason
 from phonesim.drivers.run_folder import RunFolder
 from phonesim.errors import UsageError
+from phonesim.fleet.monkey import schedule
 from phonesim.fleet.operator_log import operator_log
 from phonesim.fleet.plan import Plan
 from phonesim.fleet.run_logs import find_run
@@ -264,6 +265,9 @@ def _finish(
         notes=notes,
     )
     summary = summarize(recorder, facts)
+    if plan.monkey is not None:
+        monkey = msgspec.to_builtins(plan.monkey)
+        summary["monkey"] = {**monkey, "faults": schedule(plan)}
     log(
         report.seconds,
         not facts.valid,

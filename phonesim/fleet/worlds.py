@@ -446,7 +446,12 @@ def _keyless(plan: Plan, folder: RunFolder) -> int:
         return 0
     if plan.limits.boots != ("warm",) * len(plan.limits.boots):
         return len(plan.specs)
-    kept = (folder.kept_file(spec.phone_id, spec.profile.log, KEY_FILE) for spec in plan.specs)
+    kept = (
+        None
+        if spec.first_boot == "factory-reset"
+        else folder.kept_file(spec.phone_id, spec.profile.log, KEY_FILE)
+        for spec in plan.specs
+    )
     return sum(key is None for key in kept)
 
 

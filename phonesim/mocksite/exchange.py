@@ -186,6 +186,12 @@ class OpenPorts(ServerAction, frozen=True, kw_only=True):
     """The server is back: open them again."""
 
 
+class ChangeCertificate(ServerAction, frozen=True, kw_only=True):
+    """From now on the server's TLS ports show another kind of certificate, such as "valid"."""
+
+    certificate: str
+
+
 class Report(ServerAction, frozen=True, kw_only=True):
     """A line of the operator log. `fields` are its key-value pairs, secrets left out."""
 

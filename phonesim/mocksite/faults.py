@@ -23,9 +23,13 @@ from phonesim.config.fault import (
     FaultRule,
     HttpStatus,
     IssueForeignCertificate,
+    MisdirectInform,
+    RefuseCertificate,
+    RefuseDhcp,
     SetDhcpOption,
     SetPresenceState,
     SetSipBody,
+    ShiftClock,
     Silence,
     SipStatus,
     SpoilChain,
@@ -41,6 +45,7 @@ from phonesim.mocksite.exchange import (
     SendDhcpReply,
     SendDnsResponse,
     SendHttpResponse,
+    SendNtpReply,
     SendSipToClient,
     Server,
     ServerAction,
@@ -51,20 +56,33 @@ from phonesim.wire.cert_provisioning import (
     GetAndPublishCertResponse,
     GetRootCertChainsResponse,
 )
+from phonesim.wire.dhcp import (
+    BROADCAST,
+    UNSPECIFIED,
+    DhcpMessage,
+    MessageType,
+    Option,
+)
 from phonesim.wire.dns import DnsRecord, DnsResponse, SrvData
 from phonesim.wire.http import HttpResponse, WebAnswer
+from phonesim.wire.ntp import NtpPacket
 from phonesim.wire.sip import Contact, SipMessage, SipRequest, SipResponse, response_to
+from phonesim.wire.soap_envelope import SoapFault
 
 RequestRule = Silence | DnsRcode | HttpStatus | SipStatus
 ReplyRule = (
     StripDhcpOptions
     | SetDhcpOption
+    | RefuseDhcp
+    | MisdirectInform
+    | ShiftClock
     | DnsTarget
     | SetPresenceState
     | SetSipBody
     | SpoilChain
     | CloseConnections
     | IssueForeignCertificate
+    | RefuseCertificate
 )
 InjectedRule = RequestRule | ReplyRule | Delay
 
@@ -167,7 +185,7 @@ class _OnRequest:
         self._every_nth = rule.every_nth
         self._count = 0
         self.seconds = rule.seconds if isinstance(rule, Delay) else 0.0
-        self._begins_at = rule.begins_at if isinstance(rule, SipStatus) else 0.0
+        self._begins_at, self._ends_at = rule.begins_at, rule.ends_at
         match rule:
             case Silence() | Delay():
                 self._protocols: tuple[str, ...] = (rule.protocol,)
@@ -184,7 +202,7 @@ class _OnRequest:
         self._pattern = _compiled(pattern)
 
     def acts(self, protocol: str, text: str, now: float) -> bool:
-        if protocol not in self._protocols or now < self._begins_at:
+        if protocol not in self._protocols or not self._begins_at <= now < self._ends_at:
             return False
         if self._pattern is not None and self._pattern.match(text) is None:
             return False
@@ -268,6 +286,17 @@ class _OnReply:
                 if option not in message.options:
                     return None
                 return _with_options(action, {**message.options, option: bytes.fromhex(value)})
+            case RefuseDhcp() as rule, SendDhcpReply(message=message):
+                is_refused = _answered(message) == rule.request
+                return _with_nak(action, rule.message) if is_refused else None
+            case MisdirectInform() as rule, SendDhcpReply(message=message):
+                if _answered(message) != "inform":
+                    return None
+                destination = action.destination if rule.address is None else str(rule.address)
+                port = action.port if rule.port is None else rule.port
+                return msgspec.structs.replace(action, destination=destination, port=port)
+            case ShiftClock(seconds=seconds), SendNtpReply(packet=packet):
+                return msgspec.structs.replace(action, packet=_shifted(packet, seconds))
             case DnsTarget(target_name=target), SendDnsResponse(response=response):
                 if self._pattern is not None and self._pattern.match(response.qname) is None:
                     return None
@@ -294,8 +323,59 @@ class _OnReply:
                 SendHttpResponse(response=HttpResponse(message=GetAndPublishCertResponse() as own)),
             ):
                 return _with_web(action, msgspec.structs.replace(own, certificate=self._foreign))
+            case (
+                RefuseCertificate() as rule,
+                SendHttpResponse(response=HttpResponse(message=GetAndPublishCertResponse())),
+            ):
+                return msgspec.structs.replace(action, response=_fault(rule))
             case _:
                 return None
+
+
+def _answered(message: DhcpMessage) -> str:
+    """What a reply is the ACK of; "" if it is none. That of an INFORM gives no address."""
+    if message.message_type is not MessageType.ACK:
+        return ""
+    return "inform" if message.yiaddr == UNSPECIFIED else "request"
+
+
+def _with_nak(action: SendDhcpReply, text: str) -> SendDhcpReply:
+    """The reply as a NAK, which RFC 2131 table 3 broadcasts where there is no relay agent."""
+    message = action.message
+    kept = (Option.SERVER_IDENTIFIER, Option.RELAY_AGENT_INFORMATION)
+    refused = msgspec.structs.replace(
+        message,
+        message_type=MessageType.NAK,
+        ciaddr=UNSPECIFIED,
+        yiaddr=UNSPECIFIED,
+        options={
+            Option.DHCP_MESSAGE_TYPE: bytes((MessageType.NAK,)),
+            Option.MESSAGE: text.encode(),
+            **{code: message.options[code] for code in kept if code in message.options},
+        },
+    )
+    is_relayed = message.giaddr != UNSPECIFIED
+    destination = action.destination if is_relayed else BROADCAST
+    return msgspec.structs.replace(action, message=refused, destination=destination)
+
+
+def _shifted(packet: NtpPacket, seconds: int) -> NtpPacket:
+    shift = seconds << 32
+    moved = {
+        field: (getattr(packet, field) + shift) & 0xFFFFFFFFFFFFFFFF
+        for field in ("reference", "receive", "transmit")
+    }
+    return msgspec.structs.replace(packet, **moved)
+
+
+def _fault(rule: RefuseCertificate) -> HttpResponse:
+    fault = SoapFault(
+        code="RequestFailed",
+        reason=rule.reason,
+        error_id=rule.error_id,
+        error_reason=rule.reason if rule.error_id else "",
+    )
+    return HttpResponse(status=500, message=fault)
 
 
 def _with_presence(answer: SipResponse, rule: SetPresenceState) -> SipResponse | None:

@@ -25,10 +25,14 @@ from phonesim.config.fault import (
     DnsTarget,
     FaultProfile,
     FaultRule,
+    HoldLeases,
     HttpStatus,
     IssueForeignCertificate,
+    MisdirectInform,
     Outage,
     Refuse,
+    RefuseCertificate,
+    RefuseDhcp,
     RequireTls,
     SetDhcpOption,
     SetPinState,
@@ -36,6 +40,7 @@ from phonesim.config.fault import (
     SetSipBody,
     SetVlanOption,
     SetVoiceVlan,
+    ShiftClock,
     ShowCertificate,
     Silence,
     SipStatus,
@@ -48,6 +53,7 @@ from phonesim.mocksite.dhcp_server import DhcpServer
 from phonesim.mocksite.dns_server import DnsServer
 from phonesim.mocksite.exchange import CertificateAuthority, Listener, Server
 from phonesim.mocksite.faults import FaultInjector, SignAnswer, is_injected
+from phonesim.mocksite.held_leases import HeldLeases
 from phonesim.mocksite.homes import HomeBook
 from phonesim.mocksite.ntp_server import NtpServer
 from phonesim.mocksite.registrar import Registrar
@@ -138,6 +144,9 @@ def _dhcp_listeners(
     listeners = []
     for index, config in enumerate(configs):
         server: Server = DhcpServer(_with_other_options(config, rules))
+        for rule in rules:
+            if isinstance(rule, HoldLeases) and _names(rule, config.name):
+                server = HeldLeases(server, config, rule.leave)
         server = _with_faults(server, config.name, "dhcp", rules)
         if head_start and index >= len(rogues):
             late = Delay(kind="delay", protocol="dhcp", seconds=head_start)
@@ -268,6 +277,9 @@ def _kinds(rule: FaultRule) -> tuple[str, ...]:
             StripDhcpOptions()
             | SetDhcpOption()
             | AnswerClass()
+            | RefuseDhcp()
+            | MisdirectInform()
+            | HoldLeases()
             | SetVlanOption()
             | AddressConflict()
         ):
@@ -276,7 +288,15 @@ def _kinds(rule: FaultRule) -> tuple[str, ...]:
             return ("lldp",)
         case DnsRcode() | DnsTarget():
             return ("dns",)
-        case HttpStatus() | SpoilChain() | CloseConnections() | IssueForeignCertificate():
+        case ShiftClock():
+            return ("ntp",)
+        case (
+            HttpStatus()
+            | SpoilChain()
+            | CloseConnections()
+            | IssueForeignCertificate()
+            | RefuseCertificate()
+        ):
             return ("web",)
         case SipStatus() | SetPresenceState() | SetSipBody() | Deregister():
             return ("sip",)
@@ -336,7 +356,9 @@ def _certificate(name: str, protocol: str, rules: Sequence[FaultRule]) -> str:
     kinds = [
         rule.certificate
         for rule in rules
-        if isinstance(rule, ShowCertificate) and _shows(rule, name, protocol)
+        if isinstance(rule, ShowCertificate)
+        and not rule.is_passing
+        and _shows(rule, name, protocol)
     ]
     return kinds[-1] if kinds else "valid"
 

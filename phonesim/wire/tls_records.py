@@ -57,6 +57,10 @@ _ALERTS = {
 }
 
 
+BAD_CERTIFICATE, CERTIFICATE_EXPIRED, UNKNOWN_CA, PROTOCOL_VERSION = 42, 45, 48, 70
+"""Alerts."""
+
+
 class FlightMessage(msgspec.Struct, frozen=True, gc=False):
     """One message of a flight: its name in the RFC, and its body, encrypted for Finished."""
 

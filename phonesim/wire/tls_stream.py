@@ -1,7 +1,6 @@
 """One direction of a TLS connection as anybody can read it who listens: until it is encrypted.
 
-Specifications: RFC 5246 sections 6.2.1 and 7, RFC 6066 section 3 (server_name), RFC 8446
-section 4.2.1 (supported_versions).
+Specifications: RFC 5246 sections 6.2.1 and 7.
 """
 
 from __future__ import annotations
@@ -15,8 +14,6 @@ _APPLICATION_DATA = 23
 _HEADER_SIZE = 5
 _LARGEST_RECORD = 2**14 + 2048
 _LARGEST_MESSAGE = 128 * 1024
-_SERVER_NAME, _SUPPORTED_VERSIONS = 0, 43
-_VERSIONS = {0x0300: "SSL 3.0", 0x0301: "1.0", 0x0302: "1.1", 0x0303: "1.2", 0x0304: "1.3"}
 
 
 class TlsPart(msgspec.Struct, frozen=True, gc=False):
@@ -25,13 +22,6 @@ class TlsPart(msgspec.Struct, frozen=True, gc=False):
     kind: int
     number: int
     body: bytes
-
-
-class ClientHello(msgspec.Struct, frozen=True, gc=False):
-    """The newest version that a client offers ("1.0" to "1.3"), and the server that it names."""
-
-    version: str
-    server_name: str
 
 
 class TlsStream:
@@ -92,88 +82,3 @@ class TlsStream:
         self.is_closed = True
         self._buffer.clear()
         self._pending.clear()
-
-
-def decode_client_hello(body: bytes) -> ClientHello:
-    """Read a ClientHello; DecodeError if it is cut off."""
-    reader = _Reader(body)
-    version = reader.number(2)
-    reader.take(32)
-    reader.vector(1)
-    reader.vector(2)
-    reader.vector(1)
-    name = ""
-    for kind, value in reader.extensions():
-        if kind == _SERVER_NAME:
-            names = _Reader(value)
-            names.take(3)
-            name = names.vector(2).decode("ascii", "replace")
-        elif kind == _SUPPORTED_VERSIONS:
-            offered = _Reader(value).vector(1)
-            known = [
-                int.from_bytes(offered[at : at + 2], "big") for at in range(0, len(offered), 2)
-            ]
-            version = max([each for each in known if each in _VERSIONS] or [version])
-    return ClientHello(_version(version), name)
-
-
-def decode_server_version(body: bytes) -> str:
-    """The version that a ServerHello chooses; DecodeError if it is cut off."""
-    reader = _Reader(body)
-    version = reader.number(2)
-    reader.take(32)
-    reader.vector(1)
-    reader.take(3)
-    for kind, value in reader.extensions():
-        if kind == _SUPPORTED_VERSIONS and len(value) == 2:
-            version = int.from_bytes(value, "big")
-    return _version(version)
-
-
-def decode_certificates(body: bytes) -> tuple[bytes, ...]:
-    """The certificates (DER) of a Certificate message up to TLS 1.2, the server's own first.
-
-    DecodeError if it is cut off.
-    """
-    reader = _Reader(_Reader(body).vector(3))
-    certificates = []
-    while reader.left:
-        certificates.append(reader.vector(3))
-    return tuple(certificates)
-
-
-class _Reader:
-    """Takes numbers and vectors off a body."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-        self._at = 0
-
-    @property
-    def left(self) -> int:
-        return len(self._body) - self._at
-
-    def take(self, size: int) -> bytes:
-        if size > self.left:
-            raise DecodeError(f"TLS: a handshake message is cut off at octet {self._at}")
-        self._at += size
-        return self._body[self._at - size : self._at]
-
-    def number(self, size: int) -> int:
-        return int.from_bytes(self.take(size), "big")
-
-    def vector(self, size: int) -> bytes:
-        return self.take(self.number(size))
-
-    def extensions(self) -> list[tuple[int, bytes]]:
-        """The rest as extensions, none if there is no rest."""
-        found: list[tuple[int, bytes]] = []
-        if self.left:
-            inner = _Reader(self.vector(2))
-            while inner.left:
-                found.append((inner.number(2), inner.vector(2)))
-        return found
-
-
-def _version(number: int) -> str:
-    return _VERSIONS.get(number, f"0x{number:04x}")

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from phonesim.profiles import KINDS, names
+from phonesim.field.failures import ALL_KINDS as KINDS
+from phonesim.profiles import names
 
 
 def test_ls_lists_every_profile(phonesim: Callable) -> None:

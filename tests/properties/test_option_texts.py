@@ -74,11 +74,15 @@ def test_what_is_printed_is_taken_by_a_phone(dialect: str, values: SignInValues)
     options = read_options(print_like_dhcputil(values, dialect))
     seen = [inspect(each, PROFILE) for each in options]
     assert all(each.is_usable for each in seen)
-    services = [each.verdict.web_services for each in seen if each.verdict.web_services]
+    services = [
+        each.taken_by_phone.web_services for each in seen if each.taken_by_phone.web_services
+    ]
     assert [each.url.lower() for each in services] == [values.url.lower()]
-    registrars = [each.host for one in seen for each in one.verdict.registrars]
+    registrars = [each.host for one in seen for each in one.taken_by_phone.registrars]
     assert registrars == [name.lower() for name in values.sip_servers]
-    vlans = [each.verdict.vlan_id for each in seen if each.verdict.vlan_id is not None]
+    vlans = [
+        each.taken_by_phone.vlan_id for each in seen if each.taken_by_phone.vlan_id is not None
+    ]
     assert vlans == ([] if values.vlan_id is None else [values.vlan_id])
 
 

@@ -6,7 +6,10 @@
                     their configuration and reads it back (`windows_dhcp`, `kea`, `isc_dhcpd`,
                     `dnsmasq`, `cisco_ios`, `bare_hex`)
     inspection      what the octets of an option say, and what is wrong with them
-    emulated_client a phone that asks with DHCPINFORM, and what it makes of the answers
+    captured_options the options of the answers in a capture
+    emulated_client a phone that asks with DHCPINFORM, and what it makes of the answers;
+                    `client_findings` says what is wrong with them
 
-What a phone takes is never judged here: `phone_verdict` asks the emulated phone itself.
+What a phone takes is never judged here: `informed_phone` asks the emulated phone itself. Which
+cause is behind octets that are wrong is `field.rules.option_verdict`'s to say.
 """

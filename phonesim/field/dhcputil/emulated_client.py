@@ -174,7 +174,7 @@ class EmulatedClient:
         return len(self._profile.discovery.inform_delays)
 
     def _judge_vlan(self, options: list[Inspection]) -> tuple[bool, str]:
-        vlan_id = next((each.verdict.vlan_id for each in options), None)
+        vlan_id = next((each.taken_by_phone.vlan_id for each in options), None)
         if vlan_id is None:
             return False, "ignored: no VLAN in this answer"
         if self.used is not None:

@@ -34,7 +34,7 @@ _NOWHERE = "192.0.2.1"
 _MAC = bytes.fromhex("020000000001")
 
 
-class PhoneVerdict(msgspec.Struct, frozen=True, kw_only=True):
+class Taken(msgspec.Struct, frozen=True, kw_only=True):
     """What a phone takes from options 43 and 120, and what it says is wrong: (option, text)."""
 
     web_services: WebServicesAddress | None = None
@@ -46,7 +46,7 @@ class PhoneVerdict(msgspec.Struct, frozen=True, kw_only=True):
 class Heard(msgspec.Struct, frozen=True, kw_only=True):
     """What a phone made of one answer: `is_used` if it is the one that it goes by, and `why`."""
 
-    verdict: PhoneVerdict
+    taken: Taken
     is_used: bool
     why: str
 
@@ -90,7 +90,7 @@ class InformedPhone:
         """Take an answer."""
         _, records, events = self._handle(DhcpMessageReceived(message=message, source=source), now)
         kept = next((each for each in events if isinstance(each, DhcpAnswerKept)), None)
-        verdict = PhoneVerdict(
+        taken = Taken(
             web_services=None if kept is None else kept.web_services,
             registrars=() if kept is None else kept.registrars,
             warnings=tuple(_warnings(records)),
@@ -98,7 +98,7 @@ class InformedPhone:
         reasons = {each.name: str(each.values[-1]) for each in records}
         for name in ("race_won", "race_lost", "dhcp_ignored"):
             if name in reasons:
-                return Heard(verdict=verdict, is_used=name == "race_won", why=reasons[name])
+                return Heard(taken=taken, is_used=name == "race_won", why=reasons[name])
         raise AssertionError("every answer is won with, lost or ignored")
 
     def _handle(
@@ -122,20 +122,20 @@ class InformedPhone:
         return sent, records, events
 
 
-def verdict_on(code: int, octets: bytes, config: DiscoveryConfig) -> PhoneVerdict:
+def taken_from(code: int, octets: bytes, config: DiscoveryConfig) -> Taken:
     """What a phone takes from one option, 43 or 120, that DHCP gave it for its class."""
     ack = answer_with({code: octets})
     phone = InformedPhone(config, _MAC, _NOWHERE, random.Random(0))
     (asked,) = phone.begin(0.0)
     heard = phone.hear(msgspec.structs.replace(ack, xid=asked.message.xid), _NOWHERE, 0.0)
-    return heard.verdict
+    return heard.taken
 
 
-def vlan_in(octets: bytes, vlan_forms: tuple[VlanForm, ...] = VLAN_FORMS) -> PhoneVerdict:
+def vlan_in(octets: bytes, vlan_forms: tuple[VlanForm, ...] = VLAN_FORMS) -> Taken:
     """What a phone takes from option 43 when it asks for its VLAN."""
     code = Option.VENDOR_SPECIFIC_INFORMATION
     vlan_id, records = read_voice_vlan(answer_with({code: octets}), _NOWHERE, vlan_forms)
-    return PhoneVerdict(vlan_id=vlan_id, warnings=tuple(_warnings(records)))
+    return Taken(vlan_id=vlan_id, warnings=tuple(_warnings(records)))
 
 
 def answer_with(options: dict[int, bytes]) -> DhcpMessage:

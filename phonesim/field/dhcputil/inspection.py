@@ -8,11 +8,16 @@ from __future__ import annotations
 import msgspec
 
 from phonesim.config.device_profile import DeviceProfile
-from phonesim.field.causes import OPTION_43_OTHER_CLASS, OPTION_120_ADDRESS, Cause
+from phonesim.field.causes import (
+    OPTION_43_OTHER_CLASS,
+    OPTION_120_ADDRESS,
+    VLAN_OPTION_MALFORMED,
+    Cause,
+)
 from phonesim.field.dhcputil.configured_option import ConfiguredOption
-from phonesim.field.dhcputil.informed_phone import PhoneVerdict, verdict_on, vlan_in
+from phonesim.field.dhcputil.informed_phone import Taken, taken_from, vlan_in
 from phonesim.field.dhcputil.sign_in_values import SUB_OPTION_TITLES, VLAN_CLASS
-from phonesim.field.option_faults import faults_of_option_43, faults_of_option_120
+from phonesim.field.rules.option_verdict import judge_option_43, judge_option_120
 from phonesim.wire.dhcp import Option
 from phonesim.wire.provisioning import UC_IDENTIFIER
 
@@ -44,20 +49,20 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     parts: tuple[Part, ...]
     causes: tuple[Cause, ...]
     warnings: tuple[str, ...]
-    verdict: PhoneVerdict
+    taken_by_phone: Taken
     is_usable: bool
 
     @property
     def taken(self) -> str:
         """What a phone takes from it, in words; "nothing"."""
-        verdict = self.verdict
+        taken = self.taken_by_phone
         if not self.is_usable:
             return "nothing"
-        if verdict.web_services is not None:
-            return verdict.web_services.url
-        if verdict.vlan_id is not None:
-            return f"VLAN {verdict.vlan_id}"
-        return ", then ".join(each.name for each in verdict.registrars) or "nothing"
+        if taken.web_services is not None:
+            return taken.web_services.url
+        if taken.vlan_id is not None:
+            return f"VLAN {taken.vlan_id}"
+        return ", then ".join(each.name for each in taken.registrars) or "nothing"
 
 
 def inspect(option: ConfiguredOption, profile: DeviceProfile) -> Inspection:
@@ -68,64 +73,72 @@ def inspect(option: ConfiguredOption, profile: DeviceProfile) -> Inspection:
 
 
 def _inspect_120(option: ConfiguredOption, profile: DeviceProfile) -> Inspection:
-    verdict = verdict_on(OPTION_120, option.octets, profile.discovery)
-    causes = faults_of_option_120(option.octets)
+    taken = taken_from(OPTION_120, option.octets, profile.discovery)
+    verdict = judge_option_120(option.octets)
     return Inspection(
         option=option,
         parts=_parts_of_120(option.octets),
-        causes=causes,
-        warnings=_warnings(option, verdict),
-        verdict=verdict,
-        # Names that are numbers are taken, and no certificate is made for them.
-        is_usable=bool(verdict.registrars) and OPTION_120_ADDRESS not in causes,
+        causes=() if verdict.cause is None else (verdict.cause,),
+        warnings=_warnings(option, verdict.warnings, taken),
+        taken_by_phone=taken,
+        # A number in place of a name is taken, and no certificate is made for it.
+        is_usable=bool(taken.registrars) and verdict.cause is not OPTION_120_ADDRESS,
     )
 
 
 def _inspect_43(option: ConfiguredOption, profile: DeviceProfile) -> Inspection:
-    verdict = _verdict_on_43(option, profile)
-    causes = faults_of_option_43(option.octets)
-    warnings = _warnings(option, verdict)
-    is_usable = verdict.web_services is not None or verdict.vlan_id is not None
+    taken = _taken_of_43(option, profile)
+    parts = _parts_of_43(option.octets)
+    causes: tuple[Cause, ...] = ()
+    warnings = _warnings(option, (), taken)
+    is_usable = taken.web_services is not None or taken.vlan_id is not None
     complaint = _complain_of_class(option.vendor_class, profile)
-    if complaint:
-        is_usable = False
-        causes = (*causes, OPTION_43_OTHER_CLASS)
-        warnings = (complaint, *warnings)
-    elif not is_usable and _is_of_the_other_class(option, profile):
+    if not is_usable and _is_of_the_other_class(option, profile):
         is_usable = True
         warnings = ("no VLAN is in it: the server gives this class what is for the other one",)
+    elif not is_usable and any(part.octets and part.name[:3] == "10 " for part in parts):
+        causes = (VLAN_OPTION_MALFORMED,)
+    elif not is_usable:
+        verdict = judge_option_43(option.octets)
+        causes = () if verdict.cause is None else (verdict.cause,)
+        warnings = _warnings(option, verdict.warnings, taken)
+    if complaint:
+        is_usable = False
+        causes = (OPTION_43_OTHER_CLASS, *causes)
+        warnings = (complaint, *warnings)
     return Inspection(
         option=option,
-        parts=_parts_of_43(option.octets),
+        parts=parts,
         causes=tuple(dict.fromkeys(causes)),
         warnings=warnings,
-        verdict=verdict,
+        taken_by_phone=taken,
         is_usable=is_usable,
     )
 
 
-def _warnings(option: ConfiguredOption, verdict: PhoneVerdict) -> tuple[str, ...]:
-    return (*option.notes, *dict.fromkeys(text for _, text in verdict.warnings))
+def _warnings(option: ConfiguredOption, found: tuple[str, ...], taken: Taken) -> tuple[str, ...]:
+    told = (text for _, text in taken.warnings)
+    return tuple(dict.fromkeys((*option.notes, *found, *told)))
 
 
 def _is_of_the_other_class(option: ConfiguredOption, profile: DeviceProfile) -> bool:
     """Whether who asks for the VLAN is given the URL: a phone then stays untagged."""
     if option.vendor_class not in VLAN_CLASSES:
         return False
-    return verdict_on(OPTION_43, option.octets, profile.discovery).web_services is not None
+    return taken_from(OPTION_43, option.octets, profile.discovery).web_services is not None
 
 
-def _verdict_on_43(option: ConfiguredOption, profile: DeviceProfile) -> PhoneVerdict:
+def _taken_of_43(option: ConfiguredOption, profile: DeviceProfile) -> Taken:
     """Read it as its class does; of an unknown class, as what it seems to be."""
     forms = profile.vlan.option_forms
     if option.vendor_class in VLAN_CLASSES:
         return vlan_in(option.octets, forms)
-    verdict = verdict_on(OPTION_43, option.octets, profile.discovery)
-    if verdict.web_services is None and option.vendor_class is None:
+    taken = taken_from(OPTION_43, option.octets, profile.discovery)
+    if taken.web_services is None and option.vendor_class is None:
         as_vlan = vlan_in(option.octets, forms)
         if as_vlan.vlan_id is not None:
             return as_vlan
-    return verdict
+    return taken
 
 
 def _complain_of_class(vendor_class: str | None, profile: DeviceProfile) -> str:

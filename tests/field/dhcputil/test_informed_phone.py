@@ -8,7 +8,7 @@ from phonesim.config.device_profile import DiscoveryConfig
 from phonesim.field.dhcputil.informed_phone import (
     InformedPhone,
     answer_with,
-    verdict_on,
+    taken_from,
     vlan_in,
 )
 from phonesim.field.dhcputil.sign_in_values import read_sign_in_values
@@ -54,8 +54,8 @@ def test_the_first_answer_with_an_fqdn_is_used_and_later_ones_are_not() -> None:
     assert (empty.is_used, empty.why) == (False, "ignored: no FQDN in this answer")
     assert (used.is_used, used.why) == (True, "first DHCP answer with an FQDN")
     assert (late.is_used, late.why) == (False, "ignored: an earlier answer is in use")
-    assert [each.host for each in used.verdict.registrars] == ["fe01.contoso.com"]
-    assert late.verdict.web_services is not None
+    assert [each.host for each in used.taken.registrars] == ["fe01.contoso.com"]
+    assert late.taken.web_services is not None
 
 
 def test_a_nak_is_no_answer() -> None:
@@ -66,15 +66,15 @@ def test_a_nak_is_no_answer() -> None:
     assert (heard.is_used, heard.why) == (False, "only an ACK answers an INFORM")
 
 
-def test_verdicts_on_single_options() -> None:
+def test_what_is_taken_from_single_options() -> None:
     config = DiscoveryConfig()
-    services = verdict_on(43, VALUES.option_43, config).web_services
+    services = taken_from(43, VALUES.option_43, config).web_services
     assert services is not None
     assert services.url == VALUES.url
-    assert [each.name for each in verdict_on(120, VALUES.option_120, config).registrars] == [
+    assert [each.name for each in taken_from(120, VALUES.option_120, config).registrars] == [
         "fe01.contoso.com:5061"
     ]
-    cut = verdict_on(43, VALUES.option_43[:-1], config)
+    cut = taken_from(43, VALUES.option_43[:-1], config)
     assert cut.web_services is None
     assert [code for code, _ in cut.warnings] == [43, 43]
     assert vlan_in(b"\x0a\x03100").vlan_id == 100

@@ -1,0 +1,190 @@
+"""`phonesim diagnose`: what is wrong with phones, from what they or the network left behind."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from phonesim.cli.terminal import show_json, show_text
+from phonesim.device.device_log import Dialect
+from phonesim.field.diagnosis import Diagnosed, Diagnosis, diagnose
+from phonesim.field.finding import Evidence
+from phonesim.field.log_reader import LogReading
+from phonesim.profiles import DEVICE, load
+
+FAULTS_FOUND = 3
+WIDTH = 80
+
+_MOST_NAMED = 5
+_UNPRINTABLE = re.compile(r"[^ -~]")
+_CERTAINTY = {0: "certain", 1: "likely", 2: "possible"}
+
+
+def diagnose_paths(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PATH...", help="A cpsw3g.log, a phone's folder, a run folder or a capture."
+        ),
+    ],
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device", metavar="PROFILE", help="The device profile whose log dialect it is."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> int:
+    """Say what is wrong with phones: the cause, its evidence, and how to mend it."""
+    dialects = None if device is None else [Dialect(load(DEVICE, device).log.records)]
+    diagnosis = diagnose(paths, dialects)
+    if as_json:
+        show_json(to_document(diagnosis))
+    else:
+        show_text("\n".join(to_lines(diagnosis)))
+    return 0 if diagnosis.is_well else FAULTS_FOUND
+
+
+def to_document(diagnosis: Diagnosis) -> dict[str, Any]:
+    """The diagnosis as `--json` prints it."""
+    return {
+        "phones": diagnosis.phones,
+        "boots": diagnosis.boots,
+        "signed_in": diagnosis.signed_in,
+        "findings": [_finding_document(found) for found in diagnosis.found],
+        "unexplained": [
+            {"phone": each.phone_id, "evidence": _evidence_document(each.evidence)}
+            for each in diagnosis.unexplained
+        ],
+        "inputs": [_input_document(reading) for reading in diagnosis.readings],
+    }
+
+
+def _input_document(reading: LogReading) -> dict[str, Any]:
+    if reading.is_capture:
+        return {"capture": reading.file, "packets": reading.lines, "notes": reading.notes}
+    return {
+        "log": reading.file,
+        "lines": reading.lines,
+        "unknown_lines": reading.unknown,
+        "unknown_examples": [
+            {"line": place.number, "text": text} for place, text in reading.samples
+        ],
+        "notes": reading.notes,
+    }
+
+
+def _finding_document(found: Diagnosed) -> dict[str, Any]:
+    return {
+        "cause": found.cause.name,
+        "title": found.cause.title,
+        "certainty": _CERTAINTY[found.certainty],
+        "phones": list(found.phones),
+        "boots": found.boots,
+        "detail": found.example.detail,
+        "phone": found.example.phone_id,
+        "evidence": [_evidence_document(each) for each in found.example.evidence],
+        "why": found.cause.why,
+        "remedies": [{"where": each.where, "how": each.how} for each in found.cause.remedies],
+    }
+
+
+def _evidence_document(evidence: Evidence) -> dict[str, Any]:
+    place = evidence.place
+    kind = "frame" if place.is_frame else "line"
+    return {"file": place.file, kind: place.number, "text": evidence.text, "note": evidence.note}
+
+
+def to_lines(diagnosis: Diagnosis) -> Iterator[str]:
+    """The diagnosis as people read it, in lines of 80 columns; commands are not broken."""
+    failed = diagnosis.phones - diagnosis.signed_in
+    yield (
+        f"{_count(diagnosis.phones, 'phone')}, {_count(diagnosis.boots, 'boot')}:"
+        f" {diagnosis.signed_in} signed in, {failed} not"
+    )
+    for reading in diagnosis.readings:
+        for note in reading.notes:
+            told = note if note.startswith(reading.file) else f"{reading.file}: {note}"
+            yield from _wrapped(f"Note: {told}", "", "  ")
+        if reading.unknown:
+            share = f"{reading.unknown} of {_count(reading.lines, 'line')} not known, such as"
+            yield from _wrapped(f"Note: {reading.file}: {share}", "", "  ")
+            for place, text in reading.samples[:3]:
+                yield from _wrapped(f"{place.number}: {text[:100]}", "    ", "      ")
+    for number, found in enumerate(diagnosis.found, 1):
+        yield ""
+        yield from _finding_lines(number, found, diagnosis.phones)
+    if diagnosis.unexplained:
+        yield ""
+        yield f"Not explained, of {_count(len(diagnosis.unexplained), 'phone')}:"
+        for each in diagnosis.unexplained[:_MOST_NAMED]:
+            yield from _evidence_lines(each.evidence)
+    if diagnosis.is_well:
+        yield ""
+        yield "no fault found"
+
+
+def _finding_lines(number: int, found: Diagnosed, phones: int) -> Iterator[str]:
+    cause, example = found.cause, found.example
+    yield from _wrapped(f"{number}. {cause.title[:1].upper()}{cause.title[1:]}", "", "   ")
+    share = f"{len(found.phones)} of {_count(phones, 'phone')}"
+    yield f"   {cause.name}: {_CERTAINTY[found.certainty]}, {share}"
+    if example.detail:
+        yield from _wrapped(example.detail, "   ", "   ")
+    yield from _wrapped(_named(found.phones), "   Phones: ", "     ")
+    yield ""
+    yield f"   Evidence, of {example.phone_id}:"
+    for evidence in example.evidence:
+        yield from _evidence_lines(evidence)
+    if cause.why:
+        yield ""
+        yield from _wrapped(cause.why, "   Why: ", "     ")
+    if cause.remedies:
+        yield ""
+        yield "   How to mend it:"
+        for remedy in cause.remedies:
+            yield f"     {remedy.where}:"
+            for line in remedy.how.splitlines():
+                yield from _wrapped(line, "       ", "         ")
+
+
+def _evidence_lines(evidence: Evidence) -> Iterator[str]:
+    yield f"     {_shortened(str(evidence.place))}"
+    yield from _wrapped(evidence.text, "       ", "       ", breaks=True)
+    if evidence.note:
+        yield from _wrapped(evidence.note, "       => ", "          ")
+
+
+def _shortened(place: str) -> str:
+    """A place that fits into a line: the end of its path tells more than the beginning."""
+    too_long = len(place) - (WIDTH - 10)
+    if too_long <= 0:
+        return place
+    return f"...{place[too_long:].partition('/')[1]}{place[too_long:].partition('/')[2]}"
+
+
+def _wrapped(text: str, first: str, rest: str, *, breaks: bool = False) -> list[str]:
+    printable = _UNPRINTABLE.sub(lambda match: f"\\x{ord(match.group()):02X}", text)
+    return textwrap.wrap(
+        printable,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=breaks,
+        break_on_hyphens=False,
+    ) or [first.rstrip()]
+
+
+def _named(phones: tuple[str, ...]) -> str:
+    more = len(phones) - _MOST_NAMED
+    named = ", ".join(phones[:_MOST_NAMED])
+    return f"{named} and {more} more" if more > 0 else named
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,312 @@
+"""`phonesim reproduce`: a field failure made to happen, its story, and what is found of it."""
+
+from __future__ import annotations
+
+import textwrap
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+from rich.table import Table
+
+from phonesim.cli.consent import ask_consent
+from phonesim.cli.diagnose_verb import WIDTH, to_lines
+from phonesim.cli.run_verb import DEFAULT_OUT, progress_text
+from phonesim.cli.terminal import StatusLine, show, show_json, show_text
+from phonesim.config.fleet_profile import Attach
+from phonesim.errors import UsageError
+from phonesim.field.failures import FAILURE
+from phonesim.field.reproduce import SOURCES, PhoneStory, Reproduced, load_failure, reproduce
+from phonesim.field.story import Step, to_json
+from phonesim.fleet.runner import EXPECTATIONS_MET, EXPECTATIONS_UNMET, NOT_VALID
+from phonesim.profiles import load, names, option_override, parse_override
+
+_ALL = "reproduce-all"
+_TIME, _WHO = 9, 18
+_WORLDS = tuple(each for each in get_args(Attach) if each != "relay")
+
+
+def reproduce_failure(
+    failure: Annotated[
+        str | None,
+        typer.Argument(metavar="[FAILURE]", help="A failure profile: its name, or a path."),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Reproduce every failure, and print a table.")
+    ] = False,
+    attach: Annotated[
+        str,
+        typer.Option("--attach", metavar="virtual|loopback|wire", help="Which world to run in."),
+    ] = "virtual",
+    interface: Annotated[
+        str | None, typer.Option("--interface", "-i", metavar="IF", help="Interface for wire.")
+    ] = None,
+    site: Annotated[
+        str | None,
+        typer.Option("--site", metavar="NAME|PATH", help="Another mock site than the failure's."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", "-s", metavar="S", help="Seed of the run's randomness.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a value of a profile: fleet.x, site.x or device.x (repeatable).",
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where the runs' folders are made.")
+    ] = DEFAULT_OUT,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask before packets reach a real network.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> int:
+    """Make a field failure happen, and check that it and its diagnosis come out as declared.
+
+    Without a name, list the failures.
+    """
+    if attach not in _WORLDS:
+        raise UsageError(f"--attach {attach}: it is {', '.join(_WORLDS)}")
+    if failure is None and not every:
+        _show_failures(as_json=as_json)
+        return EXPECTATIONS_MET
+    if failure is not None and every:
+        raise UsageError(f"--all takes no name: leave {failure!r} out, or --all")
+    options = {"interface": interface, "site": site, "seed": seed}
+    overrides = [
+        *map(parse_override, set_ or ()),
+        *(
+            option_override(f"--{key}", "fleet", key, value)
+            for key, value in options.items()
+            if value is not None
+        ),
+    ]
+    with StatusLine() as line:
+
+        def run(name: str, base: Path) -> Reproduced:
+            return reproduce(
+                load_failure(name),
+                base,
+                attach,  # type: ignore[arg-type]  # it is one of _WORLDS
+                overrides,
+                agree=partial(ask_consent, again="", is_agreed=yes),
+                on_progress=lambda progress: line.update(f"{name}  {progress_text(progress)}"),
+            )
+
+        if failure is None:
+            return _every(run, out, as_json=as_json)
+        came = run(failure, out)
+    if as_json:
+        show_json(to_document(came))
+    else:
+        show_text("\n".join(to_story(came)))
+    return status_of(came)
+
+
+def _every(run: Any, out: Path, *, as_json: bool) -> int:
+    base = out / f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{_ALL}"
+    rows: list[tuple[Reproduced, float]] = []
+    for name in names(FAILURE):
+        began = time.monotonic()
+        came = run(name, base)
+        rows.append((came, time.monotonic() - began))
+        if not came.is_valid:
+            break
+    different = [came for came, _ in rows if came.differences]
+    is_valid = all(came.is_valid for came, _ in rows)
+    if as_json:
+        show_json(
+            {
+                "attach": rows[0][0].attach,
+                "as_declared": len(rows) - len(different) if is_valid else None,
+                "failures": [to_document(came) | {"wall_s": seconds} for came, seconds in rows],
+            }
+        )
+    else:
+        show(_table(rows), "")
+        show_text("\n".join(_below(rows, different, base, is_valid=is_valid)))
+    if not is_valid:
+        return NOT_VALID
+    return EXPECTATIONS_UNMET if different else EXPECTATIONS_MET
+
+
+def status_of(came: Reproduced) -> int:
+    """Return the exit status of one failure."""
+    if not came.is_valid:
+        return NOT_VALID
+    return EXPECTATIONS_UNMET if came.differences else EXPECTATIONS_MET
+
+
+# --- people ---
+
+
+def to_story(came: Reproduced) -> Iterator[str]:
+    """What came of a failure, as people read it, in lines of 80 columns."""
+    failure = came.failure
+    yield f"{failure.name} ({came.attach}, {came.seconds:.1f} s)"
+    yield from _wrapped(f"What is wrong: {failure.description}")
+    yield from _wrapped(f"What the user sees: {failure.symptom}")
+    for story in came.stories:
+        yield ""
+        yield from _told(story)
+    if "log" in came.diagnoses:
+        yield ""
+        yield "What phonesim diagnose finds in the logs:"
+        for line in to_lines(came.diagnoses["log"]):
+            yield f"  {line}".rstrip()
+    yield ""
+    for source, diagnosis in came.diagnoses.items():
+        found = ", ".join(each.cause.name for each in diagnosis.found) or "nothing"
+        yield from _wrapped(f"Found in the {source}: {found}")
+    yield from _verdict(came)
+    for note in came.notes:
+        yield from _wrapped(f"Note: {note}")
+    yield f"Logs: {came.folder}"
+    if came.earlier is not None:
+        yield f"Logs of the earlier life: {came.earlier}"
+    if came.is_valid:
+        yield f"Capture: {came.capture}"
+
+
+def _told(story: PhoneStory) -> Iterator[str]:
+    more = "" if story.phones == 1 else f", one of {story.phones} alike"
+    yield from _wrapped(f"{story.phone_id}, {story.boot}{more}: {story.outcome}")
+    for step in story.steps:
+        yield from _step(step)
+
+
+def _step(step: Step) -> list[str]:
+    first = f"{step.at:{_TIME}.3f}  {step.who:<{_WHO}}  "
+    if len(step.who) > _WHO:
+        return [first.rstrip(), *_folded(step.told, " " * (_TIME + _WHO + 4))]
+    return _folded(step.told, first)
+
+
+def _folded(text: str, first: str) -> list[str]:
+    rest = " " * (_TIME + _WHO + 4)
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
+    ) or [first.rstrip()]
+
+
+def _verdict(came: Reproduced) -> Iterator[str]:
+    if not came.is_valid:
+        yield "NOT VALID: the run did not come to its end."
+    elif not came.differences:
+        yield "The failure and its diagnosis appeared as declared."
+    for difference in came.differences:
+        yield from _wrapped(f"NOT AS DECLARED: {difference}")
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(
+        text, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _show_failures(*, as_json: bool) -> None:
+    failures = [load(FAILURE, name) for name in names(FAILURE)]
+    if as_json:
+        show_json(
+            [
+                {
+                    "name": failure.name,
+                    "description": failure.description,
+                    "symptom": failure.symptom,
+                    "display": failure.display,
+                }
+                for failure in failures
+            ]
+        )
+        return
+    table = _columns("failure", "what the user sees")
+    table.columns[1].overflow = "fold"
+    for failure in failures:
+        table.add_row(failure.name, failure.symptom)
+    show(table, "", f"{len(failures)} failures; reproduce one: phonesim reproduce FAILURE")
+
+
+def _table(rows: list[tuple[Reproduced, float]]) -> Table:
+    table = _columns("failure", "outcome", "log", "capture", "seconds")
+    for came, seconds in rows:
+        table.add_row(
+            came.failure.name,
+            _as_declared(came, bool(came.unexpected)),
+            *(_as_declared(came, source in came.undiagnosed) for source in SOURCES),
+            f"{seconds:.1f}",
+        )
+    return table
+
+
+def _as_declared(came: Reproduced, is_different: bool) -> str:
+    if not came.is_valid:
+        return "-"
+    return "DIFFERS" if is_different else "ok"
+
+
+def _columns(*headings: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading == "seconds" else "left")
+    return table
+
+
+def _below(
+    rows: list[tuple[Reproduced, float]],
+    different: list[Reproduced],
+    base: Path,
+    *,
+    is_valid: bool,
+) -> Iterator[str]:
+    for came in different:
+        for difference in came.differences:
+            yield from _wrapped(f"{came.failure.name}: {difference}")
+    if not is_valid:
+        yield "NOT VALID: interrupted."
+    seconds = sum(each for _, each in rows)
+    yield f"{len(rows) - len(different)} of {len(rows)} failures as declared, in {seconds:.1f} s"
+    yield f"Logs: {base}"
+
+
+# --- programs ---
+
+
+def to_document(came: Reproduced) -> dict[str, Any]:
+    """What came of a failure, as `--json` prints it."""
+    failure = came.failure
+    return {
+        "failure": failure.name,
+        "description": failure.description,
+        "symptom": failure.symptom,
+        "attach": came.attach,
+        "valid": came.is_valid,
+        "as_declared": came.is_valid and not came.differences,
+        "differences": list(came.differences),
+        "outcomes": came.outcomes,
+        "findings": {
+            source: [each.cause.name for each in diagnosis.found]
+            for source, diagnosis in came.diagnoses.items()
+        },
+        "stories": [
+            {
+                "phone": story.phone_id,
+                "boot": story.boot,
+                "outcome": story.outcome,
+                "phones": story.phones,
+                "log": str(story.log),
+                "steps": to_json(story.steps),
+            }
+            for story in came.stories
+        ],
+        "run": str(came.folder),
+        "earlier_run": None if came.earlier is None else str(came.earlier),
+        "capture": str(came.capture),
+        "seconds": came.seconds,
+        "notes": list(came.notes),
+    }

@@ -1,0 +1,239 @@
+"""The diagnosis: of inputs of any kind, what is wrong with the phones in them.
+
+    paths -> sources (a phone's log, or a capture) -> sightings -> boots -> rules
+          -> findings, merged over phones and put in order
+
+A path is a device log, a phone's folder, a run folder or a capture; of a folder every phone in it
+is read, one after another, so that memory does not grow with their number. Findings of the same
+cause are one `Diagnosed`, with the surest of them as its example.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from phonesim.device.device_log import Dialect
+from phonesim.errors import DecodeError, UsageError
+from phonesim.field.boots import Boot, each_boot
+from phonesim.field.capture_reader import is_capture, read_capture
+from phonesim.field.causes import CAUSES, Cause
+from phonesim.field.finding import Certainty, Evidence, Finding, evidence_of
+from phonesim.field.log_reader import LogReading, read_log, shipped_dialects
+from phonesim.field.rules.consequences import FOLLOWS, find_in_boot
+from phonesim.field.rules.site_rules import BootFacts, facts_of, find_in_site
+from phonesim.field.sightings import Sighting
+from phonesim.fleet.run_logs import Run, list_phones
+
+_ORDER = {name: number for number, name in enumerate(CAUSES)}
+_BEYOND_DHCP = frozenset({"dns_sent", "ntp_sent", "http_sent", "connect_failed", "tls_alert"})
+
+
+class Diagnosed(msgspec.Struct, frozen=True, kw_only=True):
+    """A cause, the phones that have it, and the finding that shows it best."""
+
+    cause: Cause
+    certainty: Certainty
+    phones: tuple[str, ...]
+    boots: int
+    example: Finding
+
+
+class Unexplained(msgspec.Struct, frozen=True, kw_only=True):
+    """A failed sign-in for which no rule has a cause."""
+
+    phone_id: str
+    evidence: Evidence
+
+
+class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of all inputs. `signed_in` counts phones whose last boot ended well."""
+
+    readings: tuple[LogReading, ...]
+    phones: int
+    boots: int
+    signed_in: int
+    found: tuple[Diagnosed, ...]
+    unexplained: tuple[Unexplained, ...]
+
+    @property
+    def is_well(self) -> bool:
+        """Whether there is nothing to mend."""
+        return not self.found and not self.unexplained
+
+
+class _Source(msgspec.Struct, frozen=True):
+    """One phone's log, oldest file first, or one capture."""
+
+    files: tuple[Path, ...]
+    phone_id: str | None = None
+    must_be_good: bool = True
+    is_capture: bool = False
+
+
+def diagnose(paths: Sequence[Path], dialects: Sequence[Dialect] | None = None) -> Diagnosis:
+    """Read all inputs and say what is wrong. `UsageError` for one that holds nothing to read.
+
+    `dialects` are those that a device log may be in; the shipped ones unless given.
+    """
+    readings: list[LogReading] = []
+    boots = _Boots()
+    known = shipped_dialects() if dialects is None else dialects
+    for source in _without_doubles(each for path in paths for each in _sources(path)):
+        boots.take_all(each_boot(_read(source, known, readings)))
+    return boots.conclude(tuple(readings))
+
+
+def diagnose_boots(boots: Iterable[Boot]) -> Diagnosis:
+    """The same for boots that are there already, as of a phone that has just been run."""
+    taken = _Boots()
+    taken.take_all(boots)
+    return taken.conclude(())
+
+
+class _Boots:
+    """What is kept of boots that are over."""
+
+    def __init__(self) -> None:
+        self._facts: list[BootFacts] = []
+        self._found: dict[str, dict[Cause, list[Finding]]] = {}
+        self._counts: dict[tuple[str, Cause], int] = {}
+        self._unexplained: dict[str, Evidence] = {}
+        self._ends_well: dict[str, bool] = {}
+
+    def take_all(self, boots: Iterable[Boot]) -> None:
+        for boot in boots:
+            findings = find_in_boot(boot)
+            self._facts.append(facts_of(boot, findings))
+            self._ends_well[boot.phone_id] = boot.ends_well
+            for finding in findings:
+                self._keep(finding)
+            failure = boot.first("boot_failed")
+            if failure is not None and not findings:
+                self._unexplained.setdefault(boot.phone_id, evidence_of(failure))
+
+    def _keep(self, finding: Finding) -> None:
+        phone_id, cause = finding.phone_id, finding.cause
+        key = phone_id, cause
+        self._counts[key] = self._counts.get(key, 0) + 1
+        best = self._found.setdefault(phone_id, {}).setdefault(cause, [finding])
+        if finding.certainty < best[0].certainty:
+            best[0] = finding
+
+    def conclude(self, readings: tuple[LogReading, ...]) -> Diagnosis:
+        for finding in find_in_site(self._facts):
+            self._keep(finding)
+            for consequence in FOLLOWS.get(finding.cause, ()):
+                self._found[finding.phone_id].pop(consequence, None)
+            self._unexplained.pop(finding.phone_id, None)
+        return Diagnosis(
+            readings=readings,
+            phones=len(self._ends_well),
+            boots=len(self._facts),
+            signed_in=sum(self._ends_well.values()),
+            found=tuple(sorted(self._merged(), key=_rank)),
+            unexplained=tuple(
+                Unexplained(phone_id=phone_id, evidence=evidence)
+                for phone_id, evidence in self._unexplained.items()
+            ),
+        )
+
+    def _merged(self) -> Iterator[Diagnosed]:
+        by_cause: dict[Cause, list[Finding]] = {}
+        for per_cause in self._found.values():
+            for cause, (finding,) in per_cause.items():
+                by_cause.setdefault(cause, []).append(finding)
+        for cause, findings in by_cause.items():
+            example = min(findings, key=lambda finding: finding.certainty)
+            yield Diagnosed(
+                cause=cause,
+                certainty=example.certainty,
+                phones=tuple(finding.phone_id for finding in findings),
+                boots=sum(self._counts[finding.phone_id, cause] for finding in findings),
+                example=example,
+            )
+
+
+def _rank(found: Diagnosed) -> tuple[int, int, int]:
+    """The surest first, of these what comes earliest in a boot, then what most phones have."""
+    return found.certainty, _ORDER[found.cause.name], -len(found.phones)
+
+
+def _sources(path: Path) -> list[_Source]:
+    if not path.exists():
+        raise UsageError(f"{path}: there is no such file or folder")
+    if not path.is_dir():
+        return [_Source((path,), is_capture=is_capture(path))]
+    phones = list_phones(Run(path=path, summary=None))
+    if phones:
+        return [_Source(tuple(phone.files), phone.phone_id, must_be_good=False) for phone in phones]
+    logs = sorted(path.rglob("*.log"))
+    if not logs:
+        raise UsageError(
+            f"{path}: no device log is in this folder: a phone's has DSK1/logs/cpsw3g.log,"
+            " a run's has phones"
+        )
+    return [_Source((*_backup_of(log), log), must_be_good=len(logs) == 1) for log in logs]
+
+
+def _backup_of(log: Path) -> list[Path]:
+    backup = log.with_suffix(".bak")
+    return [backup] if backup.exists() else []
+
+
+def _without_doubles(sources: Iterable[_Source]) -> Iterator[_Source]:
+    seen = set()
+    for source in sources:
+        key = source.files[-1].resolve()
+        if key not in seen:
+            seen.add(key)
+            yield source
+
+
+def _read(
+    source: _Source, dialects: Sequence[Dialect], readings: list[LogReading]
+) -> Iterator[Sighting]:
+    first = len(readings)
+    if source.is_capture:
+        yield from _read_capture(source.files[0], readings)
+        return
+    try:
+        yield from read_log(source.files, dialects, readings, source.phone_id)
+        _refuse_strange_text(readings[first:])
+    except UsageError as error:
+        if source.must_be_good:
+            raise
+        readings[-1].notes.append(str(error))
+
+
+def _read_capture(path: Path, readings: list[LogReading]) -> Iterator[Sighting]:
+    reading = LogReading(file=str(path), is_capture=True)
+    readings.append(reading)
+    capture = read_capture(path, str(path))
+    has_more = False
+    try:
+        for sighting in capture:
+            reading.records += 1
+            has_more = has_more or sighting.name in _BEYOND_DHCP
+            yield sighting
+    except DecodeError as error:
+        raise UsageError(str(error)) from None
+    if not capture.phones:
+        raise UsageError("; ".join(capture.notes) or f"{path}: no packet of it is a phone's")
+    reading.lines = capture.packets
+    reading.notes += capture.notes
+    if not has_more:
+        reading.notes.append("it has DHCP only: what the phones did after that is not known")
+
+
+def _refuse_strange_text(readings: Sequence[LogReading]) -> None:
+    if any(reading.records for reading in readings):
+        return
+    samples = [sample for reading in readings for sample in reading.samples]
+    like = f", such as {samples[0][1][:60]!r}" if samples else ""
+    raise UsageError(
+        f"{readings[-1].file}: no line of it is a device log's{like}; give a log of another"
+        " dialect with --device PROFILE"
+    )

@@ -1,0 +1,90 @@
+"""All rules over one boot, without the findings that only follow from another one.
+
+What is found first in a boot often makes much else fail. A row of `FOLLOWS` names what does not
+count when the cause before it was found in the same boot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from phonesim.field import causes
+from phonesim.field.boots import Boot
+from phonesim.field.causes import Cause
+from phonesim.field.finding import Certainty, Finding
+from phonesim.field.rules import (
+    address_rules,
+    certificate_rules,
+    name_rules,
+    option_rules,
+    registrar_rules,
+    vlan_rules,
+    web_rules,
+)
+
+RULES = (
+    *vlan_rules.RULES,
+    *address_rules.RULES,
+    *option_rules.RULES,
+    *name_rules.RULES,
+    *certificate_rules.RULES,
+    *web_rules.RULES,
+    *registrar_rules.RULES,
+)
+"""Every rule that looks at one boot."""
+
+_OF_WEB_SERVERS = frozenset(
+    {
+        causes.WEB_NAME_UNRESOLVED,
+        causes.WEB_SERVICES_404,
+        causes.WEB_SERVICES_DOWN,
+        causes.WEB_SERVICES_SLOW,
+        causes.CHAIN_NOT_DOWNLOADABLE,
+    }
+)
+_OF_OPTIONS = frozenset(
+    {causes.OPTIONS_MISSING, causes.OPTION_43_MISSING, causes.OPTION_120_MISSING}
+)
+_OF_NAMES = frozenset(
+    {
+        causes.DNS_SILENT,
+        causes.DNS_FAILS,
+        causes.SRV_MISSING,
+        causes.WEB_NAME_UNRESOLVED,
+        causes.REGISTRAR_NAME_UNRESOLVED,
+    }
+)
+
+FOLLOWS: Mapping[Cause, frozenset[Cause]] = {
+    causes.VOICE_VLAN_DEAD: frozenset({causes.DHCP_SILENT, causes.DHCP_POOL_EXHAUSTED}),
+    causes.DHCP_POOL_EXHAUSTED: frozenset({causes.DHCP_SILENT}),
+    causes.ROGUE_DHCP_SERVER: _OF_OPTIONS
+    | _OF_NAMES
+    | {causes.DHCP_SERVERS_DISAGREE, causes.CLOCK_WRONG, causes.INFORM_UNANSWERED},
+    causes.DHCP_SERVERS_DISAGREE: _OF_OPTIONS | _OF_WEB_SERVERS,
+    causes.INFORM_CLASS_WRONG: _OF_OPTIONS
+    | {causes.INFORM_UNANSWERED, causes.OPTION_43_OTHER_CLASS},
+    causes.DNS_SILENT: frozenset(
+        {causes.CLOCK_WRONG, causes.WEB_NAME_UNRESOLVED, causes.REGISTRAR_NAME_UNRESOLVED}
+    ),
+    causes.DNS_FAILS: frozenset({causes.WEB_NAME_UNRESOLVED, causes.REGISTRAR_NAME_UNRESOLVED}),
+    causes.SRV_TARGET_DEAD: _OF_WEB_SERVERS
+    | {causes.REGISTRAR_NAME_UNRESOLVED, causes.REGISTRAR_DOWN},
+    causes.SRV_TARGET_ALIAS: _OF_WEB_SERVERS
+    | {causes.REGISTRAR_NAME_UNRESOLVED, causes.REGISTRAR_DOWN, causes.CERTIFICATE_NAME_MISMATCH},
+    causes.REGISTRAR_NOT_REDUNDANT: frozenset({causes.REGISTRAR_DOWN}),
+    causes.USER_DISABLED: frozenset({causes.REGISTRAR_REFUSES}),
+}
+
+
+def find_in_boot(boot: Boot) -> list[Finding]:
+    """What is wrong with a boot, the surest first and of these the earliest in a boot."""
+    found = list(_each(boot))
+    roots = {each.cause for each in found if each.certainty is not Certainty.POSSIBLE}
+    dropped = frozenset().union(*(FOLLOWS.get(cause, frozenset()) for cause in roots))
+    return [each for each in found if each.cause not in dropped]
+
+
+def _each(boot: Boot) -> Iterator[Finding]:
+    for rule in RULES:
+        yield from rule(boot)

@@ -1,0 +1,212 @@
+"""Options 43 and 120, and the INFORM that asks for them.
+
+What is missing matters only where the phone had to do without: an option that DNS made up for,
+or that was not needed before the boot failed of something else, is no cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from phonesim.field import causes
+from phonesim.field.boots import Boot
+from phonesim.field.finding import Certainty, Finding, evidence_of
+from phonesim.field.rules.option_verdict import judge_option_43, judge_option_120
+from phonesim.field.rules.sign import find
+from phonesim.field.sightings import Sighting
+from phonesim.wire.provisioning import UC_IDENTIFIER
+
+_INFORM_ATTEMPTS = 3
+_REACHED_WEB_SERVICES = ("service_port", "ticket_issuer", "ticket_received", "identity_used")
+
+
+def lacks_web_services(boot: Boot) -> bool:
+    """Whether DHCP gave no URL, and the phone never got an answer it could use from any."""
+    if not boot.is_hurt or boot.has(*_REACHED_WEB_SERVICES):
+        return False
+    return not any(_is_of_dhcp(each) for each in boot.all("web_services_located"))
+
+
+def lacks_registrar(boot: Boot) -> bool:
+    """Whether DHCP gave no Registrar, and none was reached that another source gave."""
+    if not boot.is_hurt or boot.has("registered"):
+        return False
+    located = boot.all("registrar_located")
+    if any(_is_of_dhcp(each) for each in located):
+        return False
+    return not located or boot.has("registrar_failed")
+
+
+def find_wrong_class(boot: Boot) -> Iterator[Finding]:
+    """The phone itself sends another class, or the same in another case."""
+    if not lacks_web_services(boot) and not lacks_registrar(boot):
+        return
+    asked = [
+        each
+        for each in boot.all("dhcp_sent")
+        if each["type"] == "INFORM" and each["vendor_class"] != UC_IDENTIFIER
+    ]
+    if asked:
+        given = asked[0]["vendor_class"] or "none"
+        note = f'option 60 is "{given}": servers compare it octet by octet with "{UC_IDENTIFIER}"'
+        yield find(
+            boot,
+            causes.INFORM_CLASS_WRONG,
+            Certainty.CERTAIN,
+            evidence_of(asked[0], note),
+            *boot.all("option_missing")[:2],
+            detail=f'it is "{given}"',
+        )
+
+
+def find_inform_trouble(boot: Boot) -> Iterator[Finding]:
+    """INFORM is answered astray, with a NAK, or by nobody."""
+    if not lacks_web_services(boot) and not lacks_registrar(boot):
+        return
+    asked = [each for each in boot.all("dhcp_sent") if each["type"] == "INFORM"]
+    xids = {each["xid"] for each in asked}
+    answers = [each for each in boot.all("dhcp_received") if each["xid"] in xids]
+    if any(each["type"] == "ACK" for each in answers):
+        return
+    astray = [each for each in boot.all("reply_astray") if each["xid"] in xids]
+    refused = [each for each in answers if each["type"] == "NAK"]
+    given_up = [each for each in boot.all("dhcp_no_answer") if each["type"] == "INFORM"]
+    if astray:
+        first = astray[0]
+        detail = f"it went to {first['destination']}, the phone is at {first['expected']}"
+        yield find(
+            boot,
+            causes.INFORM_ASTRAY,
+            Certainty.CERTAIN,
+            *asked[:1],
+            evidence_of(first, detail),
+            detail=detail,
+        )
+    elif refused:
+        detail = f"DHCP server {refused[0]['server']}"
+        yield find(
+            boot, causes.INFORM_REFUSED, Certainty.CERTAIN, *asked[:1], refused[0], detail=detail
+        )
+    elif given_up or len(asked) >= _INFORM_ATTEMPTS:
+        yield find(
+            boot, causes.INFORM_UNANSWERED, Certainty.CERTAIN, *asked[:1], *(given_up or asked)[-1:]
+        )
+
+
+def find_missing_options(boot: Boot) -> Iterator[Finding]:
+    """Servers answered the INFORM, and none gave the option that the phone had to do without."""
+    missing = {
+        option: [each for each in boot.all("option_missing") if each["option"] == option]
+        for option in (43, 120)
+    }
+    if boot.has("option_43"):
+        missing[43] = []
+    if boot.has("option_120"):
+        missing[120] = []
+    needs = {43: lacks_web_services(boot), 120: lacks_registrar(boot)}
+    if missing[43] and missing[120] and (needs[43] or needs[120]):
+        shown = [missing[43][0], missing[120][0]]
+        yield _missing(boot, causes.OPTIONS_MISSING, shown)
+        return
+    if missing[43] and needs[43]:
+        yield _missing(boot, causes.OPTION_43_MISSING, missing[43][:1])
+    if missing[120] and needs[120]:
+        yield _missing(boot, causes.OPTION_120_MISSING, missing[120][:1])
+
+
+def _missing(boot: Boot, cause: causes.Cause, shown: list[Sighting]) -> Finding:
+    # Where DNS has what DHCP lacks, phones live without the option: what DNS says is looked at
+    # first then.
+    is_made_up_for = any(
+        str(each["source"]).startswith("dns:")
+        for each in boot.all("registrar_located", "web_services_located")
+    )
+    certainty = Certainty.POSSIBLE if is_made_up_for else Certainty.CERTAIN
+    return find(boot, cause, certainty, *shown, detail=f"DHCP server {shown[0]['server']}")
+
+
+def find_bad_option_43(boot: Boot) -> Iterator[Finding]:
+    """The option is there, its octets make no URL, and no other server's do.
+
+    Even if DNS made up for it, this was not meant; an option of another class may have been.
+    """
+    if any(_is_of_dhcp(each) for each in boot.all("web_services_located")):
+        return
+    for each in boot.all("option_43"):
+        data = _octets(each)
+        verdict = None if data is None or each["url"] else judge_option_43(data)
+        if verdict is None or verdict.cause is None:
+            continue
+        if verdict.cause is causes.OPTION_43_OTHER_CLASS and not lacks_web_services(boot):
+            continue
+        yield _bad_option(boot, each, verdict.cause, verdict.note)
+        return
+
+
+def find_bad_option_120(boot: Boot) -> Iterator[Finding]:
+    """The option is there, its octets name no Registrar, and no other server's do."""
+    if any(_is_of_dhcp(each) for each in boot.all("registrar_located")):
+        return
+    for each in boot.all("option_120"):
+        data = _octets(each)
+        verdict = None if data is None or each["registrars"] else judge_option_120(data)
+        if verdict is not None and verdict.cause is not None:
+            yield _bad_option(boot, each, verdict.cause, verdict.note)
+            return
+
+
+def _bad_option(boot: Boot, option: Sighting, cause: causes.Cause, note: str) -> Finding:
+    shown = evidence_of(option, note)
+    detail = f"DHCP server {option['server']}"
+    return find(boot, cause, Certainty.CERTAIN, shown, detail=detail)
+
+
+def find_stale_option_120(boot: Boot) -> Iterator[Finding]:
+    """The first Registrar of two is not to be reached, and the second one is."""
+    given = [each for each in boot.all("registrar_located") if _is_of_dhcp(each)]
+    accepted = boot.first("registered")
+    if len(given) < 2 or accepted is None:
+        return
+    first = given[0]["registrar"]
+    failures = []
+    for each in boot.all("registrar_failed", "registered"):
+        if each.name == "registered":
+            break
+        if each["registrar"] == first and each["failure"] in _GONE:
+            failures.append(each)
+    if failures and accepted["registrar"] != first:
+        failure = failures[0]
+        detail = f"{first}: {failure['failure']}; {accepted['registrar']} accepts the phone"
+        yield find(
+            boot,
+            causes.OPTION_120_STALE,
+            Certainty.CERTAIN,
+            *boot.all("option_120")[:1],
+            failure,
+            accepted,
+            detail=detail,
+        )
+
+
+_GONE = frozenset({"unresolved", "refused", "timeout", "unreachable"})
+
+
+def _is_of_dhcp(located: Sighting) -> bool:
+    return str(located["source"]).startswith("dhcp:")
+
+
+def _octets(option: Sighting) -> bytes | None:
+    try:
+        return bytes.fromhex(str(option["hex"]))
+    except ValueError:
+        return None
+
+
+RULES = (
+    find_wrong_class,
+    find_inform_trouble,
+    find_missing_options,
+    find_bad_option_43,
+    find_bad_option_120,
+    find_stale_option_120,
+)

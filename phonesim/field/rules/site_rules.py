@@ -1,0 +1,130 @@
+"""What only several boots show: who is served and who is not, who lives on what was kept.
+
+Of each boot a few facts are kept, not its sightings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from phonesim.field import causes
+from phonesim.field.boots import Boot
+from phonesim.field.causes import Cause
+from phonesim.field.finding import Certainty, Evidence, Finding, evidence_of
+from phonesim.field.sightings import Sighting
+
+_OF_A_PERSON = frozenset(
+    {
+        causes.PIN_WRONG,
+        causes.PIN_LOCKED,
+        causes.PIN_EXPIRED,
+        causes.PIN_NOT_SET,
+        causes.PIN_NOT_ENABLED,
+        causes.NUMBER_NOT_UNIQUE,
+        causes.USER_UNKNOWN,
+        causes.USER_DISABLED,
+        causes.USER_UNAUTHORIZED,
+        causes.PASSWORD_WRONG,
+    }
+)
+
+
+class BootFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of a boot: its cause's evidence where it failed, and its lease."""
+
+    phone_id: str
+    ends_well: bool
+    is_cold: bool
+    kept: Evidence | None
+    """What the phone began with, if that was a cache."""
+    cold: Evidence | None
+    lease: Evidence | None
+    server: str
+    signed_in: Evidence | None
+    failure: Evidence | None
+    causes: frozenset[Cause]
+    silence: Evidence | None
+
+
+def facts_of(boot: Boot, findings: Sequence[Finding]) -> BootFacts:
+    """The facts of a boot in which these findings were made."""
+    kept = boot.first("cache_used")
+    lease = boot.first("dhcp_lease")
+    silent = [each for each in findings if each.cause is causes.DHCP_SILENT]
+    return BootFacts(
+        phone_id=boot.phone_id,
+        ends_well=boot.ends_well,
+        is_cold=kept is None and boot.has("cache_empty"),
+        kept=_evidence(kept),
+        cold=_evidence(boot.first("cache_empty")),
+        lease=_evidence(lease),
+        server="" if lease is None else str(lease["server"]),
+        signed_in=_evidence(boot.last("signed_in") or boot.last("registered")),
+        failure=_evidence(boot.last("boot_failed")),
+        causes=frozenset(each.cause for each in findings),
+        silence=silent[0].evidence[-1] if silent else None,
+    )
+
+
+def find_in_site(boots: Sequence[BootFacts]) -> Iterator[Finding]:
+    """Yield what all boots of an input show together."""
+    for rule in RULES:
+        yield from rule(boots)
+
+
+def find_exhausted_pool(boots: Sequence[BootFacts]) -> Iterator[Finding]:
+    """Some phones have a lease, and to others no server offers any."""
+    served = {each.phone_id: each for each in boots if each.lease is not None}
+    silent = [each for each in boots if each.silence is not None and each.phone_id not in served]
+    if not served or not silent:
+        return
+    example = next(iter(served.values()))
+    assert example.lease is not None
+    detail = (
+        f"{len(served)} phones have a lease of {example.server}, {len(silent)} are offered none"
+    )
+    for each in silent:
+        assert each.silence is not None
+        yield Finding(
+            cause=causes.DHCP_POOL_EXHAUSTED,
+            certainty=Certainty.LIKELY,
+            phone_id=each.phone_id,
+            evidence=(each.silence, example.lease),
+            detail=detail,
+        )
+
+
+def find_cache_survivors(boots: Sequence[BootFacts]) -> Iterator[Finding]:
+    """Every phone that began with a cache signs in, and none that began without."""
+    survivors = [each for each in boots if each.kept is not None and each.ends_well]
+    cold = [each for each in boots if each.is_cold]
+    stuck = [each for each in cold if each.failure is not None and not each.ends_well]
+    is_of_site = any(each.causes - _OF_A_PERSON for each in stuck)
+    if not survivors or not stuck or not is_of_site:
+        return
+    if any(each.ends_well for each in cold) or any(
+        each.kept is not None and not each.ends_well for each in boots
+    ):
+        return
+    example = survivors[0]
+    assert example.kept is not None
+    detail = f"{len(survivors)} with a cache sign in, {len(stuck)} without do not"
+    for each in stuck:
+        assert each.failure is not None
+        evidence = [each.cold, each.failure, example.kept, example.signed_in]
+        yield Finding(
+            cause=causes.CACHE_HIDES_IT,
+            certainty=Certainty.LIKELY,
+            phone_id=each.phone_id,
+            evidence=tuple(piece for piece in evidence if piece is not None),
+            detail=detail,
+        )
+
+
+def _evidence(sighting: Sighting | None) -> Evidence | None:
+    return None if sighting is None else evidence_of(sighting)
+
+
+RULES = (find_exhausted_pool, find_cache_survivors)

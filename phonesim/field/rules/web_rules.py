@@ -1,0 +1,146 @@
+"""The web services: whether they are there, and what they say of the user."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from phonesim.device.outcome import FailureReason
+from phonesim.field import causes
+from phonesim.field.boots import Boot
+from phonesim.field.causes import Cause
+from phonesim.field.finding import Certainty, Finding
+from phonesim.field.rules.sign import find
+from phonesim.field.sightings import Sighting
+
+_BY_REASON: Mapping[str, Cause] = {
+    FailureReason.PIN_INCORRECT: causes.PIN_WRONG,
+    FailureReason.PIN_LOCKED: causes.PIN_LOCKED,
+    FailureReason.PIN_EXPIRED: causes.PIN_EXPIRED,
+    FailureReason.PIN_NOT_SET: causes.PIN_NOT_SET,
+    FailureReason.PIN_NOT_ENABLED: causes.PIN_NOT_ENABLED,
+    FailureReason.PIN_NOT_UNIQUE: causes.NUMBER_NOT_UNIQUE,
+    FailureReason.USER_NOT_UNIQUE: causes.NUMBER_NOT_UNIQUE,
+    FailureReason.USER_UNKNOWN: causes.USER_UNKNOWN,
+    FailureReason.USER_DISABLED: causes.USER_DISABLED,
+    FailureReason.USER_UNAUTHORIZED: causes.USER_UNAUTHORIZED,
+    FailureReason.PASSWORD_INCORRECT: causes.PASSWORD_WRONG,
+    FailureReason.CERTIFICATE_UNUSABLE: causes.FOREIGN_CERTIFICATE,
+}
+_BY_TICKET_REASON: Mapping[str, Cause] = {
+    "IncorrectPin": causes.PIN_WRONG,
+    "UserPinAccountLocked": causes.PIN_LOCKED,
+    "UserPinAccountDisabled": causes.USER_DISABLED,
+    "PinExpired": causes.PIN_EXPIRED,
+    "PinNotSet": causes.PIN_NOT_SET,
+    "PinNotEnabledForUser": causes.PIN_NOT_ENABLED,
+    "PinNotUnique": causes.NUMBER_NOT_UNIQUE,
+    "NonUniqueUser": causes.NUMBER_NOT_UNIQUE,
+    "UserDoesNotExist": causes.USER_UNKNOWN,
+    "Unauthorized": causes.USER_UNAUTHORIZED,
+}
+_BY_STATUS: Mapping[int, Cause] = {
+    404: causes.WEB_SERVICES_404,
+    408: causes.WEB_SERVICES_BUSY,
+    503: causes.WEB_SERVICES_BUSY,
+}
+_CLOSED_PORT = frozenset({"refused", "unreachable"})
+_CHAIN = "GetRootCertChains"
+
+
+def find_refused_users(boot: Boot) -> Iterator[Finding]:
+    """The web services, or the Registrar, say what is the matter with the user."""
+    told: dict[Cause, list[Sighting]] = {}
+    for each in boot.all("ticket_refused", "boot_failed"):
+        by = _BY_REASON if each.name == "boot_failed" else _BY_TICKET_REASON
+        cause = by.get(str(each["reason"]))
+        if cause is not None:
+            told.setdefault(cause, []).append(each)
+    for cause, shown in told.items():
+        yield find(boot, cause, Certainty.CERTAIN, *shown[:2])
+
+
+def find_answers(boot: Boot) -> Iterator[Finding]:
+    """An HTTP status without a word of the service itself."""
+    if not boot.is_hurt:
+        return
+    told: dict[Cause, list[Sighting]] = {}
+    for each in boot.all("http_answer"):
+        cause = _BY_STATUS.get(int(each["status"]))
+        if cause is not None:
+            told.setdefault(cause, []).append(each)
+    for cause, answers in told.items():
+        sent = _requests_before(boot, answers[0])
+        detail = str(sent[0]["url"]) if sent else ""
+        yield find(boot, cause, Certainty.CERTAIN, *sent, *answers[:2], detail=detail)
+
+
+def find_absent_services(boot: Boot) -> Iterator[Finding]:
+    """No connection comes about, or no answer over it."""
+    if not boot.is_hurt:
+        return
+    failed = boot.all("http_failed")
+    closed = [each for each in failed if each["failure"] in _CLOSED_PORT]
+    late = [each for each in failed if each["failure"] == "timeout"]
+    if closed:
+        is_only_chain = all(each["operation"] == _CHAIN for each in closed)
+        certainty = Certainty.POSSIBLE if is_only_chain else Certainty.CERTAIN
+        yield find(
+            boot,
+            causes.WEB_SERVICES_DOWN,
+            certainty,
+            *_requests_before(boot, closed[0]),
+            *closed[:2],
+        )
+    if late:
+        has_answers = boot.has("chain_received", "service_port", "http_ignored", "http_answer")
+        certainty = Certainty.LIKELY if has_answers else Certainty.POSSIBLE
+        yield find(
+            boot,
+            causes.WEB_SERVICES_SLOW,
+            certainty,
+            *_requests_before(boot, late[0]),
+            *late[:2],
+            *boot.all("http_ignored")[:1],
+        )
+
+
+def find_no_pin_port(boot: Boot) -> Iterator[Finding]:
+    """The metadata of the ticket service list no port that takes a PIN."""
+    for each in boot.all("boot_failed"):
+        if each["reason"] == FailureReason.WEB_SERVICES_UNUSABLE and "Pin" in str(each["detail"]):
+            shown = [*boot.all("ticket_issuer")[:1], each]
+            detail = str(each["detail"])
+            yield find(
+                boot, causes.PIN_AUTHENTICATION_OFF, Certainty.CERTAIN, *shown, detail=detail
+            )
+            return
+
+
+def find_no_data_store(boot: Boot) -> Iterator[Finding]:
+    """The ticket was issued, and the certificate could not be published."""
+    for each in boot.all("boot_failed"):
+        if each["reason"] == FailureReason.CERTIFICATE_NOT_ISSUED:
+            told = boot.all("web_diagnostics", "ticket_refused")[-2:]
+            is_said = any("data store" in str(record.values).lower() for record in (*told, each))
+            certainty = Certainty.CERTAIN if is_said else Certainty.LIKELY
+            yield find(boot, causes.DATA_STORE_UNAVAILABLE, certainty, *told, each)
+            return
+
+
+def _requests_before(boot: Boot, answer: Sighting) -> list[Sighting]:
+    """The request that an answer belongs to."""
+    sent = [
+        each
+        for each in boot.all("http_sent")
+        if each.place.number <= answer.place.number and each["operation"] == answer["operation"]
+    ]
+    return sent[-1:]
+
+
+RULES = (
+    find_refused_users,
+    find_answers,
+    find_absent_services,
+    find_no_pin_port,
+    find_no_data_store,
+)

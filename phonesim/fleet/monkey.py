@@ -1,0 +1,186 @@
+"""Random faults during a run: servers stop, packets are lost, certificates are others for a while.
+
+The monkey draws its faults from a seed of its own, for the servers of one site and for a span of
+time: the same three give the same faults. All of them pass, and by the end of the span the site is
+well again. Then every phone has the time that it needs at most to come back by itself; one that is
+not registered at the end has a defect, or its site does not let it in any more.
+
+A fault lasts `SHORTEST` to `LONGEST` seconds, no more than half of the span, and there are so many
+that at any time `AT_A_TIME` are there, more or less.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+import msgspec
+
+from phonesim.config.device_profile import DeviceProfile
+from phonesim.config.fault import FaultProfile, Outage, ShowCertificate, Silence
+from phonesim.config.site_profile import SiteProfile
+from phonesim.errors import UsageError
+from phonesim.fleet.plan import Monkey, Plan
+
+DEFAULT_SPAN = 300.0
+"""Seconds of faults where the fleet does not say how long it runs."""
+SHORTEST = 1.0
+LONGEST = 60.0
+AT_A_TIME = 2
+
+PassingRule = Outage | Silence | ShowCertificate
+_Make = Callable[[random.Random, float, float], PassingRule]
+
+_CERTIFICATES = (
+    "expired",
+    "not-yet-valid",
+    "wildcard",
+    "wrong-name",
+    "untrusted",
+    "no-intermediate",
+)
+_LOST_OF = (2, 3)
+"""One request of so many is lost."""
+
+
+def with_monkey(plan: Plan, seed: int, grace: float | None = None) -> Plan:
+    """Return the plan with faults from `seed`, for as long as its fleet runs.
+
+    After that the run goes on for `grace` seconds, None for what its phones need at most.
+    `UsageError` if the monkey can do nothing there, or what it did could not be told.
+    """
+    fleet, site = plan.fleet, plan.site
+    if site is None or fleet.attach not in ("virtual", "loopback"):
+        raise UsageError(
+            "--monkey: it plays with mock servers: use --attach virtual or loopback, with a --site"
+        )
+    if fleet.stages is not None:
+        raise UsageError("--monkey: its phones boot as a whole and stay registered: no stages")
+    if plan.faults or fleet.links.loss:
+        raise UsageError(
+            "--monkey: at its end all has to be well: leave out --fault, fleet.faults and"
+            " fleet.links.loss"
+        )
+    span = plan.limits.duration or DEFAULT_SPAN
+    rules = plan_faults(seed, site, span)
+    if grace is None:
+        grace = max(longest_way_back(spec.profile) for spec in plan.specs)
+    well_at = max(span, *(spec.starts_at for spec in plan.specs))
+    name = f"monkey-{seed}"
+    profile = FaultProfile(name=name, description="What a monkey did", rules=tuple(rules))
+    return msgspec.structs.replace(
+        plan,
+        faults=(profile,),
+        limits=msgspec.structs.replace(plan.limits, duration=well_at + grace),
+        monkey=Monkey(seed=seed, span=span, grace=grace),
+    )
+
+
+def plan_faults(seed: int, site: SiteProfile, span: float) -> list[PassingRule]:
+    """Return the faults of a site within `span` seconds, in the order in which they begin."""
+    rng = random.Random(f"{seed}/monkey")
+    kinds = [makers for makers in _makers(site) if makers]
+    if not kinds:
+        raise UsageError(f"--monkey: site {site.name!r} has no server to play with")
+    longest = min(LONGEST, span / 2)
+    shortest = min(SHORTEST, longest)
+    rules = []
+    for _ in range(round(AT_A_TIME * span / ((shortest + longest) / 2))):
+        make = rng.choice(rng.choice(kinds))
+        lasts = round(rng.uniform(shortest, longest), 3)
+        rules.append(make(rng, round(rng.uniform(0, span - lasts), 3), lasts))
+    return sorted(rules, key=lambda rule: rule.begins_at)
+
+
+def longest_way_back(profile: DeviceProfile) -> float:
+    """Return how many seconds a phone needs at most to come back by itself to a site that is well.
+
+    It is in the longest of its pauses when the site becomes well, perhaps in one after the other:
+    without an address, then after a boot that failed, then after a registration that did.
+    """
+    registration, sign_in = profile.registration, profile.sign_in
+    address = profile.dhcp.auto_ip_retry_interval
+    boot = 1.2 * profile.retry_delay + sign_in.attempts * sign_in.http_timeout
+    registered = (
+        max(registration.reconnect_delays) * (1 + registration.reconnect_jitter)
+        + registration.failover_delay
+        + registration.connect_timeout
+        + registration.response_timeout
+    )
+    return address + boot + registered
+
+
+def schedule(plan: Plan) -> list[dict[str, Any]]:
+    """Return what the monkey of a plan does, for a summary: what, at which server, when."""
+    rules = (rule for profile in plan.faults for rule in profile.rules)
+    return [
+        {
+            "server": rule.target,
+            "fault": describe(rule),
+            "begins_at": rule.begins_at,
+            "ends_at": round(rule.ends_at, 3),
+        }
+        for rule in rules
+        if isinstance(rule, PassingRule)
+    ]
+
+
+def describe(rule: PassingRule) -> str:
+    """Say in words what a fault is."""
+    match rule:
+        case Outage():
+            return "stopped"
+        case Silence():
+            return f"loses 1 of {rule.every_nth} {rule.protocol} requests"
+        case ShowCertificate():
+            return f"certificate {rule.certificate}"
+
+
+def _makers(site: SiteProfile) -> Iterable[list[_Make]]:
+    """For each kind of fault, what makes one at each server that can have it."""
+    datagrams: list[tuple[Literal["dhcp", "dns", "ntp"], str]] = [
+        *(("dhcp", server.name) for server in site.dhcp_servers),
+        *(("dns", server.name) for server in site.dns_servers),
+        *(("ntp", server.name) for server in site.ntp_servers),
+    ]
+    web = [server.name for server in site.web_services]
+    sip = [(server.name, server.transport) for server in site.registrars]
+    stopped: list[tuple[Literal["dhcp", "dns", "ntp", "https", "sip"], str]] = [
+        *datagrams,
+        *(("https", name) for name in web),
+        *(("sip", name) for name, _ in sip),
+    ]
+    shown: list[tuple[Literal["https", "sip"], str]] = [
+        *(("https", name) for name in web),
+        *(("sip", name) for name, transport in sip if transport == "tls"),
+    ]
+
+    def stops(protocol: Literal["dhcp", "dns", "ntp", "https", "sip"], name: str) -> _Make:
+        return lambda rng, begins_at, lasts: Outage(
+            kind="outage", protocol=protocol, target=name, begins_at=begins_at, lasts=lasts
+        )
+
+    def loses(protocol: Literal["dhcp", "dns", "ntp"], name: str) -> _Make:
+        return lambda rng, begins_at, lasts: Silence(
+            kind="silence",
+            protocol=protocol,
+            target=name,
+            every_nth=rng.choice(_LOST_OF),
+            begins_at=begins_at,
+            lasts=lasts,
+        )
+
+    def shows(protocol: Literal["https", "sip"], name: str) -> _Make:
+        return lambda rng, begins_at, lasts: ShowCertificate(
+            kind="show-certificate",
+            protocol=protocol,
+            target=name,
+            certificate=rng.choice(_CERTIFICATES),
+            begins_at=begins_at,
+            lasts=lasts,
+        )
+
+    yield [stops(protocol, name) for protocol, name in stopped]
+    yield [loses(protocol, name) for protocol, name in datagrams]
+    yield [shows(protocol, name) for protocol, name in shown]
