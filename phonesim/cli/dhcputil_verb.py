@@ -415,6 +415,10 @@ def _show_client(client: EmulatedClient, findings: list[Finding]) -> None:
         for evidence in finding.evidence:
             note = f" [{evidence.note}]" if evidence.note else ""
             show(f"  {evidence.place.file} {evidence.place.number}: {evidence.text}{note}")
+        if finding.cause.why:
+            show(f"  Why: {finding.cause.why}")
+        for remedy in finding.cause.remedies:
+            show(f"  {remedy.where}:", *(f"    {line}" for line in remedy.how.splitlines()))
     for lacking in missed(client):
         show(f"A phone misses {lacking}.")
     used = client.used
@@ -500,6 +504,10 @@ def _client_document(client: EmulatedClient, findings: list[Finding]) -> dict[st
                         "note": each.note,
                     }
                     for each in finding.evidence
+                ],
+                "why": finding.cause.why,
+                "remedies": [
+                    {"where": each.where, "how": each.how} for each in finding.cause.remedies
                 ],
             }
             for finding in findings

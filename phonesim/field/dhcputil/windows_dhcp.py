@@ -72,8 +72,9 @@ def remove_netsh(values: SignInValues) -> str:
 
 
 def write_powershell(values: SignInValues) -> str:
-    """The same with the cmdlets of the DhcpServer module."""
+    """The same with the cmdlets of the DhcpServer module: what is there goes first."""
     lines = [
+        *(f"{line} -ErrorAction SilentlyContinue" for line in _powershell_removal(values)),
         'Add-DhcpServerv4OptionDefinition -OptionId 120 -Name "UCSipServer" -Type BinaryData'
         ' -Description "Sip Server Fqdn"',
         f"Set-DhcpServerv4OptionValue -OptionId 120 -Value {_strings(values.option_120)}",
@@ -96,15 +97,16 @@ def write_powershell(values: SignInValues) -> str:
 
 def remove_powershell(values: SignInValues) -> str:
     """The counterpart of `Cleanup`."""
+    return "".join(f"{line}\n" for line in _powershell_removal(values))
+
+
+def _powershell_removal(values: SignInValues) -> list[str]:
     names = [CLASS_NAME, *([VLAN_CLASS_NAME] if values.vlan_id is not None else [])]
-    return "".join(
-        f"{line}\n"
-        for line in (
-            "Remove-DhcpServerv4OptionValue -OptionId 120",
-            "Remove-DhcpServerv4OptionDefinition -OptionId 120",
-            *(f"Remove-DhcpServerv4Class -Name {name} -Type Vendor" for name in names),
-        )
-    )
+    return [
+        "Remove-DhcpServerv4OptionValue -OptionId 120",
+        "Remove-DhcpServerv4OptionDefinition -OptionId 120",
+        *(f"Remove-DhcpServerv4Class -Name {name} -Type Vendor" for name in names),
+    ]
 
 
 def _netsh_removal(has_vlan: bool) -> list[str]:
