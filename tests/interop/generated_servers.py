@@ -14,10 +14,11 @@ from netlab import DHCP, Lab
 FIRST, LAST = "10.77.16.1", "10.77.31.254"
 
 
-def start_kea(lab: Lab, printed: str) -> None:
-    """Kea, with the printed members beside its own."""
+def start_kea(lab: Lab, printed: str, address: str = DHCP) -> None:
+    """Kea on one address of the servers' side, with the printed members beside its own."""
+    name = "kea" if address == DHCP else f"kea-{address}"
     config = {
-        "interfaces-config": {"interfaces": [f"servers0/{DHCP}"], "dhcp-socket-type": "raw"},
+        "interfaces-config": {"interfaces": [f"servers0/{address}"], "dhcp-socket-type": "raw"},
         "lease-database": {"type": "memfile", "persist": False},
         "valid-lifetime": 3600,
         "subnet4": [
@@ -32,15 +33,17 @@ def start_kea(lab: Lab, printed: str) -> None:
         ],
         **json.loads(printed)["Dhcp4"],
     }
-    path = lab.folder / "kea.json"
+    path = lab.folder / f"{name}.json"
     path.write_text(json.dumps({"Dhcp4": config}))
+    own = lab.folder / name
+    own.mkdir()
     lab.serve(
-        "kea",
+        name,
         [
-            *("env", f"KEA_PIDFILE_DIR={lab.folder}", f"KEA_LOCKFILE_DIR={lab.folder}"),
+            *("env", f"KEA_PIDFILE_DIR={own}", f"KEA_LOCKFILE_DIR={own}"),
             *("kea-dhcp4", "-c", str(path)),
         ],
-        lambda: "DHCP4_STARTED" in lab.output("kea"),
+        lambda: "DHCP4_STARTED" in lab.output(name),
     )
 
 

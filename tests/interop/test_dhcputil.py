@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from generated_servers import START, start_dnsmasq
-from netlab import DHCP, NO_SWITCH, Lab
+from generated_servers import START, start_dnsmasq, start_kea
+from netlab import DHCP, DNS, NO_SWITCH, Lab
 
 from phonesim.field.dhcputil.servers import read_options, server_named
 from phonesim.field.dhcputil.sign_in_values import SignInValues, read_sign_in_values
@@ -149,3 +149,21 @@ def test_one_server_is_asked_by_unicast(lab: Lab, ask: Ask) -> None:
 
     assert (status, document["sent"], document["used"]) == (0, 1, 1)
     assert document["answers"][0]["options"]["43"] == hex_of(wanted.option_43)
+
+
+@pytest.mark.interop("kea-dhcp4")
+def test_every_server_is_heard_and_the_one_with_names_is_used(lab: Lab, ask: Ask) -> None:
+    wanted = values(["fe01.contoso.com"], "webpool.contoso.com")
+    start_kea(lab, '{"Dhcp4": {}}')
+    start_kea(lab, server_named("kea").write(wanted), address=DNS)
+
+    status, document = ask()
+
+    by_server = {each["server"]: each for each in document["answers"]}
+    assert by_server.keys() == {DHCP, DNS}
+    assert by_server[DNS]["used"] is True
+    assert by_server[DHCP]["used"] is False
+    assert (status, [each["cause"] for each in document["findings"]]) == (
+        0,
+        ["dhcp-servers-disagree"],
+    )
