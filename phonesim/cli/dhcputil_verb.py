@@ -409,6 +409,12 @@ def _show_client(client: EmulatedClient, findings: list[Finding]) -> None:
     if not client.answers:
         times = "once" if len(client.sent) == 1 else f"{len(client.sent)} times"
         show(f"No answer to INFORM, which was sent {times}.")
+    used = client.used
+    if used is not None:
+        taken = ", ".join(each.taken for each in used.options if each.is_usable)
+        show(f"A phone uses answer {used.number}, of {used.server}: {taken}.")
+    for lacking in missed(client):
+        show(f"A phone misses {lacking}.")
     for finding in findings:
         detail = f" ({finding.detail})" if finding.detail else ""
         show(f"Finding: {finding.cause.name}: {finding.cause.title}{detail}")
@@ -419,12 +425,6 @@ def _show_client(client: EmulatedClient, findings: list[Finding]) -> None:
             show(f"  Why: {finding.cause.why}")
         for remedy in finding.cause.remedies:
             show(f"  {remedy.where}:", *(f"    {line}" for line in remedy.how.splitlines()))
-    for lacking in missed(client):
-        show(f"A phone misses {lacking}.")
-    used = client.used
-    if used is not None:
-        taken = ", ".join(each.taken for each in used.options if each.is_usable)
-        show(f"A phone uses answer {used.number}, of {used.server}: {taken}.")
     if not findings and client.is_usable:
         tell("No fault found.")
 

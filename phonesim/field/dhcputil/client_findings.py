@@ -120,10 +120,11 @@ def _lacks(client: EmulatedClient, acks: list[Answer]) -> Iterator[tuple[Cause, 
 
 
 def _different(acks: list[Answer]) -> list[Answer]:
-    """The first answer and those of other servers that say something else, if there are any."""
-    if not acks:
+    """The first answer that can win and those of other servers that differ, if there are any."""
+    rivals = [each for each in acks if each.can_win]
+    if not rivals:
         return []
-    first, *others = acks
+    first, *others = rivals
     different = [
         each for each in others if each.server != first.server and _values(each) != _values(first)
     ]

@@ -21,6 +21,8 @@ import msgspec
 
 from phonesim.config.device_profile import DeviceProfile
 from phonesim.device.actions import SendDhcp
+from phonesim.device.lease import server_identifier
+from phonesim.errors import DecodeError
 from phonesim.field.dhcputil.configured_option import ConfiguredOption
 from phonesim.field.dhcputil.informed_phone import InformedPhone
 from phonesim.field.dhcputil.inspection import (
@@ -32,6 +34,9 @@ from phonesim.field.dhcputil.inspection import (
 )
 from phonesim.wire.dhcp import BROADCAST, DhcpMessage, MessageType, format_mac
 
+MOST_ANSWERS = 256
+"""Answers that are kept, and octets that are none as well."""
+
 _ALL_ONES_LOOPBACK = "127.255.255.255"
 
 
@@ -39,7 +44,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """One answer: what came when, and what a phone made of it.
 
     `latency` is seconds since the last INFORM before it, `number` counts from 1. `destination`
-    is "" where it is not known. `options` are the inspected ones, 43 before 120.
+    is "" where it is not known. `options` are the inspected ones, 43 before 120. `can_win` says
+    whether a phone would use it if it were the first.
     """
 
     number: int
@@ -48,6 +54,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     destination: str
     message: DhcpMessage
     options: tuple[Inspection, ...]
+    can_win: bool
     is_used: bool
     why: str
 
@@ -105,38 +112,27 @@ class EmulatedClient:
 
     def hear(self, message: DhcpMessage, source: str, destination: str, now: float) -> None:
         """Take a DHCP message; those of other clients are left alone."""
-        if not self._phone.expects(message.xid):
+        if not self._phone.expects(message.xid) or len(self.answers) == MOST_ANSWERS:
             return
-        is_for_us = destination in ("", self._address, BROADCAST, _ALL_ONES_LOOPBACK)
-        is_used, server = False, source
+        options = self._inspect(message)
+        can_win = is_used = False
         why = f"went to {destination}, where the phone is not"
-        if is_for_us:
+        if destination in ("", self._address, BROADCAST, _ALL_ONES_LOOPBACK):
             heard = self._phone.hear(message, source, now)
+            can_win = bool(heard.taken.web_services or heard.taken.registrars)
             is_used, why = heard.is_used, heard.why
-        options = []
-        if message.message_type is MessageType.ACK:
-            options = [
-                inspect(
-                    ConfiguredOption(
-                        code=code,
-                        octets=message.options[code],
-                        vendor_class=self.vendor_class if code == OPTION_43 else None,
-                    ),
-                    self._profile,
-                )
-                for code in (OPTION_43, OPTION_120)
-                if code in message.options
-            ]
-        if self.asks_for_vlan and is_for_us:
-            is_used, why = self._judge_vlan(options)
+            if self.asks_for_vlan:
+                can_win = any(each.taken_by_phone.vlan_id is not None for each in options)
+                is_used, why = self._judge_vlan(can_win)
         self.answers.append(
             Answer(
                 number=len(self.answers) + 1,
                 latency=now - self._sent_at,
-                server=server,
+                server=_server(message, source),
                 destination=destination,
                 message=message,
-                options=tuple(options),
+                options=options,
+                can_win=can_win,
                 is_used=is_used,
                 why=why,
             )
@@ -144,7 +140,8 @@ class EmulatedClient:
 
     def fail(self, source: str, reason: str) -> None:
         """Take octets that are no DHCP message."""
-        self.malformed.append(Malformed(source, reason))
+        if len(self.malformed) < MOST_ANSWERS:
+            self.malformed.append(Malformed(source, reason))
 
     # --- what came of it ---
 
@@ -173,9 +170,22 @@ class EmulatedClient:
         """How often it asks when nobody answers."""
         return len(self._profile.discovery.inform_delays)
 
-    def _judge_vlan(self, options: list[Inspection]) -> tuple[bool, str]:
-        vlan_id = next((each.taken_by_phone.vlan_id for each in options), None)
-        if vlan_id is None:
+    def _inspect(self, message: DhcpMessage) -> tuple[Inspection, ...]:
+        if message.message_type is not MessageType.ACK:
+            return ()
+        given = [
+            ConfiguredOption(
+                code=code,
+                octets=message.options[code],
+                vendor_class=self.vendor_class if code == OPTION_43 else None,
+            )
+            for code in (OPTION_43, OPTION_120)
+            if code in message.options
+        ]
+        return tuple(inspect(each, self._profile) for each in given)
+
+    def _judge_vlan(self, can_win: bool) -> tuple[bool, str]:
+        if not can_win:
             return False, "ignored: no VLAN in this answer"
         if self.used is not None:
             return False, "ignored: an earlier answer is in use"
@@ -186,3 +196,11 @@ class EmulatedClient:
             self._sent_at = now
             self.sent += [action.message for action in actions]
         return actions
+
+
+def _server(message: DhcpMessage, source: str) -> str:
+    """Who answers: option 54 says so, for the source may be a relay agent."""
+    try:
+        return server_identifier(message) or source
+    except DecodeError:
+        return source

@@ -32,6 +32,7 @@ class Conversation:
         kind: MessageType = MessageType.ACK,
         destination: str = HERE,
         xid: int | None = None,
+        source: str | None = None,
     ) -> None:
         self.now += 0.01
         identifier = {int(Option.SERVER_IDENTIFIER): encode_addresses([server])}
@@ -40,7 +41,7 @@ class Conversation:
             xid=self.asked.message.xid if xid is None else xid,
             message_type=kind,
         )
-        self.client.hear(message, server, destination, self.now)
+        self.client.hear(message, source or server, destination, self.now)
 
     def causes(self) -> list[str]:
         return [finding.cause.name for finding in findings_of(self.client)]
