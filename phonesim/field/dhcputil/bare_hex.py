@@ -1,11 +1,15 @@
-"""Octets alone: what goes into the form of Infoblox or of any other server that takes them.
+"""Octets alone, with no server's words around them.
 
-Infoblox takes the value of an option as octets in hexadecimal, separated by colons.
+What goes into the form of Infoblox, which takes an option as octets in hexadecimal with
+colons, or of any other server that takes them; and what comes out of tools that show packets:
+Wireshark (`Value: 010c...` below the option), tcpdump (`Vendor-Option (43), length 90: 1.12...`)
+and phones' logs (`Option 43 from ... hex 010c...`).
 """
 
 from __future__ import annotations
 
 import re
+from string import hexdigits
 
 from phonesim.errors import DecodeError
 from phonesim.field.dhcputil.configured_option import ConfiguredOption
@@ -13,7 +17,14 @@ from phonesim.field.dhcputil.hex_text import read_hex
 from phonesim.field.dhcputil.sign_in_values import VLAN_CLASS, SignInValues
 from phonesim.wire.provisioning import UC_IDENTIFIER, decode_sip_servers
 
-_LABEL = re.compile(r"#?\s*option\s+(43|120)\b(?:.*\bclass\s+(\S+?)[:,]?(?:\s|$))?", re.IGNORECASE)
+_LABEL = re.compile(
+    r"#?\s*option:?\s*\(?(43|120)\b(?:.*\bclass\s+(\S+?)[:,]?(?:\s|$))?", re.IGNORECASE
+)
+_VALUE = re.compile(
+    r"\b(?:value|data|hex|octets)\b[\s:=]*((?:0x)?(?:[0-9a-f]{2}[ :.-]?){2,}[0-9a-f]{2})\b",
+    re.IGNORECASE,
+)
+_TCPDUMP = re.compile(r"\((43|120)\), length (\d+): (\d{1,3}(?:\.\d{1,3})*)$")
 _FEWEST_DIGITS = 6
 
 
@@ -40,14 +51,14 @@ def read_bare(text: str) -> list[ConfiguredOption]:
     found = []
     label: re.Match[str] | None = None
     for number, line in enumerate(text.splitlines(), 1):
-        match = _LABEL.match(line.strip())
-        if match is not None:
-            label = match
+        dumped = _TCPDUMP.search(line.rstrip())
+        if dumped is not None and len(octets := _decimal(dumped[3])) == int(dumped[2]):
+            found.append(ConfiguredOption(code=int(dumped[1]), octets=octets, line=number))
             continue
-        if sum(each in "0123456789abcdefABCDEF" for each in line) < _FEWEST_DIGITS:
-            continue
+        match = _LABEL.search(line)
+        label = match or label
         try:
-            octets = read_hex(line)
+            octets = _octets(line, is_labelled=match is not None)
         except DecodeError:
             continue
         found.append(
@@ -60,6 +71,20 @@ def read_bare(text: str) -> list[ConfiguredOption]:
         )
         label = None
     return found
+
+
+def _octets(line: str, *, is_labelled: bool) -> bytes:
+    value = _VALUE.search(line)
+    if value is not None:
+        return read_hex(value[1])
+    if is_labelled or sum(each in hexdigits for each in line) < _FEWEST_DIGITS:
+        raise DecodeError("no octets")
+    return read_hex(line)
+
+
+def _decimal(text: str) -> bytes:
+    numbers = [int(each) for each in text.split(".")]
+    return bytes(numbers) if max(numbers) <= 0xFF else b""
 
 
 def guess_code(octets: bytes) -> int:

@@ -137,10 +137,12 @@ def _strings(octets: bytes) -> str:
 # --- reading -----------------------------------------------------------------
 
 _ADD_CLASS = re.compile(
-    r'^.*\badd\s+class\s+"?([\w-]+)"?\s+"[^"]*"\s+"?([^"\s]+)"?', re.IGNORECASE | re.MULTILINE
+    r'^.*\badd\s+class\s+"?([\w-]+)"?\s+"[^"]*"\s+"?([^"\s]+)"?(?:\s+1\s+(b)\b)?',
+    re.IGNORECASE | re.MULTILINE,
 )
 _OPTIONDEF = re.compile(
-    r"^.*\badd\s+optiondef\s+(\d+)\s+\S+\s+(\w+)(.*)$", re.IGNORECASE | re.MULTILINE
+    r'^.*\badd\s+optiondef\s+(\d+)\s+(?:"[^"]*"|\S+)\s+(\w+)(.*)$',
+    re.IGNORECASE | re.MULTILINE,
 )
 _OPTIONVALUE = re.compile(
     r"^.*\bset\s+optionvalue\s+(\d+)\s+(\w+)\s+(.+)$", re.IGNORECASE | re.MULTILINE
@@ -165,7 +167,9 @@ def read_netsh(text: str) -> list[ConfiguredOption]:
     """Options that netsh commands, or a call of the script, set."""
     classes = dict(_KNOWN_CLASSES)
     for match in _ADD_CLASS.finditer(text):
-        classes[match[1].lower()] = match[2]
+        is_dumped = match[3] is not None and is_hex(match[2])
+        data = read_hex(match[2]).decode("ascii", "replace") if is_dumped else match[2]
+        classes[match[1].lower()] = data
     types: dict[tuple[str, int], str] = {}
     for match in _OPTIONDEF.finditer(text):
         vendor = _VENDOR.search(match[3])

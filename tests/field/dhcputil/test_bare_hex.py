@@ -43,3 +43,29 @@ def test_what_octets_look_like(octets: bytes, code: int) -> None:
 
 def test_lines_of_other_text_are_left_alone() -> None:
     assert read_bare("a site\nwith a few words\nbad cafe\nfeed me, 10 times\n") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "octets"),
+    [
+        ("Option: (43) Vendor-Specific\n    Length: 5\n    Value: 0a03313030", 43, b"\x0a\x03100"),
+        ("    Vendor-Option (43), length 5: 10.3.49.48.48", 43, b"\x0a\x03100"),
+        (
+            "07:00:00.1|0000000209|INFO    |Option 120 from 10.0.0.1 hex 000373697000 names sip",
+            120,
+            b"\0\x03sip\0",
+        ),
+        ("option 43: hex = 0a:03:31:30:30", 43, b"\x0a\x03100"),
+        ("value 0x0a03313030", 43, b"\x0a\x03100"),
+    ],
+)
+def test_what_tools_show_is_read(text: str, code: int, octets: bytes) -> None:
+    (option,) = read_bare(text)
+    assert (option.code, option.octets) == (code, octets)
+
+
+@pytest.mark.parametrize(
+    "text", ["Vendor-Option (43), length 5: 10.3.49", "Vendor-Option (43), length 1: 999"]
+)
+def test_what_tcpdump_has_cut_is_left_alone(text: str) -> None:
+    assert read_bare(text) == []

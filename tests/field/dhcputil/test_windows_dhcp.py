@@ -95,6 +95,17 @@ def test_a_class_with_the_wrong_data_keeps_it() -> None:
     assert option.vendor_class == "ms-uc-client"
 
 
+def test_a_dump_of_a_server_is_read() -> None:
+    (option,) = read_netsh(
+        'Dhcp Server 10.0.0.1 Add Class "MSUCClient" "UC" "4d532d55432d436c69656e74" 1 b\n'
+        'Dhcp Server 10.0.0.1 Add Optiondef 4 "Web Server Port" STRING 0 vendor="MSUCClient"\n'
+        'Dhcp Server 10.0.0.1 set optionvalue 4 STRING vendor="MSUCClient" "443"\n'
+    )
+    assert option.vendor_class == "MS-UC-Client"
+    assert option.octets == b"\x04\x04443\0"
+    assert option.notes == ("option 4 of class MSUCClient is defined as string, not as Binary",)
+
+
 def test_scope_options_of_other_kinds_and_the_script_itself_are_left_alone() -> None:
     text = (
         f"{NETSH} 6 IPADDRESS 10.0.0.1\n{NETSH} 120 Binary %3\n"
