@@ -6,11 +6,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from generated_servers import START, start_dnsmasq, start_kea
 from netlab import DHCP, DNS, NO_SWITCH, Lab
+from real_servers import start_dnsmasq as start_voice_dnsmasq
+from vlanlab import NATIVE_DHCP, VOICE_VLAN, VlanLab
 
 from phonesim.field.dhcputil.servers import read_options, server_named
 from phonesim.field.dhcputil.sign_in_values import SignInValues, read_sign_in_values
@@ -116,6 +119,24 @@ def test_a_phone_finds_its_servers(lab: Lab, server: str) -> None:
         assert f"Option 120 from {DHCP} hex {wanted.option_120.hex()}" in log
         assert f"Race won by dhcp:{DHCP}" in log
         assert "Option warning" not in log
+
+
+@pytest.mark.interop("dnsmasq", "ethtool")
+@pytest.mark.parametrize("form", ["ascii", "binary-1", "binary-2", "binary-4"])
+def test_a_phone_finds_its_vlan(tmp_path: Path, form: str) -> None:
+    with VlanLab(tmp_path) as lab:
+        wanted = values(["fe01.contoso.com"], "web.b", vlan_id=VOICE_VLAN, vlan_form=form)
+        start_voice_dnsmasq(lab, serves_dns=False)
+        lab.start_native_dnsmasq(*server_named("dnsmasq").write(wanted).splitlines())
+
+        settings = ("fleet.stages=[vlan, ip]", "device.vlan.lldp_wait=0.5")
+        status, summary, told = lab.run_fleet(
+            "--phones", "1", *(each for setting in settings for each in ("--set", setting))
+        )
+
+        assert (status, summary["completed"]) == (0, 1), told
+        (log,) = lab.device_logs().values()
+        assert f"Voice VLAN {VOICE_VLAN} source dhcp:{NATIVE_DHCP}" in log
 
 
 @pytest.mark.interop("dnsmasq")
