@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from phonesim.cli.consent import ask_before_sending
+from phonesim.cli.dhcputil_output import (
+    client_document,
+    inspection_document,
+    show_client,
+    show_inspection,
+    values_document,
+)
 from phonesim.cli.terminal import show, show_json, show_text, tell
 from phonesim.errors import DecodeError, UsageError
-from phonesim.field.capture_reader import is_capture
-from phonesim.field.dhcputil.captured_options import CapturedOptions
-from phonesim.field.dhcputil.client_findings import findings_of, missed
-from phonesim.field.dhcputil.configured_option import ConfiguredOption
-from phonesim.field.dhcputil.emulated_client import Answer, EmulatedClient
-from phonesim.field.dhcputil.inspection import OPTION_43, OPTION_120, Inspection, inspect
+from phonesim.field.dhcputil.client_findings import findings_of
+from phonesim.field.dhcputil.emulated_client import EmulatedClient
+from phonesim.field.dhcputil.inspection import OPTION_43, OPTION_120, inspect
+from phonesim.field.dhcputil.named_input import read_input
 from phonesim.field.dhcputil.printed_form import DIALECTS, print_like_dhcputil
-from phonesim.field.dhcputil.servers import SERVERS, read_options, server_named
+from phonesim.field.dhcputil.servers import SERVERS, server_named
 from phonesim.field.dhcputil.sign_in_values import (
-    VLAN_CLASS,
-    SignInValues,
     read_sign_in_values,
 )
-from phonesim.field.finding import Finding
-from phonesim.field.sightings import Place
 from phonesim.profiles import DEVICE, load, parse_override
 from phonesim.wire.dhcp import BROADCAST, parse_mac
 from phonesim.wire.ipv4 import is_address
@@ -42,9 +40,6 @@ app = typer.Typer(
 
 NOT_USABLE = 3
 DEFAULT_DEVICE = "polycom-cx600"
-_LARGEST_FILE = 16 << 20
-_LONGEST_PATH = 1024
-_SHOWN = 60
 _MAC = bytes.fromhex("020000000001")
 
 SipServers = Annotated[
@@ -104,7 +99,7 @@ def encode(
     if dialect not in DIALECTS:
         raise UsageError(f"--dialect: {dialect!r} is none of {', '.join(DIALECTS)}")
     if as_json:
-        show_json(_values_document(values))
+        show_json(values_document(values))
     else:
         show_text(print_like_dhcputil(values, dialect))
     return 0
@@ -133,23 +128,23 @@ def decode(
     if option not in (None, OPTION_43, OPTION_120):
         raise UsageError(f"--option: {option} is neither {OPTION_43} nor {OPTION_120}")
     profile = load(DEVICE, device)
-    where, found, notes = _options_of(what or [], option)
-    inspections = [inspect(each, profile) for each in found]
+    given = read_input(what or [], option)
+    inspections = [inspect(each, profile) for each in given.options]
     is_usable = all(each.is_usable for each in inspections)
     if as_json:
         show_json(
             {
-                "source": where,
+                "source": given.where,
                 "usable": is_usable,
-                "options": [_inspection_document(each) for each in inspections],
-                "notes": notes,
+                "options": [inspection_document(each) for each in inspections],
+                "notes": given.notes,
             }
         )
     else:
         for each in inspections:
-            _show_inspection(each, where)
-        if notes:
-            tell(*(f"{where}: {note}" for note in notes))
+            show_inspection(each, given.where)
+        if given.notes:
+            tell(*(f"{given.where}: {note}" for note in given.notes))
         verdict = "A phone accepts this." if is_usable else "A phone does not accept this."
         show(verdict)
     return 0 if is_usable else NOT_USABLE
@@ -244,9 +239,9 @@ def emulate_client(
         is_cut = _is_interrupted(partial(ask_server, client, address, server, port_offset))
     findings = [] if is_cut and not client.answers else findings_of(client)
     if as_json:
-        show_json(_client_document(client, findings))
+        show_json(client_document(client, findings))
     else:
-        _show_client(client, findings)
+        show_client(client, findings)
     if is_cut:
         raise KeyboardInterrupt
     return 0 if client.is_usable else NOT_USABLE
@@ -281,56 +276,6 @@ def config(
     return 0
 
 
-def _options_of(what: list[str], code: int | None) -> tuple[str, list[ConfiguredOption], list[str]]:
-    """Where options are from, the options, and notes on what was not read."""
-    path = _file_of(what)
-    if path is not None and is_capture(path):
-        captured = CapturedOptions(path)
-        if not captured.options:
-            raise UsageError(f"{path}: {'; '.join(captured.notes)}")
-        return str(path), captured.options, captured.notes
-    text, where = _text_of(what, path)
-    try:
-        return where, read_options(text, code), []
-    except DecodeError as error:
-        if path is None and len(what) == 1 and what != ["-"]:
-            where = f"{what[0][:_SHOWN]!r}: no file, and"
-            raise UsageError(f"{where} {error}") from None
-        raise UsageError(f"{where}: {error}") from None
-
-
-def _file_of(what: list[str]) -> Path | None:
-    """The file that the only argument names, if there is one."""
-    if len(what) != 1 or len(what[0]) > _LONGEST_PATH:
-        return None
-    try:
-        return Path(what[0]) if Path(what[0]).is_file() else None
-    except (OSError, ValueError):  # too long for a name, or a NUL in it
-        return None
-
-
-def _text_of(what: list[str], path: Path | None) -> tuple[str, str]:
-    """What is to be decoded, and where it is from."""
-    if not what:
-        raise UsageError("name octets, a configuration line, a file, or - for stdin")
-    if what == ["-"]:
-        return _decoded(sys.stdin.buffer.read(_LARGEST_FILE + 1), "stdin"), "stdin"
-    if path is None:
-        return " ".join(what), "command line"
-    try:
-        with path.open("rb") as file:
-            return _decoded(file.read(_LARGEST_FILE + 1), str(path)), str(path)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def _decoded(octets: bytes, where: str) -> str:
-    if len(octets) > _LARGEST_FILE:
-        raise UsageError(f"{where}: more than {_LARGEST_FILE >> 20} MiB is no DHCP configuration")
-    encoding = "utf-16" if octets[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    return octets.decode(encoding, "replace")
-
-
 def _is_interrupted(work: Callable[[], None]) -> bool:
     """Whether Ctrl-C ended it: what came until then is shown all the same."""
     try:
@@ -348,185 +293,3 @@ def _impact(client: EmulatedClient, address: str, destination: str, way: str) ->
         f"  packets   1, and up to {client.most_sent - 1} more while nobody answers",
         "  leases    none: INFORM takes no address",
     ]
-
-
-# --- for people --------------------------------------------------------------
-
-
-def _show_inspection(inspection: Inspection, where: str) -> None:
-    option = inspection.option
-    size = len(option.octets)
-    octets = "1 octet" if size == 1 else f"{size} octets"
-    head = f"Option {option.code}, {octets} ({2 * size} hexadecimal digits)"
-    if option.vendor_class is not None:
-        head += f', class "{option.vendor_class}"'
-    if option.line and where:
-        head += f", {Place(where, option.line, is_frame=bool(option.origin))}"
-    if option.origin:
-        head += f", {option.origin}"
-    if option.times > 1:
-        head += f", {option.times} times"
-    show(head, *_parts(inspection), *_complaints(inspection), "")
-
-
-def _parts(inspection: Inspection) -> list[Table]:
-    if not inspection.parts:
-        return []
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
-    table.add_column("offset", justify="right")
-    table.add_column("what")
-    table.add_column("octets", justify="right")
-    table.add_column("value", overflow="fold")
-    for part in inspection.parts:
-        table.add_row(str(part.offset), part.name, str(len(part.octets)), part.text)
-    return [table]
-
-
-def _complaints(inspection: Inspection) -> list[str]:
-    return [
-        *(f"! {warning}" for warning in inspection.warnings),
-        *(f"Cause: {cause.name}: {cause.title}" for cause in inspection.causes),
-        f"A phone takes from it: {inspection.taken}",
-    ]
-
-
-def _show_client(client: EmulatedClient, findings: list[Finding]) -> None:
-    for answer in client.answers:
-        kind = answer.message.message_type.name
-        show(
-            f"Answer {answer.number}: {kind} of {answer.server} after"
-            f" {answer.latency * 1000:.1f} ms: {'used' if answer.is_used else 'not used'}"
-            f" ({answer.why})"
-        )
-        for code in (OPTION_43, OPTION_120):
-            option = answer.option(code)
-            if option is not None:
-                _show_inspection(option, "")
-            elif kind == "ACK" and not (client.asks_for_vlan and code == OPTION_120):
-                show(f"Option {code} is missing", "")
-    for malformed in client.malformed:
-        show(f"Not a DHCP message, from {malformed.server}: {malformed.reason}")
-    if not client.answers:
-        times = "once" if len(client.sent) == 1 else f"{len(client.sent)} times"
-        show(f"No answer to INFORM, which was sent {times}.")
-    used = client.used
-    if used is not None:
-        taken = ", ".join(each.taken for each in used.options if each.is_usable)
-        show(f"A phone uses answer {used.number}, of {used.server}: {taken}.")
-    for lacking in missed(client):
-        show(f"A phone misses {lacking}.")
-    for finding in findings:
-        detail = f" ({finding.detail})" if finding.detail else ""
-        show(f"Finding: {finding.cause.name}: {finding.cause.title}{detail}")
-        for evidence in finding.evidence:
-            note = f" [{evidence.note}]" if evidence.note else ""
-            show(f"  {evidence.place.file} {evidence.place.number}: {evidence.text}{note}")
-        if finding.cause.why:
-            show(f"  Why: {finding.cause.why}")
-        for remedy in finding.cause.remedies:
-            show(f"  {remedy.where}:", *(f"    {line}" for line in remedy.how.splitlines()))
-    if not findings and client.is_usable:
-        tell("No fault found.")
-
-
-# --- for programs ------------------------------------------------------------
-
-
-def _values_document(values: SignInValues) -> dict[str, Any]:
-    vlan = values.vlan_option_43
-    sub_option = values.vlan_sub_option
-    return {
-        "sip_servers": list(values.sip_servers),
-        "cert_prov_url": values.url,
-        "vendor_class": UC_IDENTIFIER,
-        "option_120": values.option_120.hex().upper(),
-        "option_43": values.option_43.hex().upper(),
-        "sub_options": {str(each.code): each.value.hex().upper() for each in values.sub_options},
-        "vlan": None
-        if vlan is None or sub_option is None
-        else {
-            "id": values.vlan_id,
-            "vendor_class": VLAN_CLASS,
-            "option_43": vlan.hex().upper(),
-            "sub_options": {"10": sub_option.value.hex().upper()},
-        },
-    }
-
-
-def _inspection_document(inspection: Inspection) -> dict[str, Any]:
-    option, taken = inspection.option, inspection.taken_by_phone
-    services = taken.web_services
-    return {
-        "option": option.code,
-        "frame" if option.origin else "line": option.line or None,
-        "origin": option.origin or None,
-        "times": option.times,
-        "vendor_class": option.vendor_class,
-        "hex": option.octets.hex().upper(),
-        "parts": [
-            {
-                "offset": part.offset,
-                "name": part.name,
-                "hex": part.octets.hex().upper(),
-                "text": part.text,
-            }
-            for part in inspection.parts
-        ],
-        "warnings": list(inspection.warnings),
-        "causes": [cause.name for cause in inspection.causes],
-        "web_services": None if services is None else services.url,
-        "registrars": [each.name for each in taken.registrars],
-        "vlan": taken.vlan_id,
-        "usable": inspection.is_usable,
-    }
-
-
-def _client_document(client: EmulatedClient, findings: list[Finding]) -> dict[str, Any]:
-    used = client.used
-    return {
-        "class": client.vendor_class,
-        "mac": client.phone_id,
-        "sent": len(client.sent),
-        "answers": [_answer_document(answer) for answer in client.answers],
-        "malformed": [{"server": each.server, "reason": each.reason} for each in client.malformed],
-        "used": None if used is None else used.number,
-        "misses": missed(client),
-        "findings": [
-            {
-                "cause": finding.cause.name,
-                "title": finding.cause.title,
-                "certainty": finding.certainty.name.lower(),
-                "detail": finding.detail,
-                "evidence": [
-                    {
-                        "where": f"{each.place.file} {each.place.number}",
-                        "text": each.text,
-                        "note": each.note,
-                    }
-                    for each in finding.evidence
-                ],
-                "why": finding.cause.why,
-                "remedies": [
-                    {"where": each.where, "how": each.how} for each in finding.cause.remedies
-                ],
-            }
-            for finding in findings
-        ],
-        "usable": client.is_usable,
-    }
-
-
-def _answer_document(answer: Answer) -> dict[str, Any]:
-    return {
-        "number": answer.number,
-        "type": answer.message.message_type.name,
-        "server": answer.server,
-        "latency_ms": round(answer.latency * 1000, 3),
-        "destination": answer.destination or None,
-        "options": {
-            str(code): value.hex().upper() for code, value in answer.message.options.items()
-        },
-        "inspected": [_inspection_document(each) for each in answer.options],
-        "used": answer.is_used,
-        "why": answer.why,
-    }

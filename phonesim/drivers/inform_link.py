@@ -11,7 +11,6 @@ Specifications: RFC 2131 sections 4.1 and 4.4.3; packet(7).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import socket
 from collections.abc import Callable
@@ -21,10 +20,12 @@ import msgspec
 from pyroute2 import IPRoute
 
 from phonesim.device.actions import SendDhcp
+from phonesim.device.events import Event, MalformedReceived, TimerExpired
+from phonesim.drivers.client_events import ClientStarted, DhcpMessageSeen
 from phonesim.drivers.packet_socket import PacketSocket
 from phonesim.drivers.udp_socket import Address, UdpSocket
 from phonesim.errors import DecodeError, UsageError
-from phonesim.wire.dhcp import CLIENT_PORT, SERVER_PORT, DhcpMessage, decode_dhcp, encode_dhcp
+from phonesim.wire.dhcp import CLIENT_PORT, SERVER_PORT, decode_dhcp, encode_dhcp
 from phonesim.wire.frame import BROADCAST_MAC, UdpFrame, decode_udp_frame, encode_udp_frame
 
 _NO_MAC = bytes(6)
@@ -42,23 +43,11 @@ class LinkEnd(msgspec.Struct, frozen=True):
 class DhcpClient(Protocol):
     """What speaks over a link. Times are monotonic seconds."""
 
-    def begin(self, now: float) -> list[SendDhcp]:
-        """Return what to send first."""
+    def handle(self, event: Event, now: float) -> list[SendDhcp]:
+        """Take `ClientStarted`, `DhcpMessageSeen`, `MalformedReceived` or `TimerExpired`."""
 
-    def tick(self, now: float) -> list[SendDhcp]:
-        """Return what to send now that something is due."""
-
-    def next_deadline(self) -> tuple[float, str]:
-        """Return when something is due."""
-
-    def is_over(self, now: float) -> bool:
-        """Say whether it is done."""
-
-    def hear(self, message: DhcpMessage, source: str, destination: str, now: float) -> None:
-        """Take a message; `destination` is "" where it is not known."""
-
-    def fail(self, source: str, reason: str) -> None:
-        """Take octets that are none."""
+    def next_deadline(self) -> tuple[float, str] | None:
+        """Return when something is due, and what; None when it is over."""
 
 
 class _Link(Protocol):
@@ -118,35 +107,35 @@ def _run(client: DhcpClient, open_link: Callable[[Received], _Link]) -> None:
 
 async def _speak(client: DhcpClient, open_link: Callable[[Received], _Link]) -> None:
     loop = asyncio.get_running_loop()
-    something_came = asyncio.Event()
-
-    def received(data: bytes, source: str, destination: str) -> None:
-        try:
-            message = decode_dhcp(data)
-        except DecodeError as error:
-            client.fail(source, str(error))
-        else:
-            client.hear(message, source, destination, loop.time())
-        something_came.set()
-
-    link = open_link(received)
+    events: asyncio.Queue[Event] = asyncio.Queue()
+    link = open_link(
+        lambda data, source, destination: events.put_nowait(_read(data, source, destination))
+    )
     try:
-        _send(link, client.begin(loop.time()))
-        while not client.is_over(loop.time()):
-            something_came.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(client.next_deadline()[0]):
-                    await something_came.wait()
-            _send(link, client.tick(loop.time()))
+        event: Event = ClientStarted()
+        while True:
+            for action in client.handle(event, loop.time()):
+                problem = link.send(action)
+                if problem is not None:
+                    raise UsageError(f"INFORM cannot be sent: {problem.strerror}")
+            deadline = client.next_deadline()
+            if deadline is None:
+                return
+            try:
+                async with asyncio.timeout_at(deadline[0]):
+                    event = await events.get()
+            except TimeoutError:
+                event = TimerExpired()
     finally:
         link.close()
 
 
-def _send(link: _Link, actions: list[SendDhcp]) -> None:
-    for action in actions:
-        problem = link.send(action)
-        if problem is not None:
-            raise UsageError(f"INFORM cannot be sent: {problem.strerror}")
+def _read(data: bytes, source: str, destination: str) -> Event:
+    try:
+        message = decode_dhcp(data)
+    except DecodeError as error:
+        return MalformedReceived(protocol="dhcp", source=source, reason=str(error), size=len(data))
+    return DhcpMessageSeen(message=message, source=source, destination=destination)
 
 
 class _FrameLink:

@@ -55,7 +55,7 @@ def test_the_older_dialect(phonesim: Phonesim) -> None:
         (("encode", "--sip-server", NAME, "--dialect", "1999"), "--dialect: '1999' is none of"),
         (("encode", "--sip-server", NAME, "--port", "0"), "--port"),
         (("decode",), "name octets, a configuration line, a file"),
-        (("decode", "x.pcap"), "'x.pcap': no file, and no option 43 or 120"),
+        (("decode", "x.pcap"), "'x.pcap' (there is no such file): no option 43"),
         (("decode", "option", "zz"), "command line: no option 43 or 120"),
         (("decode", "--option", "3", "00"), "--option: 3 is neither 43 nor 120"),
         (("decode", "00", "--device", "none"), "none"),

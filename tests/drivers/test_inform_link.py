@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from phonesim.device.actions import SendDhcp
+from phonesim.device.events import Event, MalformedReceived, TimerExpired
+from phonesim.drivers.client_events import ClientStarted, DhcpMessageSeen
 from phonesim.drivers.inform_link import (
     LinkEnd,
     ask_on_interface,
@@ -28,7 +30,6 @@ from phonesim.wire.dhcp import (
 
 OFFSET = 40000
 MAC = bytes.fromhex("0004F2000001")
-Heard = tuple[str, MessageType, str, str]
 
 
 class ScriptedClient:
@@ -38,29 +39,19 @@ class ScriptedClient:
         message = DhcpMessage(message_type=MessageType.INFORM, xid=7, chaddr=MAC, ciaddr=address)
         self._action = SendDhcp(message=message, source=address, destination=BROADCAST)
         self._times = times
-        self._due = 0.0
-        self.heard: list[Heard] = []
-        self.failed: list[tuple[str, str]] = []
+        self._due = float("inf")
+        self.events: list[Event] = []
 
-    def begin(self, now: float) -> list[SendDhcp]:
-        self._times -= 1
-        self._due = now + 0.2
-        return [self._action]
+    def handle(self, event: Event, now: float) -> list[SendDhcp]:
+        self.events.append(event)
+        if isinstance(event, ClientStarted) or now >= self._due:
+            self._due = now + 0.2
+            self._times -= 1
+            return [self._action] * (self._times >= 0)
+        return []
 
-    def tick(self, now: float) -> list[SendDhcp]:
-        return self.begin(now) if now >= self._due and self._times else []
-
-    def next_deadline(self) -> tuple[float, str]:
-        return self._due, "test"
-
-    def is_over(self, now: float) -> bool:
-        return not self._times and now >= self._due
-
-    def hear(self, message: DhcpMessage, source: str, destination: str, now: float) -> None:
-        self.heard.append(("heard", message.message_type, source, destination))
-
-    def fail(self, source: str, reason: str) -> None:
-        self.failed.append((source, reason))
+    def next_deadline(self) -> tuple[float, str] | None:
+        return None if self._times < 0 else (self._due, "test")
 
 
 @pytest.fixture
@@ -104,8 +95,15 @@ def test_a_client_speaks_to_one_server(here: str, server: tuple[str, list[DhcpMe
     assert [(each.message_type, each.ciaddr) for each in received] == [
         (MessageType.INFORM, here)
     ] * 2
-    assert client.heard == [("heard", MessageType.ACK, address, "")] * 2
-    assert [source for source, _ in client.failed] == [address] * 2
+    seen = [each for each in client.events if isinstance(each, DhcpMessageSeen)]
+    assert [(each.message.message_type, each.source, each.destination) for each in seen] == [
+        (MessageType.ACK, address, "")
+    ] * 2
+    malformed = [each for each in client.events if isinstance(each, MalformedReceived)]
+    assert [(each.protocol, each.source, each.size) for each in malformed] == [
+        ("dhcp", address, 5)
+    ] * 2
+    assert isinstance(client.events[-1], TimerExpired)
 
 
 def test_a_port_that_another_client_has_is_said_with_a_way_out(here: str) -> None:

@@ -21,7 +21,9 @@ import msgspec
 
 from phonesim.config.device_profile import DeviceProfile
 from phonesim.device.actions import SendDhcp
+from phonesim.device.events import Event, MalformedReceived, TimerExpired
 from phonesim.device.lease import server_identifier
+from phonesim.drivers.client_events import ClientStarted, DhcpMessageSeen
 from phonesim.errors import DecodeError
 from phonesim.field.dhcputil.configured_option import ConfiguredOption
 from phonesim.field.dhcputil.informed_phone import InformedPhone
@@ -63,13 +65,6 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         return next((each for each in self.options if each.option.code == code), None)
 
 
-class Malformed(msgspec.Struct, frozen=True):
-    """Octets from a server that are no DHCP message."""
-
-    server: str
-    reason: str
-
-
 class EmulatedClient:
     """Asks from `address` with the class `vendor_class`."""
 
@@ -84,41 +79,50 @@ class EmulatedClient:
         self._address = address
         self._wait = wait
         self._sent_at = 0.0
+        self._is_over = False
         self._phone = InformedPhone(discovery, mac, address, random.Random())
         self.vendor_class = vendor_class
         self.phone_id = format_mac(mac)
         self.sent: list[DhcpMessage] = []
         self.answers: list[Answer] = []
-        self.malformed: list[Malformed] = []
+        self.malformed: list[MalformedReceived] = []
 
-    # --- the machine ---
+    # --- the contract ---
 
-    def begin(self, now: float) -> list[SendDhcp]:
-        """Send the first INFORM."""
-        return self._send(self._phone.begin(now), now)
+    def handle(self, event: Event, now: float) -> list[SendDhcp]:
+        """Take one event; return what to send."""
+        match event:
+            case DhcpMessageSeen():
+                self._hear(event, now)
+            case MalformedReceived():
+                if len(self.malformed) < MOST_ANSWERS:
+                    self.malformed.append(event)
+            case ClientStarted():
+                return self._sent_now(self._phone.begin(now), now)
+            case TimerExpired():
+                sent = self._sent_now(self._phone.tick(now), now)
+                deadline = self.next_deadline()
+                self._is_over = deadline is not None and now >= deadline[0]
+                return sent
+            case _:
+                pass
+        return []
 
-    def next_deadline(self) -> tuple[float, str]:
-        """When something is due, and what."""
-        due = self._phone.next_deadline()
-        return (self._sent_at + self._wait, "stop listening") if due is None else due
+    def next_deadline(self) -> tuple[float, str] | None:
+        """When something is due, and what; None when it is over."""
+        if self._is_over:
+            return None
+        return self._phone.next_deadline() or (self._sent_at + self._wait, "stop listening")
 
-    def tick(self, now: float) -> list[SendDhcp]:
-        """Do what is due."""
-        return self._send(self._phone.tick(now), now)
-
-    def is_over(self, now: float) -> bool:
-        """Whether the phone has decided and nobody is listened to any more."""
-        return self._phone.next_deadline() is None and now >= self._sent_at + self._wait
-
-    def hear(self, message: DhcpMessage, source: str, destination: str, now: float) -> None:
-        """Take a DHCP message; those of other clients are left alone."""
+    def _hear(self, event: DhcpMessageSeen, now: float) -> None:
+        message, destination = event.message, event.destination
         if not self._phone.expects(message.xid) or len(self.answers) == MOST_ANSWERS:
             return
         options = self._inspect(message)
         can_win = is_used = False
         why = f"went to {destination}, where the phone is not"
         if destination in ("", self._address, BROADCAST, _ALL_ONES_LOOPBACK):
-            heard = self._phone.hear(message, source, now)
+            heard = self._phone.hear(message, event.source, now)
             can_win = bool(heard.taken.web_services or heard.taken.registrars)
             is_used, why = heard.is_used, heard.why
             if self.asks_for_vlan:
@@ -128,7 +132,7 @@ class EmulatedClient:
             Answer(
                 number=len(self.answers) + 1,
                 latency=now - self._sent_at,
-                server=_server(message, source),
+                server=_server(message, event.source),
                 destination=destination,
                 message=message,
                 options=options,
@@ -137,11 +141,6 @@ class EmulatedClient:
                 why=why,
             )
         )
-
-    def fail(self, source: str, reason: str) -> None:
-        """Take octets that are no DHCP message."""
-        if len(self.malformed) < MOST_ANSWERS:
-            self.malformed.append(Malformed(source, reason))
 
     # --- what came of it ---
 
@@ -191,7 +190,7 @@ class EmulatedClient:
             return False, "ignored: an earlier answer is in use"
         return True, "first answer with a VLAN"
 
-    def _send(self, actions: list[SendDhcp], now: float) -> list[SendDhcp]:
+    def _sent_now(self, actions: list[SendDhcp], now: float) -> list[SendDhcp]:
         if actions:
             self._sent_at = now
             self.sent += [action.message for action in actions]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from phonesim.config.device_profile import DeviceProfile
+from phonesim.device.events import MalformedReceived
+from phonesim.drivers.client_events import ClientStarted, DhcpMessageSeen
 from phonesim.field.dhcputil.client_findings import findings_of
 from phonesim.field.dhcputil.emulated_client import EmulatedClient
 from phonesim.field.dhcputil.informed_phone import answer_with
@@ -22,7 +24,7 @@ class Conversation:
 
     def __init__(self, profile: DeviceProfile, vendor_class: str = "MS-UC-Client") -> None:
         self.client = EmulatedClient(profile, bytes.fromhex("0004F2000001"), HERE, vendor_class, 2)
-        (self.asked,) = self.client.begin(100.0)
+        (self.asked,) = self.client.handle(ClientStarted(), 100.0)
         self.now = 100.0
 
     def hear(
@@ -41,7 +43,12 @@ class Conversation:
             xid=self.asked.message.xid if xid is None else xid,
             message_type=kind,
         )
-        self.client.hear(message, source or server, destination, self.now)
+        seen = DhcpMessageSeen(message=message, source=source or server, destination=destination)
+        assert self.client.handle(seen, self.now) == []
+
+    def garble(self) -> None:
+        event = MalformedReceived(protocol="dhcp", source="10.0.0.9", reason="12 octets", size=12)
+        assert self.client.handle(event, self.now) == []
 
     def causes(self) -> list[str]:
         return [finding.cause.name for finding in findings_of(self.client)]

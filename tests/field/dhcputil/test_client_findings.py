@@ -4,6 +4,7 @@ import pytest
 from conversation import BOTH, VALUES, Conversation
 
 from phonesim.config.device_profile import DeviceProfile
+from phonesim.device.events import TimerExpired
 from phonesim.field.dhcputil.client_findings import findings_of, missed
 from phonesim.wire.dhcp import MessageType
 
@@ -15,9 +16,9 @@ def talk(profile: DeviceProfile) -> Conversation:
 
 def test_nobody_answers(talk: Conversation) -> None:
     client = talk.client
-    assert len(client.tick(104.0)) == 1
-    assert client.tick(112.0) == []
-    assert client.is_over(112.0)
+    assert len(client.handle(TimerExpired(), 104.0)) == 1
+    assert client.handle(TimerExpired(), 112.0) == []
+    assert client.next_deadline() is None
     assert not client.is_usable
     (finding,) = findings_of(client)
     assert finding.cause.name == "inform-unanswered"
@@ -61,8 +62,8 @@ def test_a_nak_and_an_answer_that_went_astray(talk: Conversation) -> None:
 
 
 def test_octets_that_are_no_message_are_kept(talk: Conversation) -> None:
-    talk.client.fail("10.0.0.9", "12 octets")
-    assert [(each.server, each.reason) for each in talk.client.malformed] == [
+    talk.garble()
+    assert [(each.source, each.reason) for each in talk.client.malformed] == [
         ("10.0.0.9", "12 octets")
     ]
     assert talk.causes() == []

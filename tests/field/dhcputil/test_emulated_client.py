@@ -4,6 +4,7 @@ import pytest
 from conversation import BOTH, HERE, OTHER, Conversation
 
 from phonesim.config.device_profile import DeviceProfile
+from phonesim.device.events import TimerExpired
 from phonesim.field.dhcputil.client_findings import findings_of, missed
 from phonesim.field.dhcputil.emulated_client import MOST_ANSWERS
 from phonesim.wire.dhcp import BROADCAST, MessageType, Option
@@ -37,8 +38,10 @@ def test_it_listens_on_after_the_phone_has_decided(talk: Conversation) -> None:
     assert talk.client.next_deadline() == (104.0, "repeat INFORM")
     talk.hear(BOTH)
     assert talk.client.next_deadline() == (102.0, "stop listening")
-    assert not talk.client.is_over(101.9)
-    assert talk.client.is_over(102.0)
+    assert talk.client.handle(TimerExpired(), 101.9) == []
+    assert talk.client.next_deadline() is not None
+    assert talk.client.handle(TimerExpired(), 102.0) == []
+    assert talk.client.next_deadline() is None
 
 
 def test_messages_for_others_are_left_alone(talk: Conversation) -> None:
@@ -73,7 +76,7 @@ def test_a_server_is_who_it_says_and_not_the_relay_agent(talk: Conversation) -> 
 def test_what_floods_in_is_bounded(talk: Conversation) -> None:
     for _ in range(MOST_ANSWERS + 3):
         talk.hear(BOTH)
-        talk.client.fail("10.0.0.9", "x")
+        talk.garble()
     assert len(talk.client.answers) == len(talk.client.malformed) == MOST_ANSWERS
 
 
