@@ -36,6 +36,7 @@ bench: $(READY)
 	$(BIN)/python tests/bench/wire_load.py
 	$(BIN)/python tests/bench/register_load.py
 	$(BIN)/python tests/bench/diagnose.py
+	$(BIN)/python tests/bench/diagnose_capture.py
 
 clean:
 	rm -rf .venv dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

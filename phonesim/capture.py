@@ -60,6 +60,7 @@ from phonesim.wire.tls_hello import (
 from phonesim.wire.tls_records import (
     BAD_CERTIFICATE,
     CERTIFICATE_EXPIRED,
+    HANDSHAKE_FAILURE,
     PROTOCOL_VERSION,
     UNKNOWN_CA,
 )
@@ -420,6 +421,11 @@ class PhoneTap:
             writer.frame(capture.frames, now, octets, direction, self.phone_id)
 
 
+def made_port(number: int) -> int:
+    """A phone's port for its connection of that number, where no real one is known."""
+    return _FIRST_PORT + 1 + number % (_PORTS - 1)
+
+
 def alert_of(failure: ConnectFailure) -> int:
     """The alert (RFC 5246 section 7.2) with which a phone or a server says so."""
     return _ALERTS.get(failure, BAD_CERTIFICATE)
@@ -441,7 +447,9 @@ _ALERTS = {
     ConnectFailure.CERTIFICATE_UNTRUSTED: UNKNOWN_CA,
     ConnectFailure.CERTIFICATE_ISSUER_MISSING: UNKNOWN_CA,
     ConnectFailure.TLS_VERSION_REFUSED: PROTOCOL_VERSION,
+    ConnectFailure.TLS_FAILED: HANDSHAKE_FAILURE,
 }
+_FIRST_PORT, _PORTS = 49152, 16384
 _MADE_MAC = b"\x02\x00"
 
 

@@ -137,12 +137,13 @@ def problems(kind: Kind[Any], name: str) -> list[str]:
     except ProfileError as error:
         return [str(error)]
     model, found = _validated(kind, document)
-    if model is not None:
+    found += (*_broken_references(kind, document), *_unknown_words(kind, document))
+    if model is not None and not found:
         try:
             kind.try_out(model)
         except ProfileError as error:
             found = [f"{_shown(locate(kind, name))}: {error}"]
-    return [*found, *_broken_references(kind, document), *_unknown_words(kind, document)]
+    return found
 
 
 def apply(kind: Kind[M], profile: M, overrides: Iterable[Override]) -> M:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 
-from phonesim.capture import Capture, PacketWriter, PhoneTap, RefusedHandshake
+from phonesim.capture import Capture, PacketWriter, PhoneTap, RefusedHandshake, made_port
 from phonesim.device import actions as do
 from phonesim.device import events as on
 from phonesim.device.outcome import ConnectFailure
@@ -35,8 +35,7 @@ from phonesim.wire.pcapng import TransportAddress
 from phonesim.wire.sip import PING, encode_sip
 from phonesim.world import PhoneSpec
 
-_FIRST_PORT, _PORTS = 49152, 16384
-_DATAGRAM_PORT = _FIRST_PORT
+_DATAGRAM_PORT = 49152
 
 _Ends = tuple[TransportAddress, TransportAddress]
 
@@ -115,7 +114,7 @@ class _Phone:
             key, port = ("http", action.exchange_id), action.request.port
         else:
             key, port = ("sip", action.connection_id), action.port
-        ends = ((action.source, _port(key[1])), (action.address, port))
+        ends = ((action.source, made_port(key[1])), (action.address, port))
         self._attempts[key] = (ends, handshake)
         self._tap.attempted(*ends)
 
@@ -150,12 +149,12 @@ class _Phone:
                 tap.sent_datagram(local, peer, encode_ntp(action.packet))
             case do.SendHttp():
                 first = action.exchange_id if action.continues is None else action.continues
-                local = (action.source, _port(first))
+                local = (action.source, made_port(first))
                 peer = (action.address, action.request.port)
                 self._exchanges[action.exchange_id] = (local, peer)
                 tap.sent_message("http", local, peer, encode_http_request(action.request))
             case do.OpenConnection():
-                local = (action.source, _port(action.connection_id))
+                local = (action.source, made_port(action.connection_id))
                 self._streams[action.connection_id] = (local, (action.address, action.port))
             case do.SendSip():
                 self._send(action.connection_id, encode_sip(action.message))
@@ -242,7 +241,3 @@ def _destination(message: DhcpMessage) -> str:
 
 def _with_size(message: bytes) -> bytes:
     return len(message).to_bytes(2, "big") + message
-
-
-def _port(number: int) -> int:
-    return _FIRST_PORT + 1 + number % (_PORTS - 1)

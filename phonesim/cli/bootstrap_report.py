@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from rich.table import Table
 
+from phonesim.cli.diagnose_verb import to_document
 from phonesim.cli.run_summary import milliseconds
 from phonesim.cli.run_verb import DEFAULT_OUT
 from phonesim.field.boot_story import BootStep
@@ -107,8 +108,12 @@ def bootstrap_document(trials: Sequence[Trial]) -> dict[str, Any]:
 
 
 def diagnosis(trial: Trial) -> str:
-    """Return the first finding in the log of the phone that is told of; "" for none."""
-    return ""
+    """Return the first finding in the logs of a trial; "" for none."""
+    if trial.diagnosis is None or not trial.diagnosis.found:
+        return ""
+    first = trial.diagnosis.found[0]
+    detail = f": {first.example.detail}" if first.example.detail else ""
+    return f"{first.cause.title}{detail} ({first.cause.name})"
 
 
 def _found(trial: Trial) -> str:
@@ -136,6 +141,7 @@ def _trial_document(trial: Trial) -> dict[str, Any]:
         "found_by": result.source or None,
         "latency_s": result.seconds,
         "error": result.error,
+        "findings": [] if trial.diagnosis is None else to_document(trial.diagnosis)["findings"],
         "steps": [msgspec.to_builtins(step) for step in trial.stories[trial.shown].steps],
         "run": str(trial.folder),
         "notes": trial.notes,

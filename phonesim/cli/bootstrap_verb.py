@@ -6,6 +6,7 @@ import sys
 import time
 from datetime import datetime
 from pathlib import Path
+from threading import Event
 from typing import Annotated
 
 import typer
@@ -21,6 +22,7 @@ from phonesim.cli.bootstrap_report import (
     where_next,
 )
 from phonesim.cli.consent import ask_consent
+from phonesim.cli.diagnose_verb import to_lines
 from phonesim.cli.run_verb import DEFAULT_OUT
 from phonesim.cli.terminal import show, show_json, show_text
 from phonesim.config.duration import parse_duration
@@ -43,7 +45,12 @@ from phonesim.field.bootstrap_result import (
     plugin_text,
     result_block,
 )
-from phonesim.fleet.runner import EXPECTATIONS_MET, EXPECTATIONS_UNMET, NOT_VALID
+from phonesim.fleet.runner import (
+    EXPECTATIONS_MET,
+    EXPECTATIONS_UNMET,
+    NOT_VALID,
+    StopRequest,
+)
 from phonesim.profiles import Override, option_override, parse_override
 
 PIN_VARIABLE = "PHONESIM_PIN"
@@ -262,6 +269,10 @@ def _try(request: BootstrapRequest, out: Path, *, as_json: bool) -> int:
     show("", *result_block(first.results[first.shown], diagnosis(first)))
     if len(trials) > 1 or first.phones > 1:
         show("", trials_table(trials), *conclusion(trials))
+    for trial in trials:
+        if trial.diagnosis is not None and not trial.diagnosis.is_well:
+            show("", f"The {trial.kind} phones:", *to_lines(trial.diagnosis))
+            break
     show("", *where_next(trials))
     return status
 
@@ -292,13 +303,15 @@ def _check(
 def _watch(request: BootstrapRequest, out: Path, interval: float) -> int:
     """Try until Ctrl-C; return what the last try came to."""
     status, last = EXPECTATIONS_MET, None
-    try:
-        while True:
+    stop, is_over = StopRequest(), Event()
+    stop.on_ask(is_over.set)
+    with stop.signals():
+        while not is_over.is_set():
             began = time.monotonic()
             trials = run_bootstrap(request, out, _ignore)
             if any(trial.is_interrupted for trial in trials):
                 discard(trials)
-                return status
+                break
             status = _status(trials)
             state = [outcome(trial) for trial in trials]
             if state == last:
@@ -311,9 +324,8 @@ def _watch(request: BootstrapRequest, out: Path, interval: float) -> int:
                 raise UsageError(
                     "the PIN was refused: it is not tried again, for each try may lock the user"
                 )
-            time.sleep(max(0.0, interval - (time.monotonic() - began)))
-    except KeyboardInterrupt:
-        return status
+            is_over.wait(max(0.0, interval - (time.monotonic() - began)))
+    return status
 
 
 def _status(trials: list[Trial]) -> int:

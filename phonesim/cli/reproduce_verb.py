@@ -20,7 +20,7 @@ from phonesim.config.fleet_profile import Attach
 from phonesim.errors import UsageError
 from phonesim.field.failures import FAILURE
 from phonesim.field.reproduce import SOURCES, PhoneStory, Reproduced, load_failure, reproduce
-from phonesim.field.story import Step, to_json
+from phonesim.field.timeline import Step, to_json
 from phonesim.fleet.runner import EXPECTATIONS_MET, EXPECTATIONS_UNMET, NOT_VALID
 from phonesim.profiles import load, names, option_override, parse_override
 
@@ -158,8 +158,7 @@ def to_story(came: Reproduced) -> Iterator[str]:
     if "log" in came.diagnoses:
         yield ""
         yield "What phonesim diagnose finds in the logs:"
-        for line in to_lines(came.diagnoses["log"]):
-            yield f"  {line}".rstrip()
+        yield from to_lines(came.diagnoses["log"])
     yield ""
     for source, diagnosis in came.diagnoses.items():
         found = ", ".join(each.cause.name for each in diagnosis.found) or "nothing"

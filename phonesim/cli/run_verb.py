@@ -8,12 +8,15 @@ from typing import Annotated
 import typer
 
 from phonesim.cli.consent import ask_consent
+from phonesim.cli.diagnose_verb import to_document, to_lines
 from phonesim.cli.run_summary import summary_tables
 from phonesim.cli.terminal import StatusLine, show, show_json
 from phonesim.errors import UsageError
+from phonesim.field.diagnosis import Diagnosis
+from phonesim.field.lost_phones import diagnose_lost
 from phonesim.fleet.monkey import with_monkey
 from phonesim.fleet.plan import read_plan
-from phonesim.fleet.runner import Progress, run_fleet
+from phonesim.fleet.runner import Finished, Progress, run_fleet
 from phonesim.fleet.worlds import world_for
 from phonesim.profiles import Override, option_override, parse_override
 
@@ -171,15 +174,27 @@ def run(
             out,
             lambda progress: line.update(progress_text(progress, success)),
         )
+    lost = None if plan.monkey is None else _lost(finished, plan.monkey.grace)
     if as_json:
-        show_json(finished.summary)
+        show_json(finished.summary | ({} if lost is None else {"lost": to_document(lost)}))
     else:
         show(*summary_tables(finished))
         if pcap is not None:
             show(f"Capture: {pcap}")
         if transcript is not None:
             show(f"Transcript: {transcript}")
+        if lost is not None:
+            show("", "What kept the phones that are not back:", *to_lines(lost))
     return finished.status
+
+
+def _lost(finished: Finished, grace: float) -> Diagnosis | None:
+    """What is wrong with phones that are not back though all is well; None if all are."""
+    phones = finished.recorder.phones.values()
+    lost = [phone.phone_id for phone in phones if not phone.is_signed_in]
+    if not lost or not finished.summary["valid"]:
+        return None
+    return diagnose_lost(finished.folder, lost, grace)
 
 
 def progress_text(progress: Progress, success: str = "signed-in") -> str:

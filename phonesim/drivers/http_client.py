@@ -32,8 +32,15 @@ from phonesim.capture import PhoneTap
 from phonesim.device.actions import SendHttp
 from phonesim.device.events import Event, HttpFailed, HttpResponseReceived
 from phonesim.device.outcome import ConnectFailure
+from phonesim.drivers.failed_connections import tell_failure
 from phonesim.drivers.phone_tasks import Spawn
-from phonesim.drivers.trust import PhoneTls, check_server_name, connects_on, explain
+from phonesim.drivers.trust import (
+    PhoneTls,
+    certificates_shown,
+    check_server_name,
+    connects_on,
+    explain,
+)
 from phonesim.errors import DecodeError
 from phonesim.wire.http import (
     CHALLENGE_HEADER,
@@ -118,9 +125,11 @@ class HttpClient:
             task.add_done_callback(self._closing.discard)
 
     async def _exchange(self, action: SendHttp) -> None:
+        told = None if self._tap is None else _ToldExchange(self._tap, action)
+        event: Event
         try:
             async with asyncio.timeout(action.timeout):
-                event = await self._request(action)
+                event = await self._request(action, told)
         except TimeoutError:
             event = _failed(
                 action, ConnectFailure.TIMEOUT, f"no answer within {action.timeout:.0f} s"
@@ -134,9 +143,11 @@ class HttpClient:
             event = _failed(action, ConnectFailure.MALFORMED, text)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             event = _failed(action, *explain(error))
+        if told is not None and isinstance(event, HttpFailed):
+            told.failed(event.failure, self._tls.newest_version)
         self._deliver(event)
 
-    async def _request(self, action: SendHttp) -> Event:
+    async def _request(self, action: SendHttp, told: _ToldExchange | None) -> Event:
         request = action.request
         url = URL.build(
             scheme=request.scheme,
@@ -149,10 +160,8 @@ class HttpClient:
             check_server_name(request.host)
             ssl = self._tls.context(action.trust, action.clock)
         data, headers = encode_body(request.message), request_headers(request)
-        told = None
-        if self._tap is not None:
-            octets = encode_request(request.method, request.path, headers, data)
-            told = _ToldExchange(self._tap, action, octets)
+        if told is not None:
+            told.request = encode_request(request.method, request.path, headers, data)
         _underway.set(_Underway(action, self._used, told))
         async with self._session_for(action).request(
             request.method,
@@ -196,16 +205,24 @@ class HttpClient:
 class _ToldExchange:
     """An exchange as a tap is told of it; `request` are the octets to be sent."""
 
-    def __init__(self, tap: PhoneTap, action: SendHttp, request: bytes) -> None:
+    def __init__(self, tap: PhoneTap, action: SendHttp) -> None:
+        self.request = b""
         self._tap = tap
-        self._local = (action.source, 0)
+        self._action = action
+        self._local: TransportAddress | None = None
         self._peer = (action.address, action.request.port)
-        self._request = request
 
     def connected(self, local: TransportAddress) -> None:
         """The request goes from there."""
         self._local = local
-        self._tap.sent_message("http", local, self._peer, self._request)
+        self._tap.sent_message("http", local, self._peer, self.request)
+
+    def failed(self, failure: ConnectFailure, version: str) -> None:
+        """There is none, or none that can be used."""
+        if self._local is None:
+            tell_failure(self._tap, self._action, failure, certificates_shown(), version)
+        elif failure is ConnectFailure.CLOSED:
+            self._tap.ended(self._local, self._peer)
 
     def answered(self, answer: aiohttp.ClientResponse, body: bytes) -> None:
         """The answer is there."""
@@ -213,6 +230,7 @@ class _ToldExchange:
             (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
             for name, value in answer.raw_headers
         ]
+        assert self._local is not None
         octets = encode_response(answer.status, answer.reason or "", headers, body)
         self._tap.received_message("http", self._local, self._peer, octets)
 

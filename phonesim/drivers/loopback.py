@@ -34,7 +34,7 @@ from phonesim.drivers.site_datagrams import LOOPBACK_BROADCAST, DhcpPorts
 from phonesim.drivers.site_host import SiteHost
 from phonesim.drivers.udp_socket import Address, UdpSocket
 from phonesim.errors import UsageError
-from phonesim.mocksite.exchange import LldpAdvertised, SendLldp
+from phonesim.mocksite.exchange import LldpAdvertised, SendDhcpReply, SendLldp
 from phonesim.mocksite.site import Site
 from phonesim.wire.dhcp import (
     BROADCAST,
@@ -87,9 +87,10 @@ async def run_loopback(
             squatters = frozenset[str]()
             switch = None
             vlans: dict[bytes, int] = {}
+            listening: list[Callable[[SendDhcpReply], None]] = []
             if site is not None:
                 assert authority is not None
-                open_dhcp = partial(DhcpPorts, vlans=vlans)
+                open_dhcp = partial(DhcpPorts, vlans=vlans, listening=listening)
                 site_host = SiteHost(site, authority, observer, clock, open_dhcp)
                 stack.push_async_callback(site_host.stop)
                 await site_host.start(port_offset)
@@ -100,6 +101,8 @@ async def run_loopback(
             assert port_offset is not None
             link = LoopbackLink(port_offset, squatters, observer, clock, switch, vlans)
             stack.callback(link.close)
+            if capture is not None:
+                listening.append(link.replied)
             run = LiveRun(specs, link, disk_for, observer, limits, keys, clock, pace, capture)
             await run.run(stop, *failures)
 
@@ -194,6 +197,17 @@ class LoopbackLink:
         elif phone.tap is not None:
             local, peer = (action.source, CLIENT_PORT), (action.destination, SERVER_PORT)
             phone.tap.sent_datagram(local, peer, payload)
+
+    def replied(self, action: SendDhcpReply) -> None:
+        """Let the phone's capture show a reply to it that goes where it does not listen."""
+        message = action.message
+        phone = self._phones.get(message.chaddr)
+        if phone is None or phone.tap is None:
+            return
+        reaches = message.ciaddr in (UNSPECIFIED, action.destination)
+        if not reaches or action.port != CLIENT_PORT:
+            local, peer = (action.destination, action.port), (action.source, SERVER_PORT)
+            phone.tap.received_datagram(local, peer, encode_dhcp(message))
 
     def takes_dns(self, phone: PhoneHost, action: SendDns) -> bool:
         """Leave it to the phone's socket."""

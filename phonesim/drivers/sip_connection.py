@@ -29,8 +29,15 @@ from phonesim.device.events import (
     SipMessageReceived,
 )
 from phonesim.device.outcome import ConnectFailure
+from phonesim.drivers.failed_connections import tell_failure
 from phonesim.drivers.phone_tasks import Spawn
-from phonesim.drivers.trust import PhoneTls, check_server_name, connects_on, explain
+from phonesim.drivers.trust import (
+    PhoneTls,
+    certificates_shown,
+    check_server_name,
+    connects_on,
+    explain,
+)
 from phonesim.errors import DecodeError
 from phonesim.wire.sip import KeepAlive, SipMessage, SipStream, encode_sip
 
@@ -143,6 +150,11 @@ class SipConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def tell_end(self) -> None:
+        """Tell the tap that the other side has closed it."""
+        if self._tap is not None:
+            self._tap.ended(self.local, self._peer())
+
     def _write(self, octets: bytes) -> None:
         if self.is_open and self._transport is not None:
             if self._tap is not None:
@@ -250,6 +262,7 @@ class PhoneConnections:
     def closed(self, connection: SipConnection, detail: str) -> None:
         """Tell the phone."""
         self._connections.pop(connection.connection_id, None)
+        connection.tell_end()
         self._deliver(ConnectionClosed(connection_id=connection.connection_id, detail=detail))
 
     async def _open(self, action: OpenConnection) -> None:
@@ -295,6 +308,9 @@ class PhoneConnections:
     ) -> None:
         if action.connection_id in self._connections or connection.is_open:
             return  # it was up already: `closed` tells its end
+        if self._tap is not None:
+            version = self._tls.newest_version
+            tell_failure(self._tap, action, failure, certificates_shown(), version)
         self._deliver(
             ConnectionFailed(
                 connection_id=action.connection_id,

@@ -11,7 +11,7 @@ RFC 5905.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from phonesim.drivers.server_host import ServerHost
@@ -48,7 +48,8 @@ _FORMERR = b"\x80\x01" + bytes(8)
 class DhcpPorts:
     """The site's DHCP servers on the loopback interface, at their own addresses and broadcasts.
 
-    Frames have no tags there: `vlans` says which phones, by MAC, are in a VLAN.
+    Frames have no tags there: `vlans` says which phones, by MAC, are in a VLAN. Every reply is
+    told to `listening`, too, wherever it goes.
     """
 
     def __init__(
@@ -56,8 +57,10 @@ class DhcpPorts:
         servers: Sequence[tuple[Listener, ServerHost]],
         port_offset: int,
         vlans: Mapping[bytes, int] | None = None,
+        listening: Sequence[Callable[[SendDhcpReply], None]] = (),
     ) -> None:
         """OSError if a port is taken."""
+        self._listening = listening
         self._servers = servers
         self._vlans = {} if vlans is None else vlans
         self._port_offset = port_offset
@@ -118,6 +121,8 @@ class DhcpPorts:
             destination = LOOPBACK_BROADCAST
         address = (destination, action.port + self._port_offset)
         host.unsent(own.send(encode_dhcp(message), address))
+        for listener in self._listening:
+            listener(action)
 
 
 class DnsPort:

@@ -89,6 +89,11 @@ class PhoneTls:
         self._sessions: dict[str, ssl.SSLSession] = {}
         self._own: _PhoneContext | None = None
 
+    @property
+    def newest_version(self) -> str:
+        """The newest TLS that the phone offers."""
+        return self._config.maximum_version
+
     def context(
         self,
         trust: bytes | None,
@@ -114,6 +119,12 @@ def connects_on(connection: socket.socket) -> None:
     connecting = _connecting.get(None)
     if connecting is not None:
         connecting.socket = connection
+
+
+def certificates_shown() -> tuple[bytes, ...]:
+    """What the server of this task's last handshake has shown (DER), if that failed."""
+    connecting = _connecting.get(None)
+    return () if connecting is None else connecting.shown
 
 
 def server_context(certificate: bytes, key: bytes, minimum_version: str) -> ssl.SSLContext:
@@ -230,11 +241,12 @@ class _Leaf(msgspec.Struct, frozen=True):
 class _Connecting:
     """What a task's connections are judged by; `sessions` are the phone's, by server name."""
 
-    __slots__ = ("clock", "sessions", "socket")
+    __slots__ = ("clock", "sessions", "shown", "socket")
 
     def __init__(self, clock: float, sessions: dict[str, ssl.SSLSession]) -> None:
         self.clock = clock
         self.sessions = sessions
+        self.shown: tuple[bytes, ...] = ()
         self.socket: socket.socket | None = None
 
 
@@ -291,6 +303,7 @@ class _PhoneTlsObject(ssl.SSLObject):
             raise
         except ssl.SSLError:
             self._send_now(self.outgoing.read())
+            self.connecting.shown = self._shown()
             raise
         self.connecting.socket = None
         if not self._is_judged:
@@ -306,16 +319,21 @@ class _PhoneTlsObject(ssl.SSLObject):
         """Judge the certificate as soon as it is there, in time for an alert."""
         if self._is_judged:
             return
-        # Public from Python 3.13 on; `getpeercert` waits for the end of the handshake.
-        shown = self._sslobj.get_unverified_chain()  # type: ignore[attr-defined]
+        shown = self._shown()
         if not shown:
             return
         try:
-            self._judge(ssl.PEM_cert_to_DER_cert(shown[0].public_bytes()))
+            self._judge(shown[0])
         except CertificateRefused as error:
+            self.connecting.shown = shown
             self.outgoing.read()  # our half of the keys: a phone does not send it any more
             self._send_now(_ALERT + _ALERTS.get(error.failure, _BAD_CERTIFICATE))
             raise
+
+    def _shown(self) -> tuple[bytes, ...]:
+        # Public from Python 3.13 on; `getpeercert` waits for the end of the handshake.
+        chain = self._sslobj.get_unverified_chain()  # type: ignore[attr-defined]
+        return tuple(ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in chain or ())
 
     def _judge(self, certificate: bytes) -> None:
         self._is_judged = True

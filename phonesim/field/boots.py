@@ -68,14 +68,18 @@ class Boot:
 
     @property
     def ends_well(self) -> bool:
-        """Whether the phone is registered at the end of the boot, or when it is shut down."""
+        """Whether the phone is registered at the end of the boot, or when it is shut down.
+
+        What is said inside TLS no capture shows: there a handshake that went well has to do.
+        """
         is_well = False
         for sighting in self.sightings:
-            if sighting.name in _WELL:
+            name, is_frame = sighting.name, sighting.place.is_frame
+            if name in _WELL or (is_frame and name == "registrar_connected"):
                 is_well = True
-            elif sighting.name in _UNWELL:
+            elif name in _UNWELL or (is_frame and _is_setback(sighting)):
                 is_well = False
-            elif sighting.name == "shutdown":
+            elif name == "shutdown":
                 break
         return is_well
 
@@ -83,6 +87,13 @@ class Boot:
     def is_hurt(self) -> bool:
         """Whether the sign-in failed, if only once, or did not come to a good end."""
         return self.has("boot_failed") or not self.ends_well
+
+
+def _is_setback(sighting: Sighting) -> bool:
+    """Whether a phone in a capture has just failed with a server."""
+    if sighting.name == "register_answer":
+        return sighting["status"] not in (200, 100)
+    return sighting.name in ("http_failed", "registrar_failed")
 
 
 def each_boot(

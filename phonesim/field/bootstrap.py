@@ -31,12 +31,14 @@ from phonesim.config.device_profile import DiscoveryConfig
 from phonesim.config.site_profile import UserRange
 from phonesim.device.actions import WriteLog
 from phonesim.device.cache import Contents, KeptAnswer
+from phonesim.device.device_log import Dialect
 from phonesim.device.events import RegistrarAddress, WebServicesAddress
 from phonesim.device.outcome import FailureReason
 from phonesim.drivers.run_folder import RunFolder
 from phonesim.errors import UsageError
-from phonesim.field.boot_story import BootStep, BootStory
+from phonesim.field.boot_story import BootFailure, BootStep, BootStory
 from phonesim.field.bootstrap_result import BootstrapResult, result_of
+from phonesim.field.diagnosis import Diagnosis, diagnose
 from phonesim.field.followed_folder import FollowedFolder
 from phonesim.fleet.plan import Plan, read_plan
 from phonesim.fleet.runner import StopRequest, Tick, WorldReport, run_fleet
@@ -85,6 +87,7 @@ class Trial(msgspec.Struct, kw_only=True):
     """What came of the phones of one kind.
 
     `stories` are theirs, by phone; `left_out` says why there are none. `folder` is the run's.
+    `diagnosis` is there if one of them did not end well.
     """
 
     kind: TrialKind
@@ -94,6 +97,7 @@ class Trial(msgspec.Struct, kw_only=True):
     notes: list[str] = []
     is_interrupted: bool = False
     left_out: str = ""
+    diagnosis: Diagnosis | None = None
 
     @property
     def signed_in(self) -> int:
@@ -205,9 +209,10 @@ def conclusion(trials: Sequence[Trial]) -> list[str]:
     said = []
     works = {kind for kind, trial in by_kind.items() if trial.works}
     if "cold" not in works and "cached" in works:
+        which = "that still have their certificate" if "stale" in works else "with a good cache"
         said.append(
-            "Only phones with a good cache sign in. They hide the fault until they are reset,"
-            " signed out or moved; a new phone does not sign in."
+            f"Only phones {which} sign in. They hide the fault until they are reset, signed out or"
+            " moved; a new phone does not sign in."
         )
     if "cold" not in works and "named" in works:
         said.append(
@@ -269,11 +274,17 @@ def _trial(
         return inner(plan, followed, observer, stop, tick)
 
     finished = run_fleet(plan, world, base, lambda progress: None)
+    for phone_id, record in finished.recorder.phones.items():
+        if record.reason is FailureReason.CRASHED:  # which no log can tell
+            stage = "" if record.stage is None else record.stage
+            stories[phone_id].failure = BootFailure(
+                stage=stage, reason=record.reason, detail=record.detail
+            )
     results = {
         phone_id: result_of(story, request.sip_uri, is_named=kind == "named")
         for phone_id, story in stories.items()
     }
-    return Trial(
+    trial = Trial(
         kind=kind,
         stories=stories,
         results=results,
@@ -281,6 +292,10 @@ def _trial(
         notes=finished.summary["notes"],
         is_interrupted=bool(stops[0].asked),
     )
+    if not trial.works and not trial.is_interrupted:
+        dialect = Dialect(plan.specs[0].profile.log.records)
+        trial.diagnosis = diagnose([finished.folder], [dialect])
+    return trial
 
 
 def _cache(request: BootstrapRequest, kind: TrialKind) -> bytes | None:

@@ -3,20 +3,17 @@
 The server's certificates up to TLS 1.2, the version that the phone offers, alerts. Of TLS 1.3
 the certificates are encrypted, and so is what a phone thinks of them.
 
-Specifications: RFC 5246 sections 7.2 and 7.4, RFC 5280 section 4.
+Specifications: RFC 5246 sections 7.2 and 7.4.
 """
 
 from __future__ import annotations
 
 import datetime
 
-import msgspec
-from cryptography import x509
-from cryptography.x509.oid import NameOID
-
 from phonesim.device.device_log import LogRecord
 from phonesim.device.outcome import ConnectFailure
 from phonesim.errors import DecodeError
+from phonesim.field.captured_certificates import ShownCertificate, read_certificate
 from phonesim.field.captured_seen import Seen, Told, shown
 from phonesim.wire.tls_hello import (
     decode_certificates,
@@ -27,16 +24,6 @@ from phonesim.wire.tls_records import ALERT, CERTIFICATE, CLIENT_HELLO, SERVER_H
 from phonesim.wire.tls_stream import TlsStream
 
 _CLOSE_NOTIFY = 0
-
-
-class ShownCertificate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What matters of a certificate; times are Unix seconds."""
-
-    subject: str
-    names: tuple[str, ...]
-    not_before: int
-    not_after: int
-    issuer: str
 
 
 class TlsNarrator:
@@ -50,6 +37,7 @@ class TlsNarrator:
         self._asked = ""
         self._offered = ""
         self._certificate: ShownCertificate | None = None
+        self._shown = 0
 
     @property
     def is_encrypted(self) -> bool:
@@ -82,7 +70,7 @@ class TlsNarrator:
         read = read_certificate(certificates[0])
         if read is None:
             return []
-        self._certificate = read
+        self._certificate, self._shown = read, len(certificates)
         text = (
             f"{seen.text}: certificate of {', '.join(read.names) or read.subject}, valid from "
             f"{_day(read.not_before)} to {_day(read.not_after)}, issued by {read.issuer}, "
@@ -107,7 +95,7 @@ class TlsNarrator:
         name = alert_name(body).replace(" ", "_").lower()
         by = "phone" if by_client else "server"
         record: LogRecord = shown("tls_alert", self._server, by, name)
-        self.failure = self._failure(name, seen.at, by_client=by_client)
+        self.failure = self._failure(name, seen.at, by_client=by_client).value
         text = f"{seen.text}: the {by} says {name}"
         if self._offered:
             text += f"; the phone offers up to TLS {self._offered}"
@@ -124,6 +112,8 @@ class TlsNarrator:
                 return ConnectFailure.CERTIFICATE_NOT_YET_VALID
             return ConnectFailure.CERTIFICATE_EXPIRED
         if alert == "unknown_ca":
+            if self._shown == 1 and certificate.issuer != certificate.subject:
+                return ConnectFailure.CERTIFICATE_ISSUER_MISSING
             return ConnectFailure.CERTIFICATE_UNTRUSTED
         if alert in ("bad_certificate", "certificate_unknown"):
             if any(name.startswith("*") for name in certificate.names):
@@ -131,36 +121,6 @@ class TlsNarrator:
             if self._asked and self._asked.lower() not in map(str.lower, certificate.names):
                 return ConnectFailure.CERTIFICATE_NAME_MISMATCH
         return ConnectFailure.TLS_FAILED
-
-
-def read_certificate(octets: bytes) -> ShownCertificate | None:
-    """What matters of a certificate (DER); None if it cannot be read."""
-    try:
-        certificate = x509.load_der_x509_certificate(octets)
-        subject = _common_name(certificate.subject)
-        issuer = _common_name(certificate.issuer)
-        not_before = certificate.not_valid_before_utc
-        not_after = certificate.not_valid_after_utc
-    except (ValueError, TypeError, x509.InvalidVersion):
-        return None
-    names: tuple[str, ...] = ()
-    try:
-        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-        names = tuple(extension.value.get_values_for_type(x509.DNSName))
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
-        pass
-    return ShownCertificate(
-        subject=subject,
-        names=names or ((subject,) if subject else ()),
-        not_before=int(not_before.timestamp()),
-        not_after=int(not_after.timestamp()),
-        issuer=issuer,
-    )
-
-
-def _common_name(name: x509.Name) -> str:
-    attributes = name.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(attributes[0].value) if attributes else name.rfc4514_string()
 
 
 def _day(seconds: int) -> str:

@@ -13,6 +13,7 @@ import re
 from phonesim.device import device_log as log
 from phonesim.device.web_exchange import describe, describe_response
 from phonesim.errors import DecodeError
+from phonesim.field.captured_certificates import read_chain
 from phonesim.field.captured_seen import KnownHosts, Seen, Told, shown
 from phonesim.wire import soap_names as ns
 from phonesim.wire.cert_provisioning import (
@@ -117,7 +118,11 @@ class WebNarrator:
                 refused = log.TICKET_REFUSED(fault.pin_failure or fault.code, fault.error_id, text)
                 told.append(Told(refused, seen))
             case GetRootCertChainsResponse() as chains:
-                told.append(Told(log.CHAIN_RECEIVED(len(chains.chain)), seen))
+                subjects, problem = read_chain(chains.chain)
+                told += [
+                    Told(log.CHAIN_RECEIVED(len(chains.chain)), seen),
+                    Told(shown("chain_shown", asked.url, ",".join(subjects), problem), seen),
+                ]
             case RequestSecurityTokenResponse() as ticket:
                 self._user = ticket.sip_uri or ""
                 lifetime = ticket.expires - ticket.created
@@ -143,7 +148,9 @@ class WebNarrator:
         """Tell that a connection to a server ended without an answer, or did not come about."""
         asked = self._open.pop((client, server), None)
         where = f"{self._hosts.name(server[0])} ({server[0]}:{server[1]})"
-        operation = "" if asked is None else asked.operation
+        # Only the chain of trust is asked for in the clear.
+        guess = "GetRootCertChains" if server[1] == _STANDARD_PORTS["http"] else ""
+        operation = guess if asked is None else asked.operation
         return Told(log.HTTP_FAILED(operation, failure, f"{where}: {failure}"), seen)
 
     def awaits(self, client: TransportAddress, server: TransportAddress) -> bool:

@@ -5,6 +5,8 @@ No secret is in it: see `wire.spoken`.
 
 from __future__ import annotations
 
+import re
+
 from phonesim.errors import DecodeError
 from phonesim.wire.pcapng import TransportAddress
 from phonesim.wire.spoken import Spoken, speak_dhcp, speak_dns, speak_http, speak_sip
@@ -13,6 +15,10 @@ from phonesim.wire.tls_records import describe_flight
 _LONGEST = 800
 _DHCP_LINES = ("xid ", "ciaddr ", "yiaddr ", "siaddr ", "giaddr ")
 _DHCP_OPTIONS = frozenset({"43", "50", "51", "54", "55", "56", "60", "82", "120"})
+
+_REFUSAL = re.compile(rb"HTTP/1\.[01] (?!200)")
+_SAID = re.compile("(?i)fault|reason|error|x-ms-diag|www-auth|retry-after")
+_BODY = re.compile(rb"<(?:[\w.-]+:)?Body[^>]*>\s*<(?:[\w.-]+:)?([\w.-]+)")
 
 Ends = tuple[TransportAddress, TransportAddress]
 
@@ -35,8 +41,14 @@ def dns_words(octets: bytes, ends: Ends) -> str:
 
 def http_words(octets: bytes, ends: Ends) -> str:
     """The first line of a request or an answer, and what SOAP says in it."""
-    spoken = speak_http(octets)
-    return _words(ends, spoken.title, [line.strip() for line in spoken.lines if "Fault" in line])
+    if _REFUSAL.match(octets):
+        spoken = speak_http(octets)
+        lines = [line.strip() for line in spoken.lines if _SAID.search(line)]
+        return _words(ends, spoken.title, lines)
+    first = octets[:_LONGEST].partition(b"\r\n")[0].decode("utf-8", "replace")
+    content = _BODY.search(octets)
+    operation = f", {content[1].decode('ascii', 'replace')}" if content else ""
+    return _words(ends, f"HTTP {first.replace('HTTP/1.1', '').strip()}{operation}", [])
 
 
 def sip_words(octets: bytes, ends: Ends) -> str:

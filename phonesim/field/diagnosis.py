@@ -19,15 +19,14 @@ from phonesim.device.device_log import Dialect
 from phonesim.errors import DecodeError, UsageError
 from phonesim.field.boots import Boot, each_boot
 from phonesim.field.capture_reader import is_capture, read_capture
-from phonesim.field.causes import CAUSES, Cause
+from phonesim.field.causes import Cause
 from phonesim.field.finding import Certainty, Evidence, Finding, evidence_of
 from phonesim.field.log_reader import LogReading, read_log, shipped_dialects
-from phonesim.field.rules.consequences import FOLLOWS, find_in_boot
+from phonesim.field.rules.consequences import FOLLOWS, ORDER, find_in_boot
 from phonesim.field.rules.site_rules import BootFacts, facts_of, find_in_site
 from phonesim.field.sightings import Sighting
 from phonesim.fleet.run_logs import Run, list_phones
 
-_ORDER = {name: number for number, name in enumerate(CAUSES)}
 _BEYOND_DHCP = frozenset({"dns_sent", "ntp_sent", "http_sent", "connect_failed", "tls_alert"})
 
 
@@ -158,7 +157,7 @@ class _Boots:
 
 def _rank(found: Diagnosed) -> tuple[int, int, int]:
     """The surest first, of these what comes earliest in a boot, then what most phones have."""
-    return found.certainty, _ORDER[found.cause.name], -len(found.phones)
+    return found.certainty, ORDER[found.cause], -len(found.phones)
 
 
 def _sources(path: Path) -> list[_Source]:

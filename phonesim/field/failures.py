@@ -16,6 +16,7 @@ from phonesim.config.failure import FailurePart, FailureProfile
 from phonesim.config.fault import FaultProfile
 from phonesim.config.fleet_profile import SIGNED_IN, Attach, DeviceShare, FleetProfile
 from phonesim.device.outcome import FailureReason
+from phonesim.errors import ProfileError
 from phonesim.field.causes import CAUSES
 from phonesim.fleet.plan import Plan, plan_fleet
 from phonesim.profiles import DEVICE, FAULT, FLEET, KINDS, SITE, Kind, Override, apply
@@ -27,17 +28,18 @@ _RATE = 4.0
 
 
 def overrides_of(failure: FailureProfile) -> list[Override]:
-    """Return the values that the failure sets; `ProfileError` comes when they are used."""
-    return [
-        Override(
-            key.partition(".")[0],
-            tuple(key.split(".")[1:]),
-            value,
-            str(value),
-            f"failure {failure.name!r}: set {key}",
-        )
-        for key, value in failure.set.items()
-    ]
+    """Return the values that the failure sets; `ProfileError` for a key that is nobody's.
+
+    What else is wrong with them shows when they are used.
+    """
+    overrides = []
+    for key, value in failure.set.items():
+        root, *path = key.split(".")
+        label = f"failure {failure.name!r}: set {key}"
+        if root not in _ROOTS or not path:
+            raise ProfileError(f"{label}: the key starts with {', '.join(r + '.' for r in _ROOTS)}")
+        overrides.append(Override(root, tuple(path), value, str(value), label))
+    return overrides
 
 
 def plan_failure(

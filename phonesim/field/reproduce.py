@@ -20,7 +20,7 @@ from phonesim.drivers.run_folder import RunFolder
 from phonesim.errors import DecodeError, ProfileError
 from phonesim.field.diagnosis import Diagnosis, diagnose
 from phonesim.field.failures import FAILURE, plan_earlier_life, plan_failure
-from phonesim.field.story import Step, displays, tell
+from phonesim.field.timeline import Step, displays, tell
 from phonesim.fleet.plan import Plan
 from phonesim.fleet.run_logs import PhoneLog, find_run, list_phones
 from phonesim.fleet.runner import (

@@ -34,6 +34,8 @@ ONLY_CAPTURED: Mapping[str, tuple[str, ...]] = {
     ),
     # A TLS alert; `by` is phone or server, `alert` its name in RFC 5246.
     "tls_alert": ("server", "by", "alert"),
+    # A downloaded chain of trust: the subjects in it, separated by commas; why it is of no use.
+    "chain_shown": ("url", "subjects", "problem"),
     # The metadata of a web service: the names of its ports, separated by commas.
     "metadata_shown": ("url", "ports"),
     # A phone that was registered asks no more, or a boot that is cut off: nothing follows.

@@ -200,3 +200,16 @@ def test_a_site_of_its_own_is_found_by_its_port_offset(
     finally:
         site.send_signal(signal.SIGINT)
         site.communicate()
+
+
+def test_a_finding_says_what_is_wrong_and_how_to_mend_it(bootstrap: Callable) -> None:
+    came = bootstrap(*VIRTUAL, "--fault", "web-certificate-wildcard", "--also", "cached")
+    assert came.status == 3
+    assert fields(came.out)["Diagnosis"].endswith("(certificate-wildcard)")
+    assert "The cold phones:" in came.out
+    assert "How to mend it:" in came.out
+    document = bootstrap(*VIRTUAL, "--fault", "pin-wrong", "--json").document
+    assert [found["cause"] for found in document["trials"][0]["findings"]] == ["pin-wrong"]
+    assert document["diagnosis"] == "the PIN is not the user's (pin-wrong)"
+    document = bootstrap(*VIRTUAL, "--json").document
+    assert (document["diagnosis"], document["trials"][0]["findings"]) == ("", [])

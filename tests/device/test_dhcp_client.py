@@ -475,6 +475,40 @@ def test_nak_while_requesting_begins_anew():
     )
 
 
+def refuse(machine, now):
+    """Offer an address, and refuse it."""
+    xid = machine.state.sent.xid
+    machine.handle(offer(xid), now)
+    return machine.handle(nak(xid), now)
+
+
+def test_offers_that_are_all_refused_are_asked_for_ever_later():
+    machine = client(retransmit_delays=(4, 8), retransmit_jitter=0, auto_ip=False)
+    machine.handle(WANTED, 0.0)
+    assert discover(2) in refuse(machine, 0.0)  # the first time at once
+    refuse(machine, 0.0)
+    assert machine.next_deadline() == (4.0, "discover")
+    machine.handle(TIMER, 4.0)
+    assert machine.state.name == "SELECTING"
+    failed = refuse(machine, 4.0)
+    assert failed[-1] == LeaseFailed(auto_ip=None, detail="DHCP servers refuse what they offer")
+    assert machine.next_deadline() == (304.0, "discover")  # as when none answers
+
+
+def test_a_lease_makes_refusals_forgotten():
+    machine = client(retransmit_delays=(4, 8), retransmit_jitter=0)
+    machine.handle(WANTED, 0.0)
+    refuse(machine, 0.0)
+    xid = machine.state.sent.xid
+    for event in (offer(xid), ack(xid), free()):
+        machine.handle(event, 0.0)
+    assert machine.state.name == "BOUND"
+    machine.handle(TIMER, 1800.0)
+    machine.handle(nak(machine.state.sent.xid), 1800.0)
+    refuse(machine, 1800.0)
+    assert machine.state.name == "SELECTING"  # at once, as the first time
+
+
 def test_nak_while_rebooting_begins_anew():
     play(
         client(),

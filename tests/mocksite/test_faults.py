@@ -8,10 +8,14 @@ from phonesim.config.fault import (
     DnsTarget,
     HttpStatus,
     IssueForeignCertificate,
+    MisdirectInform,
     Refuse,
+    RefuseCertificate,
+    RefuseDhcp,
     SetDhcpOption,
     SetPresenceState,
     SetSipBody,
+    ShiftClock,
     Silence,
     SipStatus,
     SpoilChain,
@@ -246,6 +250,77 @@ def test_the_certificate_of_somebody_else_is_issued(play):
     play(injector, [(0, http(), [foreign, other])])
 
 
+INFORM_ACK = SendDhcpReply(
+    message=DhcpMessage(
+        message_type=MessageType.ACK,
+        xid=1,
+        chaddr=bytes(6),
+        ciaddr="10.0.0.9",
+        options={53: b"\5", 54: b"\n\0\0\1", 43: b"forty-three"},
+    ),
+    source="10.0.0.1",
+    destination="10.0.0.9",
+    port=68,
+)
+LEASE_ACK = msgspec.structs.replace(
+    INFORM_ACK,
+    message=msgspec.structs.replace(INFORM_ACK.message, ciaddr="0.0.0.0", yiaddr="10.0.0.9"),
+)
+
+
+@pytest.mark.parametrize(("request_name", "refused"), [("inform", 0), ("request", 1)])
+def test_the_ack_of_one_kind_of_request_becomes_a_nak(request_name, refused):
+    rule = RefuseDhcp(kind="dhcp-nak", request=request_name, message="go away")
+    acks = [INFORM_ACK, LEASE_ACK]
+    answers = FaultInjector(Echo(*acks), [rule]).handle(dhcp(), 0)
+    assert answers[1 - refused] == acks[1 - refused]
+    nak = answers[refused]
+    assert (nak.destination, nak.port, nak.source) == ("255.255.255.255", 68, "10.0.0.1")
+    assert nak.message.message_type is MessageType.NAK
+    assert (nak.message.ciaddr, nak.message.yiaddr) == ("0.0.0.0", "0.0.0.0")
+    assert nak.message.options == {53: b"\6", 56: b"go away", 54: b"\n\0\0\1"}
+
+
+def test_a_nak_to_a_relay_agent_goes_there():
+    relayed = msgspec.structs.replace(INFORM_ACK.message, giaddr="10.1.0.1")
+    reply = msgspec.structs.replace(INFORM_ACK, message=relayed, destination="10.1.0.1", port=67)
+    rule = RefuseDhcp(kind="dhcp-nak", request="inform")
+    (nak,) = FaultInjector(Echo(reply), [rule]).handle(dhcp(), 0)
+    assert (nak.destination, nak.port) == ("10.1.0.1", 67)
+
+
+def test_the_answer_to_an_inform_goes_elsewhere_and_a_lease_does_not():
+    wrong_port = MisdirectInform(kind="inform-astray", port=67)
+    answers = FaultInjector(Echo(INFORM_ACK, LEASE_ACK), [wrong_port]).handle(dhcp(), 0)
+    assert answers == [msgspec.structs.replace(INFORM_ACK, port=67), LEASE_ACK]
+    elsewhere = MisdirectInform(kind="inform-astray", address="10.0.0.77")
+    answers = FaultInjector(Echo(INFORM_ACK), [elsewhere]).handle(dhcp(), 0)
+    assert answers == [msgspec.structs.replace(INFORM_ACK, destination="10.0.0.77")]
+
+
+def test_a_clock_is_wrong_by_seconds_and_what_the_client_sent_is_not():
+    then = NtpPacket(mode=4, originate=7, receive=100 << 32, transmit=(100 << 32) + 5)
+    rule = ShiftClock(kind="clock-shift", seconds=-60)
+    reply = SendNtpReply(packet=then, client="phone")
+    (answer,) = FaultInjector(Echo(reply), [rule]).handle(ntp(), 0)
+    packet = answer.packet
+    assert (packet.originate, packet.receive, packet.transmit) == (7, 40 << 32, (40 << 32) + 5)
+
+
+def test_a_certificate_is_refused_with_a_fault_and_a_chain_is_not():
+    issued = GetAndPublishCertResponse(certificate=b"c", device_id="d", entity="e")
+    chain = GetRootCertChainsResponse(chain=b"chain")
+    rule = RefuseCertificate(kind="refuse-certificate", reason="no data store", error_id=28099)
+    replies = [
+        SendHttpResponse(exchange_id=3, response=HttpResponse(status=200, message=message))
+        for message in (issued, chain)
+    ]
+    refused, other = FaultInjector(Echo(*replies), [rule]).handle(http(), 0)
+    assert other == replies[1]
+    fault = refused.response.message
+    assert (refused.response.status, fault.reason, fault.error_id) == (500, "no data store", 28099)
+
+
 @pytest.mark.parametrize(
     ("rcode", "is_authoritative"),
     [("NXDOMAIN", True), ("NOERROR", True), ("SERVFAIL", False), ("REFUSED", False)],
@@ -420,3 +495,24 @@ def test_what_is_no_request_passes():
 def test_rules_about_listeners_are_not_the_injector_s():
     assert is_injected(Silence(kind="silence", protocol="dns"))
     assert not is_injected(Refuse(kind="refuse", protocol="sip"))
+
+
+def test_a_fault_that_passes_acts_in_its_time_only():
+    rule = Silence(kind="silence", protocol="sip", begins_at=10, lasts=5)
+    echo = Echo()
+    injector = FaultInjector(echo, [rule])
+    heard = []
+    for now in (9, 10, 14, 15):
+        injector.handle(sip(), now)
+        heard.append(echo.seen)
+    assert heard == [1, 1, 1, 2]
+
+
+def test_answers_are_altered_in_the_time_of_a_fault_only(play):
+    rule = StripDhcpOptions(kind="strip-dhcp-options", options=(43,), begins_at=10, lasts=5)
+    whole = dhcp_reply(DHCP_OPTIONS)
+    stripped = dhcp_reply({53: b"\5", 120: b"one-twenty"})
+    play(
+        FaultInjector(Echo(whole), [rule]),
+        [(9, dhcp(), [whole]), (10, dhcp(), [stripped]), (15, dhcp(), [whole])],
+    )

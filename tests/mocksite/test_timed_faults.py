@@ -1,7 +1,8 @@
 import pytest
 
-from phonesim.config.fault import Deregister, Outage, Silence
+from phonesim.config.fault import Deregister, Outage, ShowCertificate, Silence
 from phonesim.mocksite.exchange import (
+    ChangeCertificate,
     ClosePorts,
     ConnectionLost,
     DeregistrationOrdered,
@@ -95,3 +96,56 @@ def test_other_rules_are_not_timed():
     assert not is_timed(Silence(kind="silence", protocol="sip"))
     assert is_timed(outage())
     assert is_timed(deregister(1))
+
+
+def shows(certificate, begins_at=0, lasts=None):
+    return ShowCertificate(
+        kind="show-certificate", certificate=certificate, begins_at=begins_at, lasts=lasts
+    )
+
+
+def test_a_certificate_is_another_one_for_a_while(play, said):
+    rules = [shows("expired", 10, 20), shows("wildcard", 15, 5), shows("untrusted", 25, 10)]
+    faults = TimedFaults(Echo(), rules)
+
+    def shown(certificate):
+        told = said(f"the certificate is {certificate}", is_warning=False)
+        return [ChangeCertificate(certificate=certificate), told]
+
+    play(
+        faults,
+        [
+            (10, TIMER, shown("expired")),
+            (15, TIMER, shown("wildcard")),
+            (20, TIMER, shown("expired")),
+            (25, TIMER, shown("untrusted")),
+            (30, TIMER, shown("untrusted")),
+            (35, TIMER, shown("valid")),
+        ],
+    )
+
+
+def test_a_certificate_that_is_wrong_for_good_is_shown_again_after_another_one():
+    faults = TimedFaults(Echo(), [shows("wildcard"), shows("expired", 10, 20)])
+    changes = [action for at in (10, 30) for action in faults.handle(TIMER, at)]
+    assert [each.certificate for each in changes if isinstance(each, ChangeCertificate)] == [
+        "expired",
+        "wildcard",
+    ]
+
+
+def test_when_a_fault_of_requests_begins_and_ends_is_told(play, said):
+    rule = Silence(kind="silence", protocol="sip", begins_at=5, lasts=5)
+    play(
+        TimedFaults(Echo(), [rule]),
+        [
+            (5, TIMER, [said("fault silence: begins", is_warning=False)]),
+            (10, TIMER, [said("fault silence: is over", is_warning=False)]),
+        ],
+    )
+
+
+def test_what_does_not_pass_has_no_time():
+    assert not is_timed(shows("expired"))
+    assert is_timed(shows("expired", 1))
+    assert is_timed(shows("expired", 0, 1))

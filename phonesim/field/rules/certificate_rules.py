@@ -10,6 +10,7 @@ from phonesim.field.boots import Boot
 from phonesim.field.causes import Cause
 from phonesim.field.finding import Certainty, Finding, evidence_of
 from phonesim.field.rules.sign import find
+from phonesim.field.rules.ways import is_of_chain, stops_at
 from phonesim.field.sightings import Sighting
 
 _REFUSALS: dict[str, Cause] = {
@@ -34,23 +35,44 @@ def find_refused_certificates(boot: Boot) -> Iterator[Finding]:
         cause = _REFUSALS.get(str(each["failure"]))
         if cause is not None:
             told.setdefault(cause, []).append(each)
-    no_clock = boot.last("clock_not_set")
     for cause, refusals in told.items():
-        who = "the web services"
-        if refusals[0].name == "registrar_failed":
-            who = f"Registrar {refusals[0]['registrar']}"
-        if cause in _OF_TIME and no_clock is not None and not boot.has("clock_set"):
-            note = "no time server answered: the phone goes by the date it was made with"
-            yield find(
-                boot,
-                causes.CLOCK_WRONG,
-                Certainty.CERTAIN,
-                evidence_of(no_clock, note),
-                refusals[0],
-                detail=f"it met {who}",
+        yield _refused(boot, cause, refusals[0])
+
+
+def _refused(boot: Boot, cause: Cause, refusal: Sighting) -> Finding:
+    who = "the web services"
+    if refusal.name == "registrar_failed":
+        who = f"Registrar {refusal['registrar']}"
+    certificate = _shown_before(boot, refusal)
+    shown = [] if certificate is None else [certificate]
+    no_clock = boot.last("clock_not_set")
+    if cause in _OF_TIME and no_clock is not None and not boot.has("clock_set"):
+        note = "no time server answered: the phone goes by the date it was made with"
+        reason = evidence_of(no_clock, note)
+        return find(boot, causes.CLOCK_WRONG, Certainty.CERTAIN, reason, *shown, refusal)
+    if certificate is not None:
+        # A capture knows the time: what the phone takes for wrong may be its own clock.
+        begins, ends = float(certificate["not_before"]), float(certificate["not_after"])
+        if cause in _OF_TIME and begins <= certificate.at <= ends:
+            note = "it is valid at the time of the capture: the phone has another time"
+            times = boot.all("clock_set")[-1:]
+            reason = evidence_of(certificate, note)
+            return find(boot, causes.CLOCK_WRONG, Certainty.CERTAIN, *times, reason, refusal)
+        if cause is causes.CERTIFICATE_UNTRUSTED and certificate["shown"] == 1:
+            note = f"the server sent no certificate of {certificate['issuer']}"
+            reason = evidence_of(certificate, note)
+            return find(
+                boot, causes.INTERMEDIATE_MISSING, Certainty.LIKELY, reason, refusal, detail=who
             )
-        else:
-            yield find(boot, cause, Certainty.CERTAIN, *refusals[:2], detail=who)
+    return find(boot, cause, Certainty.CERTAIN, *shown, refusal, detail=who)
+
+
+def _shown_before(boot: Boot, refusal: Sighting) -> Sighting | None:
+    """The certificate that a refusal is about, if packets show it."""
+    before = [
+        each for each in boot.all("certificate_shown") if each.place.number <= refusal.place.number
+    ]
+    return before[-1] if before else None
 
 
 def find_missing_time(boot: Boot) -> Iterator[Finding]:
@@ -63,13 +85,18 @@ def find_missing_time(boot: Boot) -> Iterator[Finding]:
 
 def find_chain_trouble(boot: Boot) -> Iterator[Finding]:
     """The chain of trust, asked for over http, does not come or is of no use."""
-    if not boot.is_hurt or boot.has("chain_received"):
+    if not boot.is_hurt:
         return
-    failed = [each for each in boot.all("http_failed") if each["operation"] == "GetRootCertChains"]
     unusable = [each for each in boot.all("boot_failed") if each["reason"] == "chain-unusable"]
+    unusable += [each for each in boot.all("chain_received") if each["size"] == 0]
+    chain = boot.last("chain_received")
+    failed = [each for each in boot.all("http_failed") if is_of_chain(each)]
     if unusable:
-        yield find(boot, causes.CHAIN_UNUSABLE, Certainty.CERTAIN, *unusable[:1])
-    elif failed:
+        yield find(boot, causes.CHAIN_UNUSABLE, Certainty.CERTAIN, unusable[0])
+    elif chain is not None and chain.place.is_frame and stops_at(boot, chain):
+        note = "the phone does not go on with it"
+        yield find(boot, causes.CHAIN_UNUSABLE, Certainty.LIKELY, evidence_of(chain, note))
+    elif failed and chain is None:
         sent = boot.all("http_sent")[:1]
         detail = str(failed[0]["failure"])
         yield find(

@@ -33,6 +33,9 @@ RULES = (
 )
 """Every rule that looks at one boot."""
 
+ORDER: Mapping[Cause, int] = {cause: number for number, cause in enumerate(causes.CAUSES.values())}
+"""Where in a boot a cause shows itself, the earliest first."""
+
 _OF_WEB_SERVERS = frozenset(
     {
         causes.WEB_NAME_UNRESOLVED,
@@ -64,6 +67,8 @@ FOLLOWS: Mapping[Cause, frozenset[Cause]] = {
     causes.DHCP_SERVERS_DISAGREE: _OF_OPTIONS | _OF_WEB_SERVERS,
     causes.INFORM_CLASS_WRONG: _OF_OPTIONS
     | {causes.INFORM_UNANSWERED, causes.OPTION_43_OTHER_CLASS},
+    causes.OPTIONS_MISSING: _OF_WEB_SERVERS,
+    causes.OPTION_43_MISSING: _OF_WEB_SERVERS,
     causes.DNS_SILENT: frozenset(
         {causes.CLOCK_WRONG, causes.WEB_NAME_UNRESOLVED, causes.REGISTRAR_NAME_UNRESOLVED}
     ),
@@ -73,6 +78,8 @@ FOLLOWS: Mapping[Cause, frozenset[Cause]] = {
     causes.SRV_TARGET_ALIAS: _OF_WEB_SERVERS
     | {causes.REGISTRAR_NAME_UNRESOLVED, causes.REGISTRAR_DOWN, causes.CERTIFICATE_NAME_MISMATCH},
     causes.REGISTRAR_NOT_REDUNDANT: frozenset({causes.REGISTRAR_DOWN}),
+    causes.HOME_POOL_MOVED: frozenset({causes.REGISTRAR_NAME_UNRESOLVED, causes.REGISTRAR_DOWN}),
+    causes.CHAIN_UNUSABLE: frozenset({causes.CHAIN_NOT_DOWNLOADABLE}),
     causes.USER_DISABLED: frozenset({causes.REGISTRAR_REFUSES}),
 }
 
@@ -82,7 +89,8 @@ def find_in_boot(boot: Boot) -> list[Finding]:
     found = list(_each(boot))
     roots = {each.cause for each in found if each.certainty is not Certainty.POSSIBLE}
     dropped = frozenset().union(*(FOLLOWS.get(cause, frozenset()) for cause in roots))
-    return [each for each in found if each.cause not in dropped]
+    kept = [each for each in found if each.cause not in dropped]
+    return sorted(kept, key=lambda each: (each.certainty, ORDER[each.cause]))
 
 
 def _each(boot: Boot) -> Iterator[Finding]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from phonesim.field import causes
@@ -10,12 +9,24 @@ from phonesim.field.boots import Boot
 from phonesim.field.finding import Certainty, Finding, evidence_of
 from phonesim.field.rules.option_rules import lacks_registrar, lacks_web_services
 from phonesim.field.rules.sign import find
+from phonesim.field.rules.ways import (
+    denied_hosts,
+    failed_web_hosts,
+    has_address,
+    has_web_services,
+    host_of_registrar,
+    host_of_url,
+    registrars_of_dhcp,
+    says_no,
+    srv_answers,
+    srv_targets,
+    web_url_of_dhcp,
+)
 from phonesim.field.sightings import Sighting
 
 _MANY_QUERIES = 3
 _SAYS_NO = frozenset({"NOERROR", "NXDOMAIN"})
-_RECORD = re.compile(r"SRV \d+ \d+ \d+ (\S+) ttl")
-_NOT_THERE = frozenset({"unresolved", "refused", "timeout", "unreachable"})
+_DOWN = frozenset({"refused", "timeout", "unreachable"})
 
 
 def find_silent_dns(boot: Boot) -> Iterator[Finding]:
@@ -64,130 +75,106 @@ def _waits_for_dns(boot: Boot) -> bool:
 
 def find_missing_srv(boot: Boot) -> Iterator[Finding]:
     """No SRV record came, where the phone had to turn to DNS."""
-    answers = [
-        each
-        for each in boot.all("dns_answer")
-        if each["qtype"] == "SRV" and str(each["qname"]).startswith("_sip")
-    ]
-    said_no = [each for each in answers if each["rcode"] in _SAYS_NO]
-    if not said_no or any(_RECORD.search(str(each["records"])) for each in answers):
+    said_no = [each for each in srv_answers(boot) if says_no(each)]
+    if not said_no or srv_targets(boot):
         return
     if lacks_web_services(boot) or lacks_registrar(boot):
         detail = ", ".join(str(each["qname"]) for each in said_no)
         yield find(boot, causes.SRV_MISSING, Certainty.CERTAIN, *said_no, detail=detail)
 
 
-def find_bad_target(boot: Boot) -> Iterator[Finding]:
-    """The host that an SRV record names is an alias, does not exist, or is down alone."""
+def find_alias(boot: Boot) -> Iterator[Finding]:
+    """The host that an SRV record names is an alias, and the phone failed there."""
     if not boot.is_hurt:
         return
-    answers = [
-        each
-        for each in boot.all("dns_answer")
-        if each["qtype"] == "SRV" and str(each["qname"]).startswith("_sip")
-    ]
-    targets = {
-        target.rstrip("."): each
-        for each in answers
-        for target in _RECORD.findall(str(each["records"]))
-    }
-    failures = [each for each in _host_failures(boot) if each[0] in targets]
-    if not failures:
-        return
-    if not _uses_dns(boot):
-        return
-    host, failure, what = failures[0]
-    answer = targets[host]
-    for alias in boot.all("dns_answer"):
-        if str(alias["qname"]) in targets and "CNAME" in str(alias["records"]):
-            detail = f"{alias['qname']} is an alias"
+    targets = srv_targets(boot)
+    failed = failed_web_hosts(boot) | _failed_registrars(boot) | denied_hosts(boot)
+    for answer in boot.all("dns_answer"):
+        host = str(answer["qname"]).lower()
+        if host in targets and host in failed and "CNAME" in str(answer["records"]):
             yield find(
                 boot,
                 causes.SRV_TARGET_ALIAS,
                 Certainty.CERTAIN,
-                targets[str(alias["qname"])],
-                alias,
-                failure,
-                detail=detail,
+                targets[host],
+                answer,
+                failed[host],
+                detail=f"{host} is an alias",
             )
             return
-    shown = [answer, failure]
-    if what == "unresolved":
-        detail = f"{host} has no address"
-        yield find(boot, causes.SRV_TARGET_DEAD, Certainty.CERTAIN, *shown, detail=detail)
-    elif what not in _NOT_THERE:
+
+
+def find_lone_registrar(boot: Boot) -> Iterator[Finding]:
+    """DNS names one Registrar and no other, and that one is down."""
+    targets = srv_targets(boot)
+    if not boot.is_hurt or len(targets) != 1 or registrars_of_dhcp(boot):
         return
-    elif len(targets) == 1 and failure.name == "registrar_failed":
-        detail = f"{host} is the only one that DNS names, and it is down: {what}"
-        yield find(boot, causes.REGISTRAR_NOT_REDUNDANT, Certainty.LIKELY, *shown, detail=detail)
-    else:
-        detail = f"{host}: {what}"
-        yield find(boot, causes.SRV_TARGET_DEAD, Certainty.LIKELY, *shown, detail=detail)
+    ((host, answer),) = targets.items()
+    failure = _failed_registrars(boot).get(host)
+    if failure is not None and failure["failure"] in _DOWN:
+        detail = f"{host} is the only one that DNS names, and it is down"
+        yield find(
+            boot, causes.REGISTRAR_NOT_REDUNDANT, Certainty.LIKELY, answer, failure, detail=detail
+        )
 
 
-def _uses_dns(boot: Boot) -> bool:
-    return any(
-        str(each["source"]).startswith("dns:")
-        for each in boot.all("registrar_located", "web_services_located")
-    )
+def find_denied_names(boot: Boot) -> Iterator[Finding]:
+    """DNS says that a host has no address to which the phone was sent, whoever sent it."""
+    if not boot.is_hurt:
+        return
+    denied, targets = denied_hosts(boot), srv_targets(boot)
+    web_hosts = {
+        host_of_url(each["url"]): each
+        for each in boot.all("option_43", "web_services_located", "cache_used", "http_sent")
+        if each["url"]
+    }
+    option_43 = web_url_of_dhcp(boot)
+    redirects = _redirect_targets(boot)
+    for host, answer in denied.items():
+        if host in redirects:
+            continue
+        if host in targets:
+            cause, source = causes.SRV_TARGET_DEAD, targets[host]
+        elif host in web_hosts and not has_web_services(boot):
+            cause, source = causes.WEB_NAME_UNRESOLVED, web_hosts[host]
+            is_given = option_43 is not None and host_of_url(option_43["url"]) == host
+            if is_given and _is_dns_well(boot):
+                cause = causes.OPTION_43_STALE
+        elif host in registrars_of_dhcp(boot) and not boot.has("registered"):
+            cause, source = causes.REGISTRAR_NAME_UNRESOLVED, registrars_of_dhcp(boot)[host]
+        elif host in _failed_registrars(boot) and not boot.has("registered"):
+            cause, source = causes.REGISTRAR_NAME_UNRESOLVED, _failed_registrars(boot)[host]
+        else:
+            continue
+        note = f"it leads the phone to {host}"
+        yield find(boot, cause, Certainty.CERTAIN, evidence_of(source, note), answer, detail=host)
 
 
-def _host_failures(boot: Boot) -> list[tuple[str, Sighting, str]]:
-    """Host, sighting and what was wrong, of every host that failed the phone, in order."""
-    found = []
-    urls = boot.all("http_sent")
-    for each in boot.sightings:
-        if each.name == "registrar_failed":
-            host = str(each["registrar"]).rpartition(":")[0]
-            found.append((host, each, str(each["failure"])))
-        elif each.name == "http_failed" and urls:
-            found.append((_host_of(str(urls[0]["url"])), each, str(each["failure"])))
-        elif each.name == "boot_failed" and each["reason"] == "web-server-name-unresolved":
-            found.append((str(each["detail"]).partition(":")[0], each, "unresolved"))
+def _is_dns_well(boot: Boot) -> bool:
+    """Whether DNS knows other names of the site."""
+    return bool(srv_targets(boot)) or any(has_address(each) for each in boot.all("dns_answer"))
+
+
+def _failed_registrars(boot: Boot) -> dict[str, Sighting]:
+    found: dict[str, Sighting] = {}
+    for each in boot.all("registrar_failed"):
+        found.setdefault(host_of_registrar(each["registrar"]), each)
     return found
 
 
-def _host_of(url: str) -> str:
-    return url.partition("://")[2].partition("/")[0].partition(":")[0]
-
-
-def find_unresolved_names(boot: Boot) -> Iterator[Finding]:
-    """DNS says that a name which the phone was given has no address."""
-    if not boot.is_hurt:
-        return
-    said_no = {
-        str(each["qname"]): each
-        for each in boot.all("dns_answer")
-        if each["qtype"] == "A" and each["rcode"] in _SAYS_NO and "A " not in str(each["records"])
+def _redirect_targets(boot: Boot) -> set[str]:
+    return {
+        host_of_registrar(target)
+        for each in boot.all("registrar_redirected")
+        for target in str(each["target"]).split("+")
     }
-    web_hosts = {
-        _host_of(str(each["url"])): each for each in boot.all("web_services_located", "cache_used")
-    }
-    for host, located in web_hosts.items():
-        if host in said_no and not boot.has("chain_received", "service_port"):
-            yield find(
-                boot,
-                causes.WEB_NAME_UNRESOLVED,
-                Certainty.CERTAIN,
-                evidence_of(located, f"the phone needs {host}"),
-                said_no[host],
-                detail=host,
-            )
-    hosts = [str(each["registrar"]).rpartition(":")[0] for each in boot.all("registrar_failed")]
-    for host in dict.fromkeys(hosts):
-        if host in said_no and not boot.has("registered"):
-            shown = [each for each in boot.all("registrar_located") if host in str(each.values)]
-            shown = [*shown[:1], said_no[host]]
-            yield find(
-                boot, causes.REGISTRAR_NAME_UNRESOLVED, Certainty.CERTAIN, *shown, detail=host
-            )
-            return
 
 
 RULES = (
     find_silent_dns,
     find_failing_dns,
     find_missing_srv,
-    find_bad_target,
-    find_unresolved_names,
+    find_alias,
+    find_lone_registrar,
+    find_denied_names,
 )

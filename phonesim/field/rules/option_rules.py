@@ -13,28 +13,34 @@ from phonesim.field.boots import Boot
 from phonesim.field.finding import Certainty, Finding, evidence_of
 from phonesim.field.rules.option_verdict import judge_option_43, judge_option_120
 from phonesim.field.rules.sign import find
+from phonesim.field.rules.ways import (
+    denied_hosts,
+    failed_web_hosts,
+    has_registrar_in_dns,
+    has_web_services,
+    host_of_registrar,
+    registrars_of_dhcp,
+    web_url_of_dhcp,
+)
 from phonesim.field.sightings import Sighting
 from phonesim.wire.provisioning import UC_IDENTIFIER
 
 _INFORM_ATTEMPTS = 3
-_REACHED_WEB_SERVICES = ("service_port", "ticket_issuer", "ticket_received", "identity_used")
+_GONE = frozenset({"unresolved", "refused", "timeout", "unreachable"})
 
 
 def lacks_web_services(boot: Boot) -> bool:
     """Whether DHCP gave no URL, and the phone never got an answer it could use from any."""
-    if not boot.is_hurt or boot.has(*_REACHED_WEB_SERVICES):
-        return False
-    return not any(_is_of_dhcp(each) for each in boot.all("web_services_located"))
+    return boot.is_hurt and not has_web_services(boot) and web_url_of_dhcp(boot) is None
 
 
 def lacks_registrar(boot: Boot) -> bool:
     """Whether DHCP gave no Registrar, and none was reached that another source gave."""
-    if not boot.is_hurt or boot.has("registered"):
+    if not boot.is_hurt or boot.has("registered") or registrars_of_dhcp(boot):
         return False
-    located = boot.all("registrar_located")
-    if any(_is_of_dhcp(each) for each in located):
-        return False
-    return not located or boot.has("registrar_failed")
+    return boot.has("registrar_failed") or not (
+        has_registrar_in_dns(boot) or boot.has("registrar_connecting", "cache_used")
+    )
 
 
 def find_wrong_class(boot: Boot) -> Iterator[Finding]:
@@ -116,12 +122,14 @@ def find_missing_options(boot: Boot) -> Iterator[Finding]:
 
 def _missing(boot: Boot, cause: causes.Cause, shown: list[Sighting]) -> Finding:
     # Where DNS has what DHCP lacks, phones live without the option: what DNS says is looked at
-    # first then.
-    is_made_up_for = any(
-        str(each["source"]).startswith("dns:")
-        for each in boot.all("registrar_located", "web_services_located")
-    )
-    certainty = Certainty.POSSIBLE if is_made_up_for else Certainty.CERTAIN
+    # first then. But it has no URL, and web services need not be where the Registrar is.
+    certainty = Certainty.CERTAIN
+    if has_registrar_in_dns(boot):
+        leads_nowhere = any(
+            failure["failure"] in _GONE for failure in failed_web_hosts(boot).values()
+        )
+        needs_url = cause is not causes.OPTION_120_MISSING
+        certainty = Certainty.CERTAIN if needs_url and leads_nowhere else Certainty.POSSIBLE
     return find(boot, cause, certainty, *shown, detail=f"DHCP server {shown[0]['server']}")
 
 
@@ -130,11 +138,11 @@ def find_bad_option_43(boot: Boot) -> Iterator[Finding]:
 
     Even if DNS made up for it, this was not meant; an option of another class may have been.
     """
-    if any(_is_of_dhcp(each) for each in boot.all("web_services_located")):
+    if web_url_of_dhcp(boot) is not None:
         return
     for each in boot.all("option_43"):
         data = _octets(each)
-        verdict = None if data is None or each["url"] else judge_option_43(data)
+        verdict = None if data is None else judge_option_43(data)
         if verdict is None or verdict.cause is None:
             continue
         if verdict.cause is causes.OPTION_43_OTHER_CLASS and not lacks_web_services(boot):
@@ -145,14 +153,17 @@ def find_bad_option_43(boot: Boot) -> Iterator[Finding]:
 
 def find_bad_option_120(boot: Boot) -> Iterator[Finding]:
     """The option is there, its octets name no Registrar, and no other server's do."""
-    if any(_is_of_dhcp(each) for each in boot.all("registrar_located")):
+    if registrars_of_dhcp(boot):
         return
     for each in boot.all("option_120"):
         data = _octets(each)
-        verdict = None if data is None or each["registrars"] else judge_option_120(data)
-        if verdict is not None and verdict.cause is not None:
-            yield _bad_option(boot, each, verdict.cause, verdict.note)
-            return
+        verdict = None if data is None else judge_option_120(data)
+        if verdict is None or verdict.cause is None:
+            continue
+        if each["registrars"] and not lacks_registrar(boot):
+            continue  # text, which a phone may have put up with
+        yield _bad_option(boot, each, verdict.cause, verdict.note)
+        return
 
 
 def _bad_option(boot: Boot, option: Sighting, cause: causes.Cause, note: str) -> Finding:
@@ -162,37 +173,32 @@ def _bad_option(boot: Boot, option: Sighting, cause: causes.Cause, note: str) ->
 
 
 def find_stale_option_120(boot: Boot) -> Iterator[Finding]:
-    """The first Registrar of two is not to be reached, and the second one is."""
-    given = [each for each in boot.all("registrar_located") if _is_of_dhcp(each)]
-    accepted = boot.first("registered")
+    """The first Registrar of two is not to be reached, and another one is."""
+    given = registrars_of_dhcp(boot)
+    accepted = boot.first("registered") or boot.first("registrar_connected")
     if len(given) < 2 or accepted is None:
         return
-    first = given[0]["registrar"]
-    failures = []
-    for each in boot.all("registrar_failed", "registered"):
-        if each.name == "registered":
-            break
-        if each["registrar"] == first and each["failure"] in _GONE:
-            failures.append(each)
-    if failures and accepted["registrar"] != first:
-        failure = failures[0]
-        detail = f"{first}: {failure['failure']}; {accepted['registrar']} accepts the phone"
+    first, option = next(iter(given.items()))
+    if host_of_registrar(accepted["registrar"]) == first:
+        return
+    denied = denied_hosts(boot).get(first)
+    failures = [] if denied is None else [denied]
+    failures += [
+        each
+        for each in boot.all("registrar_failed")
+        if host_of_registrar(each["registrar"]) == first and each["failure"] in _GONE
+    ]
+    failures = [each for each in failures if each.place.number < accepted.place.number]
+    if failures:
         yield find(
             boot,
             causes.OPTION_120_STALE,
             Certainty.CERTAIN,
-            *boot.all("option_120")[:1],
-            failure,
+            option,
+            failures[0],
             accepted,
-            detail=detail,
+            detail=f"{first} is not there; {accepted['registrar']} takes the phone",
         )
-
-
-_GONE = frozenset({"unresolved", "refused", "timeout", "unreachable"})
-
-
-def _is_of_dhcp(located: Sighting) -> bool:
-    return str(located["source"]).startswith("dhcp:")
 
 
 def _octets(option: Sighting) -> bytes | None:

@@ -50,18 +50,18 @@ def judge_option_43(data: bytes) -> Verdict:
         options.web_server_port,
         options.cert_prov_rel_path,
     )
-    if is_whole and options.uc_identifier == UC_IDENTIFIER:
-        return Verdict(None, options.warnings)
     found, cut, behind_end = _split(data)
+    typed = {code: value for code, value in found.items() if _is_typed_as_text(code, value)}
+    if is_whole and options.uc_identifier == UC_IDENTIFIER and not typed:
+        return Verdict(None, options.warnings)
     notes = list(options.warnings)
     if behind_end or any(_END in value for value in found.values()):
         return Verdict(causes.OPTION_43_FF, tuple(notes))
-    if _is_text(data) or any(_is_typed_as_text(code, found[code]) for code in found):
+    if _is_text(data) or typed:
         notes += [
             f'sub-option {code} holds "{value.decode("ascii", "replace")}": hex digits that were'
             f" entered as text"
-            for code, value in found.items()
-            if _is_typed_as_text(code, value)
+            for code, value in typed.items()
         ]
         return Verdict(causes.OPTION_43_NOT_BINARY, tuple(notes))
     if cut is not None:

@@ -9,9 +9,11 @@ from phonesim.field import causes
 from phonesim.field.boots import Boot
 from phonesim.field.finding import Certainty, Finding, evidence_of
 from phonesim.field.rules.sign import Sign, find, find_signs
+from phonesim.field.rules.ways import denied_hosts, host_of_registrar
 from phonesim.field.sightings import Sighting
 
 _NOT_REACHED = frozenset({"refused", "timeout", "unreachable", "closed"})
+_NOT_REACHED_REASONS = frozenset({FailureReason.REGISTRAR_REFUSED, FailureReason.REGISTRAR_TIMEOUT})
 
 _SIGNS_OF_HURT = (
     Sign(
@@ -75,51 +77,65 @@ def find_answers(boot: Boot) -> Iterator[Finding]:
 
 
 def find_unreachable(boot: Boot) -> Iterator[Finding]:
-    """Every Registrar of a round failed, and none of them answered."""
-    if not boot.is_hurt:
+    """Every Registrar that was tried failed, and none of them answered."""
+    if boot.ends_well:
         return
-    failed = [each for each in boot.all("registrar_failed") if each["failure"] in _NOT_REACHED]
-    lost = boot.last("registration_lost")
-    is_lost = lost is not None and not boot.ends_well
-    failures = [
-        each
-        for each in boot.all("boot_failed")
-        if each["reason"] in (FailureReason.REGISTRAR_REFUSED, FailureReason.REGISTRAR_TIMEOUT)
-    ]
-    if not failed or not (failures or is_lost):
+    accepted = boot.last("registered")
+    since = 0 if accepted is None else accepted.place.number
+    failed: dict[str, Sighting] = {}
+    for each in boot.all("registrar_failed"):
+        if each.place.number > since and each["failure"] in _NOT_REACHED:
+            failed.setdefault(str(each["registrar"]), each)
+    is_told = any(each["reason"] in _NOT_REACHED_REASONS for each in boot.all("boot_failed"))
+    is_answered = any(each.place.number > since for each in boot.all("registrar_connected"))
+    if not failed or (is_answered and accepted is None and not is_told):
         return
-    per_name: dict[str, Sighting] = {}
-    for each in failed:
-        per_name.setdefault(str(each["registrar"]), each)
-    detail = ", ".join(f"{name}: {each['failure']}" for name, each in per_name.items())
-    shown = list(per_name.values())
-    if boot.has("registered") and lost is not None and len(per_name) > 1:
-        note = "the phone was registered here until now"
-        yield find(
-            boot,
-            causes.BACKUP_UNREACHABLE,
-            Certainty.CERTAIN,
-            evidence_of(lost, note),
-            *shown,
-            detail=detail,
-        )
+    detail = ", ".join(f"{name}: {each['failure']}" for name, each in failed.items())
+    if accepted is not None and len(failed) > 1:
+        note = "the phone was registered here until then"
+        shown = evidence_of(accepted, note)
+        cause = causes.BACKUP_UNREACHABLE
+        yield find(boot, cause, Certainty.CERTAIN, shown, *failed.values(), detail=detail)
     else:
-        yield find(boot, causes.REGISTRAR_DOWN, Certainty.LIKELY, *shown, detail=detail)
+        yield find(boot, causes.REGISTRAR_DOWN, Certainty.LIKELY, *failed.values(), detail=detail)
 
 
-def find_moved_home(boot: Boot) -> Iterator[Finding]:
-    """A Registrar sends the phone to another pool, and that does not take it."""
-    sent_away = [each for each in boot.all("deregistered") if each["event"] == "deactivated"]
-    sent_away += boot.all("registrar_redirected")
-    if not sent_away or not boot.is_hurt:
+def find_redirects(boot: Boot) -> Iterator[Finding]:
+    """Registrars send the phone to one another, or to a pool that does not take it."""
+    redirects = boot.all("registrar_redirected")
+    away = [each for each in boot.all("deregistered") if each["event"] == "deactivated"]
+    if boot.ends_well or not (redirects or away):
         return
-    at = sent_away[0].place.number
-    failed = [each for each in boot.all("registrar_failed") if each.place.number > at]
+    senders = {host_of_registrar(each["registrar"]) for each in redirects}
+    targets = {
+        host_of_registrar(target): each
+        for each in redirects
+        for target in str(each["target"]).split("+")
+    }
+    if targets and set(targets) <= senders:
+        yield find(boot, causes.REDIRECT_LOOP, Certainty.CERTAIN, *redirects)
+        return
+    at = min(each.place.number for each in (*redirects, *away))
+    failed = [
+        each
+        for host, each in denied_hosts(boot).items()
+        if host in targets and each.place.number > at
+    ]
+    failed += [each for each in boot.all("registrar_failed") if each.place.number > at]
     if failed:
-        detail = f"{failed[0]['registrar']}: {failed[0]['failure']}"
-        yield find(
-            boot, causes.HOME_POOL_MOVED, Certainty.CERTAIN, sent_away[0], failed[0], detail=detail
-        )
+        sent = [*redirects, *away][0]
+        yield find(boot, causes.HOME_POOL_MOVED, Certainty.CERTAIN, sent, failed[0])
 
 
-RULES = (find_answers, find_unreachable, find_moved_home)
+def find_no_certificate_scheme(boot: Boot) -> Iterator[Finding]:
+    """Every Registrar challenges the phone, and none with what the phone can answer."""
+    challenges = [each for each in boot.all("register_answer") if each["status"] == 401]
+    has_answered = any(each["auth"] for each in boot.all("register_sent"))
+    is_open = not challenges or boot.has("handshake_sent", "registered", "boot_failed")
+    if not is_open and not has_answered and not boot.ends_well and challenges[-1].place.is_frame:
+        note = "the phone answers none of these challenges"
+        shown = evidence_of(challenges[-1], note)
+        yield find(boot, causes.CERTIFICATE_AUTHENTICATION_OFF, Certainty.LIKELY, shown)
+
+
+RULES = (find_answers, find_unreachable, find_redirects, find_no_certificate_scheme)

@@ -51,18 +51,23 @@ class BootFacts(msgspec.Struct, frozen=True, kw_only=True):
 def facts_of(boot: Boot, findings: Sequence[Finding]) -> BootFacts:
     """The facts of a boot in which these findings were made."""
     kept = boot.first("cache_used")
+    cold = boot.first("cache_empty") or _informing(boot)
+    failure = boot.last("boot_failed")
+    failed = _evidence(failure)
+    if failed is None and findings and not boot.ends_well:
+        failed = findings[0].evidence[0]
     lease = boot.first("dhcp_lease")
     silent = [each for each in findings if each.cause is causes.DHCP_SILENT]
     return BootFacts(
         phone_id=boot.phone_id,
         ends_well=boot.ends_well,
-        is_cold=kept is None and boot.has("cache_empty"),
+        is_cold=kept is None and cold is not None,
         kept=_evidence(kept),
-        cold=_evidence(boot.first("cache_empty")),
+        cold=_evidence(cold),
         lease=_evidence(lease),
         server="" if lease is None else str(lease["server"]),
         signed_in=_evidence(boot.last("signed_in") or boot.last("registered")),
-        failure=_evidence(boot.last("boot_failed")),
+        failure=failed,
         causes=frozenset(each.cause for each in findings),
         silence=silent[0].evidence[-1] if silent else None,
     )
@@ -121,6 +126,11 @@ def find_cache_survivors(boots: Sequence[BootFacts]) -> Iterator[Finding]:
             evidence=tuple(piece for piece in evidence if piece is not None),
             detail=detail,
         )
+
+
+def _informing(boot: Boot) -> Sighting | None:
+    """The first INFORM: only a phone without a cache asks."""
+    return next((each for each in boot.all("dhcp_sent") if each["type"] == "INFORM"), None)
 
 
 def _evidence(sighting: Sighting | None) -> Evidence | None:

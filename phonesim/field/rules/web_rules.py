@@ -8,8 +8,10 @@ from phonesim.device.outcome import FailureReason
 from phonesim.field import causes
 from phonesim.field.boots import Boot
 from phonesim.field.causes import Cause
-from phonesim.field.finding import Certainty, Finding
+from phonesim.field.finding import Certainty, Finding, evidence_of
+from phonesim.field.rules.option_rules import lacks_registrar
 from phonesim.field.rules.sign import find
+from phonesim.field.rules.ways import is_of_chain, stops_at
 from phonesim.field.sightings import Sighting
 
 _BY_REASON: Mapping[str, Cause] = {
@@ -44,7 +46,8 @@ _BY_STATUS: Mapping[int, Cause] = {
     503: causes.WEB_SERVICES_BUSY,
 }
 _CLOSED_PORT = frozenset({"refused", "unreachable"})
-_CHAIN = "GetRootCertChains"
+_DATA_STORE = "data store"
+_PIN_PORT = "WebTicketServicePin"
 
 
 def find_refused_users(boot: Boot) -> Iterator[Finding]:
@@ -82,7 +85,7 @@ def find_absent_services(boot: Boot) -> Iterator[Finding]:
     closed = [each for each in failed if each["failure"] in _CLOSED_PORT]
     late = [each for each in failed if each["failure"] == "timeout"]
     if closed:
-        is_only_chain = all(each["operation"] == _CHAIN for each in closed)
+        is_only_chain = all(is_of_chain(each) for each in closed)
         certainty = Certainty.POSSIBLE if is_only_chain else Certainty.CERTAIN
         yield find(
             boot,
@@ -104,27 +107,64 @@ def find_absent_services(boot: Boot) -> Iterator[Finding]:
         )
 
 
+def find_wrong_password(boot: Boot) -> Iterator[Finding]:
+    """NTLM went to its end, and the service asks for it again."""
+    answers = [each for each in boot.all("http_answer") if each["status"] == 401]
+    challenged = [each for each in answers if "octets" in str(each["detail"])]
+    if challenged and answers[-1] is not challenged[-1] and stops_at(boot, answers[-1]):
+        note = "after the phone's answer to the challenge"
+        yield find(
+            boot,
+            causes.PASSWORD_WRONG,
+            Certainty.LIKELY,
+            challenged[-1],
+            evidence_of(answers[-1], note),
+        )
+
+
 def find_no_pin_port(boot: Boot) -> Iterator[Finding]:
     """The metadata of the ticket service list no port that takes a PIN."""
     for each in boot.all("boot_failed"):
         if each["reason"] == FailureReason.WEB_SERVICES_UNUSABLE and "Pin" in str(each["detail"]):
-            shown = [*boot.all("ticket_issuer")[:1], each]
-            detail = str(each["detail"])
-            yield find(
-                boot, causes.PIN_AUTHENTICATION_OFF, Certainty.CERTAIN, *shown, detail=detail
-            )
+            issuer = boot.all("ticket_issuer")[:1]
+            yield find(boot, causes.PIN_AUTHENTICATION_OFF, Certainty.CERTAIN, *issuer, each)
+            return
+    for each in boot.all("metadata_shown"):
+        ports = str(each["ports"]).split(",")
+        is_of_tickets = any(port.startswith("WebTicketService") for port in ports)
+        if is_of_tickets and _PIN_PORT not in ports and stops_at(boot, each):
+            note = f"it has {', '.join(ports)}, and no {_PIN_PORT}"
+            shown = evidence_of(each, note)
+            yield find(boot, causes.PIN_AUTHENTICATION_OFF, Certainty.CERTAIN, shown)
             return
 
 
 def find_no_data_store(boot: Boot) -> Iterator[Finding]:
     """The ticket was issued, and the certificate could not be published."""
-    for each in boot.all("boot_failed"):
-        if each["reason"] == FailureReason.CERTIFICATE_NOT_ISSUED:
-            told = boot.all("web_diagnostics", "ticket_refused")[-2:]
-            is_said = any("data store" in str(record.values).lower() for record in (*told, each))
-            certainty = Certainty.CERTAIN if is_said else Certainty.LIKELY
-            yield find(boot, causes.DATA_STORE_UNAVAILABLE, certainty, *told, each)
-            return
+    told = boot.all("web_diagnostics", "ticket_refused", "boot_failed")
+    said = [each for each in told if _DATA_STORE in str(each.values).lower()]
+    if said:
+        yield find(boot, causes.DATA_STORE_UNAVAILABLE, Certainty.CERTAIN, *said[:2])
+        return
+    refused = [
+        each
+        for each in boot.all("boot_failed")
+        if each["reason"] == FailureReason.CERTIFICATE_NOT_ISSUED
+    ]
+    if refused:
+        shown = [*boot.all("http_answer")[-1:], refused[0]]
+        yield find(boot, causes.DATA_STORE_UNAVAILABLE, Certainty.POSSIBLE, *shown)
+
+
+def find_foreign_certificate(boot: Boot) -> Iterator[Finding]:
+    """The certificate came, and the phone does nothing with it, though it has a Registrar."""
+    received = boot.last("certificate_received")
+    if received is None or not received.place.is_frame or lacks_registrar(boot):
+        return
+    if boot.is_hurt and stops_at(boot, received):
+        note = "the phone does not go on with it"
+        shown = evidence_of(received, note)
+        yield find(boot, causes.FOREIGN_CERTIFICATE, Certainty.LIKELY, shown)
 
 
 def _requests_before(boot: Boot, answer: Sighting) -> list[Sighting]:
@@ -141,6 +181,8 @@ RULES = (
     find_refused_users,
     find_answers,
     find_absent_services,
+    find_wrong_password,
     find_no_pin_port,
     find_no_data_store,
+    find_foreign_certificate,
 )

@@ -62,6 +62,16 @@ def _option_43(values: Mapping[str, Value]) -> tuple[str, str]:
     return PHONE, f"option 43 of {values['server']}: {values['url'] or 'no URL in it'}"
 
 
+def _dhcp_sent(values: Mapping[str, Value]) -> tuple[str, str]:
+    of_class = values["vendor_class"] and f" of class {values['vendor_class']}"
+    return f"{_TO} {values['destination']}", f"DHCP {values['type']}{of_class}"
+
+
+def _register_sent(values: Mapping[str, Value]) -> tuple[str, str]:
+    shown = values["auth"] and f", {values['auth']}"
+    return f"{_TO} Registrar", f"SIP REGISTER{shown}"
+
+
 def _dns_answer(values: Mapping[str, Value]) -> tuple[str, str]:
     said = f"{values['rcode']}, {values['records'] or 'no records'}"
     return f"{_FROM} {values['server']}", f"DNS {values['qtype']} {values['qname']}: {said}"
@@ -79,14 +89,13 @@ def _answer(protocol: str) -> _Words:
 _WORDS: dict[str, _Words] = {
     "power_applied": _did("power: {vendor} {model}, firmware {firmware}"),
     "factory_reset": _did("factory reset: erased {files}"),
-    "shutdown": _did("shut down"),
-    "display": lambda values: (DISPLAY, str(values["text"]) or "(home screen)"),
+    "display": lambda values: (DISPLAY, f'"{values["text"]}"'),
     "lldp_sent": _said(_TO, "switch", "LLDP-MED"),
     "lldp_received": _said(_FROM, "switch", "LLDP-MED, {policy}"),
     "vlan_found": _did("voice VLAN {vlan}, from {source}"),
     "vlan_not_found": _did("no voice VLAN: {detail}"),
     "vlan_option": _said(_FROM, "{server}", "option 43 sub-option 10: {hex}"),
-    "dhcp_sent": _said(_TO, "{destination}", "DHCP {type}, class {vendor_class}"),
+    "dhcp_sent": _dhcp_sent,
     "dhcp_received": _said(_FROM, "{server}", "DHCP {type}, options {options}"),
     "dhcp_ignored": _did("DHCP {type} of {source} ignored: {detail}"),
     "dhcp_lease": _did("address {address} from {server}, DNS {dns}, domain {domain}"),
@@ -129,7 +138,7 @@ _WORDS: dict[str, _Words] = {
     "registrar_connecting": _said(_TO, "{address}", "connects to {registrar}, {transport}"),
     "registrar_connected": _said(_FROM, "Registrar", "connected"),
     "registrar_failed": _did("{registrar} failed, {failure}: {detail}"),
-    "register_sent": _said(_TO, "Registrar", "SIP REGISTER, {auth}"),
+    "register_sent": _register_sent,
     "register_answer": _answer("SIP"),
     "scheme_chosen": _did("of {offers}, takes {scheme}"),
     "registered": _did("registered at {registrar} for {expires} s"),
@@ -144,7 +153,7 @@ _WORDS: dict[str, _Words] = {
 
 
 def tell(lines: Iterable[LogLine]) -> list[Step]:
-    """Tell one boot's log, from its first line on."""
+    """Tell one boot's log, from its first line to its end, or to that of the run."""
     steps: list[Step] = []
     for step in _steps(lines):
         last = steps[-1] if steps else None
@@ -174,6 +183,8 @@ def to_json(steps: Iterable[Step]) -> list[dict[str, Any]]:
 
 def _steps(lines: Iterable[LogLine]) -> Iterator[Step]:
     for line in lines:
+        if line.record.name == "shutdown":
+            return
         words = _WORDS.get(line.record.name)
         if words is not None:
             fields = KINDS[line.record.name].fields

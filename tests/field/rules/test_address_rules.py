@@ -1,0 +1,10 @@
+from __future__ import annotations
+
+import pytest
+from cause_cases import ADDRESS
+from made_boots import causes_in
+
+
+@pytest.mark.parametrize("cause", ADDRESS)
+def test_a_small_log_shows_the_cause_first(cause: str) -> None:
+    assert causes_in(*ADDRESS[cause])[:1] == [cause]
