@@ -28,6 +28,7 @@ VLAN_CLASSES = (VLAN_CLASS, "CPE-OCPhone")
 _PAD, _END = 0x00, 0xFF
 _NAMES, _ADDRESSES = 0, 1
 _LONGEST_LABEL = 63
+_VLAN_PART = f"10 {SUB_OPTION_TITLES[10]}"
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -91,17 +92,17 @@ def _inspect_43(option: ConfiguredOption, profile: DeviceProfile) -> Inspection:
     parts = _parts_of_43(option.octets)
     causes: tuple[Cause, ...] = ()
     warnings = _warnings(option, (), taken)
-    is_usable = taken.web_services is not None or taken.vlan_id is not None
-    complaint = _complain_of_class(option.vendor_class, profile)
-    if not is_usable and _is_of_the_other_class(option, profile):
-        is_usable = True
+    is_usable = True
+    if taken.vlan_id is None and _is_of_the_other_class(option, profile):
         warnings = ("no VLAN is in it: the server gives this class what is for the other one",)
-    elif not is_usable and any(part.octets and part.name[:3] == "10 " for part in parts):
-        causes = (VLAN_OPTION_MALFORMED,)
-    elif not is_usable:
+    elif taken == Taken(warnings=taken.warnings) and _VLAN_PART in {part.name for part in parts}:
+        causes, is_usable = (VLAN_OPTION_MALFORMED,), False
+    elif taken.vlan_id is None:
         verdict = judge_option_43(option.octets)
         causes = () if verdict.cause is None else (verdict.cause,)
         warnings = _warnings(option, verdict.warnings, taken)
+        is_usable = taken.web_services is not None and not causes
+    complaint = _complain_of_class(option.vendor_class, profile)
     if complaint:
         is_usable = False
         causes = (OPTION_43_OTHER_CLASS, *causes)
