@@ -21,11 +21,12 @@ _LABEL = re.compile(
     r"#?\s*option:?\s*\(?(43|120)\b(?:.*\bclass\s+(\S+?)[:,]?(?:\s|$))?", re.IGNORECASE
 )
 _VALUE = re.compile(
-    r"\b(?:value|data|hex|octets)\b[\s:=]*((?:0x)?(?:[0-9a-f]{2}[ :.-]?){2,}[0-9a-f]{2})\b",
+    r"\b(?:value|data|hex|octets)\b[\s:=\"']*((?:0x)?(?:[0-9a-f]{2}[ :.-]?){2,}[0-9a-f]{2})\b",
     re.IGNORECASE,
 )
 _TCPDUMP = re.compile(r"\((43|120)\), length (\d+): (\d{1,3}(?:\.\d{1,3})*)$")
 _FEWEST_DIGITS = 6
+_COMMENTS = ("#", "!", "//", ";")
 
 
 def write_bare(values: SignInValues) -> str:
@@ -74,10 +75,11 @@ def read_bare(text: str) -> list[ConfiguredOption]:
 
 
 def _octets(line: str, *, is_labelled: bool) -> bytes:
-    value = _VALUE.search(line)
+    is_comment = line.lstrip().startswith(_COMMENTS)
+    value = None if is_comment else _VALUE.search(line)
     if value is not None:
         return read_hex(value[1])
-    if is_labelled or sum(each in hexdigits for each in line) < _FEWEST_DIGITS:
+    if is_labelled or is_comment or sum(each in hexdigits for each in line) < _FEWEST_DIGITS:
         raise DecodeError("no octets")
     return read_hex(line)
 

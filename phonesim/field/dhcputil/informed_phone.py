@@ -42,6 +42,11 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
     vlan_id: int | None = None
     warnings: tuple[tuple[int, str], ...] = ()
 
+    @property
+    def is_nothing(self) -> bool:
+        """Whether there is nothing that a phone takes."""
+        return self.web_services is None and not self.registrars and self.vlan_id is None
+
 
 class Heard(msgspec.Struct, frozen=True, kw_only=True):
     """What a phone made of one answer: `is_used` if it is the one that it goes by, and `why`."""

@@ -16,7 +16,11 @@ from phonesim.field.causes import (
 )
 from phonesim.field.dhcputil.configured_option import ConfiguredOption
 from phonesim.field.dhcputil.informed_phone import Taken, taken_from, vlan_in
-from phonesim.field.dhcputil.sign_in_values import SUB_OPTION_TITLES, VLAN_CLASS
+from phonesim.field.dhcputil.sign_in_values import (
+    LONGEST_OPTION,
+    SUB_OPTION_TITLES,
+    VLAN_CLASS,
+)
 from phonesim.field.rules.option_verdict import judge_option_43, judge_option_120
 from phonesim.wire.dhcp import Option
 from phonesim.wire.provisioning import UC_IDENTIFIER
@@ -95,7 +99,7 @@ def _inspect_43(option: ConfiguredOption, profile: DeviceProfile) -> Inspection:
     is_usable = True
     if taken.vlan_id is None and _is_of_the_other_class(option, profile):
         warnings = ("no VLAN is in it: the server gives this class what is for the other one",)
-    elif taken == Taken(warnings=taken.warnings) and _VLAN_PART in {part.name for part in parts}:
+    elif taken.is_nothing and _VLAN_PART in {part.name for part in parts}:
         causes, is_usable = (VLAN_OPTION_MALFORMED,), False
     elif taken.vlan_id is None:
         verdict = judge_option_43(option.octets)
@@ -118,7 +122,12 @@ def _inspect_43(option: ConfiguredOption, profile: DeviceProfile) -> Inspection:
 
 
 def _warnings(option: ConfiguredOption, found: tuple[str, ...], taken: Taken) -> tuple[str, ...]:
-    told = (text for _, text in taken.warnings)
+    told = [text for _, text in taken.warnings]
+    if len(option.octets) > LONGEST_OPTION:
+        told.append(
+            f"{len(option.octets)} octets go into one option in pieces of {LONGEST_OPTION}"
+            " (RFC 3396), and whether phones join them is unknown"
+        )
     return tuple(dict.fromkeys((*option.notes, *found, *told)))
 
 

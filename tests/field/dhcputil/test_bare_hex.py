@@ -57,6 +57,8 @@ def test_lines_of_other_text_are_left_alone() -> None:
         ),
         ("option 43: hex = 0a:03:31:30:30", 43, b"\x0a\x03100"),
         ("value 0x0a03313030", 43, b"\x0a\x03100"),
+        ('"data": "0A03313030",', 43, b"\x0a\x03100"),
+        ("add code=120 name=sip value=0x000373697000", 120, b"\0\x03sip\0"),
     ],
 )
 def test_what_tools_show_is_read(text: str, code: int, octets: bytes) -> None:

@@ -82,6 +82,14 @@ def test_what_a_phone_takes(
         assert seen.causes or seen.warnings
 
 
+def test_an_option_that_needs_pieces_is_doubted(profile: DeviceProfile) -> None:
+    long = read_sign_in_values(["a.b"], cert_prov_url="https://a.b/" + "x" * 221).option_43
+    assert len(long) == 255
+    assert look(profile, 43, long).warnings == ()
+    (warning,) = look(profile, 43, long.replace(b"\x03a.b", b"\x04aa.b")).warnings
+    assert warning.startswith("256 octets go into one option in pieces of 255")
+
+
 def test_the_phone_that_judges_is_that_of_the_profile(profile: DeviceProfile) -> None:
     strict = load(
         DEVICE, "polycom-cx600", [parse_override("device.discovery.accepts_raw_names=false")]
