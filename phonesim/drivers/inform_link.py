@@ -71,7 +71,8 @@ def look_up_link(name: str) -> LinkEnd:
             raise UsageError(f"interface {name}: there is none of that name")
         (link,) = netlink.get_links(found[0])
         addresses = [
-            str(each.get("address")) for each in netlink.get_addr(socket.AF_INET, index=found[0])
+            str(each.get("local") or each.get("address"))
+            for each in netlink.get_addr(socket.AF_INET, index=found[0])
         ]
         mac = bytes.fromhex((link.get("address") or "").replace(":", ""))
         if link["state"] != "up":

@@ -22,7 +22,6 @@ from phonesim.device.events import (
     Event,
     Lease,
     RegistrarAddress,
-    ServicesLocated,
     TimerExpired,
     WebServicesAddress,
 )
@@ -72,8 +71,6 @@ class InformedPhone:
             t2_at=float("inf"),
             expires_at=float("inf"),
         )
-        self.located: ServicesLocated | None = None
-        """What the phone goes on with, when it has decided."""
 
     def begin(self, now: float) -> list[SendDhcp]:
         """Ask for the first time."""
@@ -118,8 +115,6 @@ class InformedPhone:
                     sent.append(output)
                 case LogRecord():
                     records.append(output)
-                case ServicesLocated():
-                    self.located = output
                 case Event():
                     events.append(output)
                 case _:

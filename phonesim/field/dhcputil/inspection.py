@@ -99,7 +99,7 @@ def _inspect_43(option: ConfiguredOption, profile: DeviceProfile) -> Inspection:
     is_usable = True
     if taken.vlan_id is None and _is_of_the_other_class(option, profile):
         warnings = ("no VLAN is in it: the server gives this class what is for the other one",)
-    elif taken.is_nothing and _VLAN_PART in {part.name for part in parts}:
+    elif taken.is_nothing and _is_for_vlan(option, parts):
         causes, is_usable = (VLAN_OPTION_MALFORMED,), False
     elif taken.vlan_id is None:
         verdict = judge_option_43(option.octets)
@@ -136,6 +136,12 @@ def _is_of_the_other_class(option: ConfiguredOption, profile: DeviceProfile) -> 
     if option.vendor_class not in VLAN_CLASSES:
         return False
     return taken_from(OPTION_43, option.octets, profile.discovery).web_services is not None
+
+
+def _is_for_vlan(option: ConfiguredOption, parts: tuple[Part, ...]) -> bool:
+    """Whether it is to name a VLAN, by its class or by what it holds."""
+    may_be = option.vendor_class is None or option.vendor_class in VLAN_CLASSES
+    return may_be and any(part.name == _VLAN_PART for part in parts)
 
 
 def _taken_of_43(option: ConfiguredOption, profile: DeviceProfile) -> Taken:

@@ -33,6 +33,8 @@ _DEFINITION = re.compile(r"option\s+([\w.-]+)\s+code\s+(\d+)\s*=\s*(.+)", re.DOT
 _SPACE_OF_CLASS = re.compile(r"vendor-option-space\s+([\w-]+)")
 _CLASS = re.compile(r'(?:sub)?class\s+"([^"]*)"')
 _MATCH = re.compile(r'vendor-class-identifier.*?=\s*"([^"]*)"', re.DOTALL)
+_TOKEN = re.compile(r'"[^"]*"?|#[^\n]*|[;{}]|[^"#;{}]+')
+_ENDS = (";", "{", "}")
 _INTEGER = re.compile(r"(?:un)?signed\s+integer\s+(8|16|32)|integer\s+(8|16|32)")
 
 
@@ -149,26 +151,23 @@ def _definitions(
 
 def _statements(text: str) -> Iterator[_Statement]:
     """Split at ; { and } outside of quotes; comments are left out."""
-    start, piece, at = 0, "", 0
-    while at < len(text):
-        character = text[at]
-        if character == '"':
-            end = text.find('"', at + 1)
-            end = len(text) if end < 0 else end + 1
-            piece += text[at:end]
-            at = end
+    start, line, counted_to = 0, 1, 0
+    pieces: list[str] = []
+    for match in _TOKEN.finditer(text):
+        token = match[0]
+        if token[0] == "#":
             continue
-        if character == "#":
-            at = (text + "\n").find("\n", at)
-            continue
-        if character in ";{}":
-            yield _Statement(piece.strip(), character, line_of(text, start))
-            piece = ""
-        elif piece or not character.isspace():
-            start = at if not piece else start
-            piece += character
-        at += 1
-    yield _Statement(piece.strip(), "", line_of(text, start))
+        if not pieces:
+            start = match.start() + len(token) - len(token.lstrip())
+        if token in _ENDS:
+            line += text.count("\n", counted_to, start)
+            counted_to = start
+            yield _Statement("".join(pieces).strip(), token, line)
+            pieces = []
+        elif pieces or not token.isspace():
+            pieces.append(token)
+    if pieces:
+        yield _Statement("".join(pieces).strip(), "", line_of(text, start))
 
 
 def _value(value: str, kind: str, name: str, line: int) -> tuple[bytes, tuple[str, ...]]:

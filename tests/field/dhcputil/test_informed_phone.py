@@ -37,8 +37,6 @@ def test_it_asks_with_the_same_xid_until_it_gives_up() -> None:
     assert second.message.xid == first.message.xid
     assert asking.tick(12.0) == []
     assert asking.next_deadline() is None
-    assert asking.located is not None
-    assert asking.located.web_services is None
 
 
 def test_the_first_answer_with_an_fqdn_is_used_and_later_ones_are_not() -> None:

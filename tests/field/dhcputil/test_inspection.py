@@ -82,6 +82,25 @@ def test_what_a_phone_takes(
         assert seen.causes or seen.warnings
 
 
+@pytest.mark.parametrize(
+    ("octets", "vendor_class", "cause"),
+    [
+        (b"\x0a\x03abc", None, "vlan-option-malformed"),
+        (b"\x0a\x03abc", "CPE-OCPHONE", "vlan-option-malformed"),
+        (b"\x0a\x03100", "MS-UC-Client", "option-43-other-class"),
+        (GOOD_43[:-1], "CPE-OCPHONE", "option-43-cut"),
+        (b"\xf1\x04\x0a\0\0\x01", None, "option-43-other-class"),
+        (GOOD_43.replace(b"443", b"\x01\xbb "[:3]), None, "option-43-port-not-text"),
+        (GOOD_43.hex().encode(), None, "option-43-not-binary"),
+        (GOOD_43[:14] + b"\xff" + GOOD_43[14:], None, "option-43-ff"),
+    ],
+)
+def test_the_cause_behind_it(
+    profile: DeviceProfile, octets: bytes, vendor_class: str | None, cause: str
+) -> None:
+    assert [each.name for each in look(profile, 43, octets, vendor_class).causes] == [cause]
+
+
 def test_an_option_that_needs_pieces_is_doubted(profile: DeviceProfile) -> None:
     long = read_sign_in_values(["a.b"], cert_prov_url="https://a.b/" + "x" * 221).option_43
     assert len(long) == 255
