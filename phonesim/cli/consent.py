@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import typer
 
@@ -22,7 +23,13 @@ def ask_consent(plan: Plan, again: str, *, is_agreed: bool) -> None:
     if not needs_consent(plan):
         return
     check_machine(plan)
-    tell(*describe_impact(plan), *([f"  repeated  {again}"] if again else []))
+    again_line = [f"  repeated  {again}"] if again else []
+    ask_before_sending([*describe_impact(plan), *again_line], is_agreed=is_agreed)
+
+
+def ask_before_sending(impact: Sequence[str], *, is_agreed: bool) -> None:
+    """Say what is about to be sent, and ask, unless it was agreed to; `UsageError` if not."""
+    tell(*impact)
     if is_agreed:
         return
     if not sys.stdin.isatty():

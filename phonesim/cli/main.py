@@ -25,6 +25,7 @@ import typer
 
 from phonesim.cli import (
     bootstrap_verb,
+    dhcputil_verb,
     diagnose_verb,
     doctor_verb,
     logs_verb,
@@ -60,6 +61,7 @@ app.command("site")(site_verb.serve)
 app.command("reproduce", epilog=EXIT_STATUSES)(reproduce_verb.reproduce_failure)
 app.command("diagnose", epilog=EXIT_STATUSES)(diagnose_verb.diagnose_paths)
 app.command("bootstrap", epilog=EXIT_STATUSES)(bootstrap_verb.bootstrap)
+app.add_typer(dhcputil_verb.app, name="dhcputil")
 app.add_typer(logs_verb.app, name="logs")
 app.add_typer(profiles_verb.app, name="profiles")
 app.command("doctor")(doctor_verb.doctor)

@@ -41,7 +41,7 @@ class CaptureReader:
 
     def __iter__(self) -> Iterator[Sighting]:
         """Yield every sighting."""
-        reader = PacketReader(_pieces(self._path))
+        reader = PacketReader(pieces_of(self._path))
         narrator = PacketNarrator()
         packet: CapturedPacket | None = None
         try:
@@ -91,7 +91,8 @@ def is_capture(path: Path) -> bool:
         return False
 
 
-def _pieces(path: Path) -> Iterator[bytes]:
+def pieces_of(path: Path) -> Iterator[bytes]:
+    """Yield a file's octets; `UsageError` if it cannot be read."""
     try:
         with path.open("rb") as file:
             while piece := file.read(PIECE):
