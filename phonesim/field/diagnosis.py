@@ -31,11 +31,15 @@ _BEYOND_DHCP = frozenset({"dns_sent", "ntp_sent", "http_sent", "connect_failed",
 
 
 class Diagnosed(msgspec.Struct, frozen=True, kw_only=True):
-    """A cause, the phones that have it, and the finding that shows it best."""
+    """A cause, the phones that have it, and the finding that shows it best.
+
+    `signed_in` counts those that signed in nevertheless, or later.
+    """
 
     cause: Cause
     certainty: Certainty
     phones: tuple[str, ...]
+    signed_in: int
     boots: int
     example: Finding
 
@@ -152,6 +156,7 @@ class _Boots:
                 cause=cause,
                 certainty=example.certainty,
                 phones=tuple(finding.phone_id for finding in findings),
+                signed_in=sum(self._ends_well[finding.phone_id] for finding in findings),
                 boots=sum(self._counts[finding.phone_id, cause] for finding in findings),
                 example=example,
             )
