@@ -226,12 +226,12 @@ class UserRange(Config):
 
     first: Annotated[int, Field(ge=0)] = 1
     count: Annotated[int, Field(ge=1)] = 1
-    sip_uri: Annotated[str, Field(pattern=r"^sip:[^@]+@[^@]+$")]
-    number: Annotated[str, Field(min_length=1)]
+    sip_uri: str
+    number: str
     """Phone number or extension that is typed on the phone."""
     extension: str | None = None
     """Another number that will do: what is dialled inside the company."""
-    pin: Annotated[str, Field(min_length=1)]
+    pin: str
     user_name: str | None = None
     """DOMAIN\\user or user@domain, to sign in with a password; None is the SIP URI's [inferred]."""
     password: str | None = None
