@@ -85,6 +85,7 @@ def _finding_document(found: Diagnosed) -> dict[str, Any]:
         "title": found.cause.title,
         "certainty": _CERTAINTY[found.certainty],
         "phones": list(found.phones),
+        "signed_in": found.signed_in,
         "boots": found.boots,
         "detail": found.example.detail,
         "phone": found.example.phone_id,
@@ -133,6 +134,8 @@ def _finding_lines(number: int, found: Diagnosed, phones: int) -> Iterator[str]:
     cause, example = found.cause, found.example
     yield from _wrapped(f"{number}. {cause.title[:1].upper()}{cause.title[1:]}", "", "   ")
     share = f"{len(found.phones)} of {_count(phones, 'phone')}"
+    if found.signed_in:
+        share += f", {found.signed_in} signed in nevertheless"
     yield f"   {cause.name}: {_CERTAINTY[found.certainty]}, {share}"
     if example.detail:
         yield from _wrapped(example.detail, "   ", "   ")

@@ -28,10 +28,11 @@ class Boot:
         self._first: list[Sighting] = []
         self._last: deque[Sighting] = deque(maxlen=MOST_SEEN)
         self._by_name: dict[str, list[Sighting]] | None = None
+        self._ends_well: bool | None = None
 
     def take(self, sighting: Sighting) -> None:
         """Add what was seen next."""
-        self._by_name = None
+        self._by_name = self._ends_well = None
         if len(self._first) < MOST_SEEN:
             self._first.append(sighting)
             return
@@ -72,6 +73,11 @@ class Boot:
 
         What is said inside TLS no capture shows: there a handshake that went well has to do.
         """
+        if self._ends_well is None:
+            self._ends_well = self._look_how_it_ends()
+        return self._ends_well
+
+    def _look_how_it_ends(self) -> bool:
         is_well = False
         for sighting in self.sightings:
             name, is_frame = sighting.name, sighting.place.is_frame

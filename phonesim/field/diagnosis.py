@@ -25,17 +25,21 @@ from phonesim.field.log_reader import LogReading, read_log, shipped_dialects
 from phonesim.field.rules.consequences import FOLLOWS, ORDER, find_in_boot
 from phonesim.field.rules.site_rules import BootFacts, facts_of, find_in_site
 from phonesim.field.sightings import Sighting
-from phonesim.fleet.run_logs import Run, list_phones
+from phonesim.fleet.run_logs import Run, list_phones, list_runs
 
 _BEYOND_DHCP = frozenset({"dns_sent", "ntp_sent", "http_sent", "connect_failed", "tls_alert"})
 
 
 class Diagnosed(msgspec.Struct, frozen=True, kw_only=True):
-    """A cause, the phones that have it, and the finding that shows it best."""
+    """A cause, the phones that have it, and the finding that shows it best.
+
+    `signed_in` counts those that signed in nevertheless, or later.
+    """
 
     cause: Cause
     certainty: Certainty
     phones: tuple[str, ...]
+    signed_in: int
     boots: int
     example: Finding
 
@@ -98,17 +102,17 @@ class _Boots:
     """What is kept of boots that are over."""
 
     def __init__(self) -> None:
-        self._facts: list[BootFacts] = []
+        self._boots = 0
+        self._facts: dict[str, BootFacts] = {}
         self._found: dict[str, dict[Cause, list[Finding]]] = {}
         self._counts: dict[tuple[str, Cause], int] = {}
         self._unexplained: dict[str, Evidence] = {}
-        self._ends_well: dict[str, bool] = {}
 
     def take_all(self, boots: Iterable[Boot]) -> None:
         for boot in boots:
             findings = find_in_boot(boot)
-            self._facts.append(facts_of(boot, findings))
-            self._ends_well[boot.phone_id] = boot.ends_well
+            self._boots += 1
+            self._facts[boot.phone_id] = facts_of(boot, findings)
             for finding in findings:
                 self._keep(finding)
             failure = boot.first("boot_failed")
@@ -124,16 +128,16 @@ class _Boots:
             best[0] = finding
 
     def conclude(self, readings: tuple[LogReading, ...]) -> Diagnosis:
-        for finding in find_in_site(self._facts):
+        for finding in find_in_site(list(self._facts.values())):
             self._keep(finding)
             for consequence in FOLLOWS.get(finding.cause, ()):
                 self._found[finding.phone_id].pop(consequence, None)
             self._unexplained.pop(finding.phone_id, None)
         return Diagnosis(
             readings=readings,
-            phones=len(self._ends_well),
-            boots=len(self._facts),
-            signed_in=sum(self._ends_well.values()),
+            phones=len(self._facts),
+            boots=self._boots,
+            signed_in=sum(facts.ends_well for facts in self._facts.values()),
             found=tuple(sorted(self._merged(), key=_rank)),
             unexplained=tuple(
                 Unexplained(phone_id=phone_id, evidence=evidence)
@@ -152,6 +156,7 @@ class _Boots:
                 cause=cause,
                 certainty=example.certainty,
                 phones=tuple(finding.phone_id for finding in findings),
+                signed_in=sum(self._facts[finding.phone_id].ends_well for finding in findings),
                 boots=sum(self._counts[finding.phone_id, cause] for finding in findings),
                 example=example,
             )
@@ -170,6 +175,8 @@ def _sources(path: Path) -> list[_Source]:
     phones = list_phones(Run(path=path, summary=None))
     if phones:
         return [_Source(tuple(phone.files), phone.phone_id, must_be_good=False) for phone in phones]
+    if runs := list_runs(path):
+        return [source for run in runs for source in _sources(run.path)]
     logs = sorted(path.rglob("*.log"))
     if not logs:
         raise UsageError(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TextIO
 
@@ -50,13 +51,14 @@ class LogReading(msgspec.Struct, kw_only=True):
     notes: list[str] = []
 
 
-def shipped_dialects() -> list[Dialect]:
+@lru_cache(maxsize=1)
+def shipped_dialects() -> tuple[Dialect, ...]:
     """The dialects of all shipped device profiles, each once."""
     texts = {}
     for name in names(DEVICE):
         records = load(DEVICE, name).log.records
         texts[tuple((key, records[key].text) for key in sorted(records))] = records
-    return [Dialect(records) for records in texts.values()]
+    return tuple(Dialect(records) for records in texts.values())
 
 
 def read_log(

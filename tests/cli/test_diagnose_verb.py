@@ -45,6 +45,12 @@ def test_80_columns_do(phonesim: Callable, name: str) -> None:
     assert max(map(len, lines)) <= 80
 
 
+def test_phones_that_signed_in_nevertheless_are_told(phonesim: Callable) -> None:
+    came = phonesim("diagnose", golden("address-conflict"))
+    assert came.status == 3
+    assert "address-conflict: certain, 1 of 1 phone, 1 signed in nevertheless" in came.out
+
+
 def test_octets_are_decoded_beside_the_line_they_stand_in(
     phonesim: Callable, tmp_path: Path
 ) -> None:

@@ -83,6 +83,15 @@ def test_a_run_is_the_phones_in_it(make_phone: MakePhone, tmp_path: Path) -> Non
     assert (diagnosis.phones, diagnosis.boots, diagnosis.signed_in) == (5, 5, 1)
 
 
+def test_a_folder_of_runs_is_all_phones_of_all_runs(make_phone: MakePhone, tmp_path: Path) -> None:
+    make_phone(1, "pin-wrong")
+    (tmp_path / "run" / "operator.log").write_text('{"event": "run started"}')
+    (tmp_path / "run").rename(tmp_path / "run-1")
+    make_phone(2, "cold-boot")
+    diagnosis = diagnose([tmp_path])
+    assert (diagnosis.phones, diagnosis.boots, len(diagnosis.readings)) == (2, 2, 2)
+
+
 def test_a_phone_is_a_folder_with_two_files(make_phone: MakePhone) -> None:
     log = make_phone(1, "pin-wrong", backup="cold-boot")
     for path in (log.parents[2], log.parents[1], log.parent):

@@ -11,34 +11,41 @@ from phonesim.field.rules.sign import find
 from phonesim.field.sightings import Sighting
 
 _MANY_ATTEMPTS = 4
+_SHORTLY = 60.0
 
 
 def find_silent_dhcp(boot: Boot) -> Iterator[Finding]:
-    """DISCOVER is repeated to the end, and nobody offers anything."""
-    if any(each["type"] == "OFFER" for each in boot.all("dhcp_received", "dhcp_ignored")):
+    """DISCOVER is repeated to the end, and nobody offers anything any more."""
+    offers = [
+        each.place.number
+        for each in boot.all("dhcp_received", "dhcp_ignored")
+        if each["type"] == "OFFER"
+    ]
+    since = max(offers, default=0)
+    sent = [each for each in _of_type(boot, "dhcp_sent", "DISCOVER") if each.place.number > since]
+    given_up = [
+        each for each in _of_type(boot, "dhcp_no_answer", "DISCOVER") if each.place.number > since
+    ]
+    is_repeated = any(int(each["attempt"]) >= _MANY_ATTEMPTS for each in sent)
+    if boot.ends_well or not (given_up or is_repeated):
         return
-    given_up = [each for each in boot.all("dhcp_no_answer") if each["type"] == "DISCOVER"]
-    sent = [each for each in boot.all("dhcp_sent") if each["type"] == "DISCOVER"]
-    if not given_up and (not sent or sent[-1]["attempt"] < _MANY_ATTEMPTS or boot.ends_well):  # type: ignore[operator]
-        return
+    silence = [*sent[:1], *(given_up or sent)[-1:]]
     answered = [
         each
         for each in boot.all("dhcp_received")
-        if each["type"] in ("ACK", "NAK") and boot.is_hurt
+        if each["type"] in ("ACK", "NAK") and each.at > silence[0].at - _SHORTLY
     ]
     if answered:
         detail = f"{answered[-1]['server']} answers REQUEST and INFORM, and no DISCOVER"
-        yield find(
-            boot,
-            causes.DHCP_POOL_EXHAUSTED,
-            Certainty.LIKELY,
-            evidence_of(answered[-1], "the server lives"),
-            *(given_up or sent)[-1:],
-            detail=detail,
-        )
-        return
-    shown_silence = given_up[:1] or sent[-1:]
-    yield find(boot, causes.DHCP_SILENT, Certainty.LIKELY, *sent[:1], *shown_silence)
+        lives = evidence_of(answered[-1], "the server lives")
+        cause = causes.DHCP_POOL_EXHAUSTED
+        yield find(boot, cause, Certainty.LIKELY, lives, *silence, detail=detail)
+    else:
+        yield find(boot, causes.DHCP_SILENT, Certainty.LIKELY, *silence)
+
+
+def _of_type(boot: Boot, name: str, kind: str) -> list[Sighting]:
+    return [each for each in boot.all(name) if each["type"] == kind]
 
 
 def find_conflict(boot: Boot) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from phonesim.device.outcome import FailureReason
 from phonesim.field import causes
 from phonesim.field.boots import Boot
 from phonesim.field.finding import Certainty, Finding, evidence_of
@@ -26,20 +27,35 @@ from phonesim.field.sightings import Sighting
 
 _MANY_QUERIES = 3
 _SAYS_NO = frozenset({"NOERROR", "NXDOMAIN"})
+_OF_NAMES = frozenset(
+    {
+        FailureReason.WEB_SERVER_NAME_UNRESOLVED,
+        FailureReason.REGISTRAR_NAME_UNRESOLVED,
+        FailureReason.WEB_SERVICES_NOT_LOCATED,
+        FailureReason.REGISTRAR_NOT_LOCATED,
+        FailureReason.CLOCK_NOT_SET,
+    }
+)
 _DOWN = frozenset({"refused", "timeout", "unreachable"})
 
 
 def find_silent_dns(boot: Boot) -> Iterator[Finding]:
-    """Queries were repeated, and no server answered any."""
-    asked = boot.all("dns_sent")
-    if not boot.is_hurt or len(asked) < _MANY_QUERIES or boot.has("dns_answer"):
+    """A name that the phone needs is asked for again and again, and no server answers."""
+    if not boot.is_hurt or not _waits_for_dns(boot):
         return
-    if _waits_for_dns(boot):
-        servers = ", ".join(dict.fromkeys(str(each["server"]) for each in asked))
-        shown = [asked[0], asked[-1]]
-        yield find(
-            boot, causes.DNS_SILENT, Certainty.CERTAIN, *shown, detail=f"DNS server {servers}"
-        )
+    failure = next((each for each in boot.all("boot_failed") if _is_of_names(each)), None)
+    until = float("inf") if failure is None else failure.place.number
+    asked = [each for each in boot.all("dns_sent") if each.place.number < until]
+    answered = {each["qname"] for each in boot.all("dns_answer") if each.place.number < until}
+    silent = [each for each in asked if each["qname"] not in answered]
+    if answered:
+        needed = str(failure["detail"]) if failure is not None else str(asked[-1]["qname"])
+        silent = [each for each in silent if str(each["qname"]) in needed]
+    if len(silent) >= _MANY_QUERIES:
+        certainty = Certainty.LIKELY if answered else Certainty.CERTAIN
+        servers = ", ".join(dict.fromkeys(str(each["server"]) for each in silent))
+        detail = f"DNS server {servers}"
+        yield find(boot, causes.DNS_SILENT, certainty, silent[0], silent[-1], detail=detail)
 
 
 def find_failing_dns(boot: Boot) -> Iterator[Finding]:
@@ -58,19 +74,13 @@ def find_failing_dns(boot: Boot) -> Iterator[Finding]:
 def _waits_for_dns(boot: Boot) -> bool:
     """Whether the boot failed for want of a name's address or record, or did not get further."""
     failures = boot.all("boot_failed")
-    if not failures:
-        return not boot.has("http_sent", "registrar_connecting")
-    reasons = {each["reason"] for each in failures}
-    return bool(
-        reasons
-        & {
-            "web-server-name-unresolved",
-            "registrar-name-unresolved",
-            "web-services-not-located",
-            "registrar-not-located",
-            "clock-not-set",
-        }
-    )
+    if failures:
+        return any(_is_of_names(each) for each in failures)
+    return not boot.has("http_sent", "registrar_connecting") and boot.has("dns_sent")
+
+
+def _is_of_names(failure: Sighting) -> bool:
+    return failure["reason"] in _OF_NAMES
 
 
 def find_missing_srv(boot: Boot) -> Iterator[Finding]:

@@ -20,6 +20,8 @@ from phonesim.field.rules.ways import (
     has_web_services,
     host_of_registrar,
     registrars_of_dhcp,
+    says_no,
+    srv_answers,
     web_url_of_dhcp,
 )
 from phonesim.field.sightings import Sighting
@@ -121,16 +123,23 @@ def find_missing_options(boot: Boot) -> Iterator[Finding]:
 
 
 def _missing(boot: Boot, cause: causes.Cause, shown: list[Sighting]) -> Finding:
-    # Where DNS has what DHCP lacks, phones live without the option: what DNS says is looked at
-    # first then. But it has no URL, and web services need not be where the Registrar is.
-    certainty = Certainty.CERTAIN
+    detail = f"DHCP server {shown[0]['server']}"
+    return find(boot, cause, _how_sure(boot, cause), *shown, detail=detail)
+
+
+def _how_sure(boot: Boot, cause: causes.Cause) -> Certainty:
+    """How sure it is that an option was missed.
+
+    Where DNS has what DHCP lacks, phones live without: what DNS says is looked at first then. But
+    it has no URL, and web services need not be where the Registrar is.
+    """
     if has_registrar_in_dns(boot):
-        leads_nowhere = any(
-            failure["failure"] in _GONE for failure in failed_web_hosts(boot).values()
-        )
         needs_url = cause is not causes.OPTION_120_MISSING
-        certainty = Certainty.CERTAIN if needs_url and leads_nowhere else Certainty.POSSIBLE
-    return find(boot, cause, certainty, *shown, detail=f"DHCP server {shown[0]['server']}")
+        failures = failed_web_hosts(boot).values()
+        leads_nowhere = any(each["failure"] in _GONE for each in failures)
+        return Certainty.CERTAIN if needs_url and leads_nowhere else Certainty.POSSIBLE
+    has_come_to_nothing = boot.has("boot_failed") or any(map(says_no, srv_answers(boot)))
+    return Certainty.CERTAIN if has_come_to_nothing else Certainty.LIKELY
 
 
 def find_bad_option_43(boot: Boot) -> Iterator[Finding]:

@@ -1,6 +1,6 @@
-"""What only several boots show: who is served and who is not, who lives on what was kept.
+"""What only several phones show: who is served and who is not, who lives on what was kept.
 
-Of each boot a few facts are kept, not its sightings.
+Of each phone a few facts of its last boot are kept: that is how the site is now.
 """
 
 from __future__ import annotations
@@ -29,6 +29,11 @@ _OF_A_PERSON = frozenset(
         causes.PASSWORD_WRONG,
     }
 )
+
+_OF_NO_OPTIONS = frozenset({causes.OPTIONS_MISSING, causes.INFORM_UNANSWERED})
+_OF_OPTIONS = _OF_NO_OPTIONS | {
+    cause for name, cause in causes.CAUSES.items() if name.startswith(("option-43-", "option-120-"))
+}
 
 
 class BootFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,18 +79,18 @@ def facts_of(boot: Boot, findings: Sequence[Finding]) -> BootFacts:
 
 
 def find_in_site(boots: Sequence[BootFacts]) -> Iterator[Finding]:
-    """Yield what all boots of an input show together."""
+    """Yield what the last boots of all phones show together."""
     for rule in RULES:
         yield from rule(boots)
 
 
 def find_exhausted_pool(boots: Sequence[BootFacts]) -> Iterator[Finding]:
     """Some phones have a lease, and to others no server offers any."""
-    served = {each.phone_id: each for each in boots if each.lease is not None}
-    silent = [each for each in boots if each.silence is not None and each.phone_id not in served]
+    served = [each for each in boots if each.lease is not None and each.silence is None]
+    silent = [each for each in boots if each.silence is not None]
     if not served or not silent:
         return
-    example = next(iter(served.values()))
+    example = served[0]
     assert example.lease is not None
     detail = (
         f"{len(served)} phones have a lease of {example.server}, {len(silent)} are offered none"
@@ -99,6 +104,32 @@ def find_exhausted_pool(boots: Sequence[BootFacts]) -> Iterator[Finding]:
             evidence=(each.silence, example.lease),
             detail=detail,
         )
+
+
+def find_servers_apart(boots: Sequence[BootFacts]) -> Iterator[Finding]:
+    """Every phone with a lease of one server signs in, and of another none for want of options."""
+    per_server: dict[str, list[BootFacts]] = {}
+    for each in boots:
+        if each.lease is not None:
+            per_server.setdefault(each.server, []).append(each)
+    good = [each for each in per_server.values() if all(boot.ends_well for boot in each)]
+    if not good:
+        return
+    example = good[0][0]
+    for server, led_astray in per_server.items():
+        if not all(each.causes & _OF_OPTIONS and not each.ends_well for each in led_astray):
+            continue
+        knows_nothing = all(each.causes & _OF_NO_OPTIONS for each in led_astray)
+        cause = causes.ROGUE_DHCP_SERVER if knows_nothing else causes.DHCP_SERVERS_DISAGREE
+        for each in led_astray:
+            evidence = [each.lease, each.failure, example.lease, example.signed_in]
+            yield Finding(
+                cause=cause,
+                certainty=Certainty.LIKELY,
+                phone_id=each.phone_id,
+                evidence=tuple(piece for piece in evidence if piece is not None),
+                detail=f"phones with a lease of {example.server} sign in, of {server} they do not",
+            )
 
 
 def find_cache_survivors(boots: Sequence[BootFacts]) -> Iterator[Finding]:
@@ -137,4 +168,4 @@ def _evidence(sighting: Sighting | None) -> Evidence | None:
     return None if sighting is None else evidence_of(sighting)
 
 
-RULES = (find_exhausted_pool, find_cache_survivors)
+RULES = (find_exhausted_pool, find_servers_apart, find_cache_survivors)

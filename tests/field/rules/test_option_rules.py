@@ -2,9 +2,67 @@ from __future__ import annotations
 
 import pytest
 from cause_cases import OPTIONS
-from made_boots import causes_in
+from made_boots import (
+    NO_SRV,
+    ONE_SRV,
+    SIGNED_IN,
+    causes_in,
+    failed,
+    findings_in,
+    http_failed,
+    lease,
+    option_43,
+    received,
+    sent,
+)
+
+from phonesim.device import device_log as log
+from phonesim.device.device_log import LogRecord
+from phonesim.field.finding import Certainty
+
+LACKING = (
+    lease(),
+    sent("INFORM"),
+    received("ACK", informs=True),
+    log.OPTION_MISSING("192.0.2.10", 43),
+    log.OPTION_MISSING("192.0.2.10", 120),
+)
 
 
 @pytest.mark.parametrize("cause", OPTIONS)
 def test_a_small_log_shows_the_cause_first(cause: str) -> None:
     assert causes_in(*OPTIONS[cause])[:1] == [cause]
+
+
+@pytest.mark.parametrize(
+    ("after", "certainty"),
+    [
+        ((), Certainty.LIKELY),
+        ((NO_SRV,), Certainty.CERTAIN),
+        ((failed("discovery", "web-services-not-located"),), Certainty.CERTAIN),
+        ((ONE_SRV,), Certainty.POSSIBLE),
+        ((ONE_SRV, http_failed("certificate-wildcard")), Certainty.POSSIBLE),
+        ((ONE_SRV, http_failed("refused")), Certainty.CERTAIN),
+    ],
+)
+def test_options_are_missed_the_more_surely_the_less_dns_makes_up_for_them(
+    after: tuple[LogRecord, ...], certainty: Certainty
+) -> None:
+    found = {each.cause.name: each.certainty for each in findings_in(*LACKING, *after)}
+    assert found["sign-in-options-missing"] is certainty
+
+
+def test_options_that_dns_made_up_for_are_not_missed() -> None:
+    assert causes_in(*LACKING, ONE_SRV, *SIGNED_IN) == []
+
+
+def test_octets_that_nobody_can_read_are_found_even_if_dns_made_up_for_them() -> None:
+    spoilt = option_43("010c4d532d55432d436c69656e74037f776562310403343433")
+    assert causes_in(lease(), spoilt, ONE_SRV, *SIGNED_IN[-3:]) == ["option-43-malformed"]
+    other = option_43("0104ac100001")
+    assert causes_in(lease(), other, ONE_SRV, *SIGNED_IN[-3:]) == []
+
+
+def test_options_are_no_cause_of_what_failed_behind_them() -> None:
+    reached = (log.CHAIN_RECEIVED(900), failed("ticket", "pin-incorrect"))
+    assert causes_in(*LACKING, ONE_SRV, *reached) == ["pin-wrong"]

@@ -38,8 +38,8 @@ def phone(number: int, *records: LogRecord) -> Boot:
 
 
 def found(*boots: Boot) -> list[tuple[str, str]]:
-    facts = [facts_of(boot, find_in_boot(boot)) for boot in boots]
-    return [(each.cause.name, each.phone_id) for each in find_in_site(facts)]
+    facts = {boot.phone_id: facts_of(boot, find_in_boot(boot)) for boot in boots}
+    return [(each.cause.name, each.phone_id) for each in find_in_site(list(facts.values()))]
 
 
 def test_a_pool_is_exhausted_if_some_have_a_lease_and_others_are_offered_none() -> None:
@@ -66,6 +66,17 @@ def test_a_cold_phone_that_signs_in_shows_that_it_is_not_the_cache() -> None:
 def test_a_user_whose_pin_is_wrong_is_not_the_site() -> None:
     wrong = (log.CACHE_EMPTY(), *LOCATED, failed("ticket", "pin-incorrect"))
     assert found(phone(1, *CACHED), phone(2, *wrong)) == []
+
+
+def test_a_server_whose_phones_all_fail_for_want_of_options_is_a_rogue() -> None:
+    rogue = (lease("192.0.2.99", "home.invalid"), *COLD[2:])
+    assert found(phone(1, *SIGNED_IN), phone(2, *rogue)) == [("rogue-dhcp-server", "phone 2")]
+    assert found(phone(1, *SIGNED_IN), phone(2, *COLD[1:])) == []
+
+
+def test_a_server_with_other_options_disagrees() -> None:
+    spoilt = (lease("192.0.2.99"), option_43("0104ac100001", server="192.0.2.99"), COLD[-1])
+    assert found(phone(1, *SIGNED_IN), phone(2, *spoilt)) == [("dhcp-servers-disagree", "phone 2")]
 
 
 def test_a_site_that_is_well_has_no_findings() -> None:
