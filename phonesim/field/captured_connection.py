@@ -48,6 +48,7 @@ class ConnectionNarrator:
         self._messages: list[bytes] = []
         self._is_connected = False
         self._has_failed = False
+        self._has_messages = False
 
     @property
     def server_text(self) -> str:
@@ -120,7 +121,7 @@ class ConnectionNarrator:
                 return [
                     each
                     for message in self._http[0 if by_client else 1].feed(octets)
-                    for each in self.http(message, "http", seen, by_client=by_client)
+                    for each in self._http_told(message, "http", seen, by_client=by_client)
                 ]
             if self._cutters is not None:
                 return self._cut(octets, seen, by_client=by_client)
@@ -139,15 +140,29 @@ class ConnectionNarrator:
         return self._handshake(octets, seen, by_client=by_client)
 
     def http(self, message: HttpMessage, scheme: str, seen: Seen, *, by_client: bool) -> list[Told]:
-        """A whole message of HTTP."""
+        """A whole message of HTTP that stands alone, unless its stream was seen as well."""
         self._opening = None
+        if self._http is not None:
+            return []
+        self._has_messages = True
+        return self._http_told(message, scheme, seen, by_client=by_client)
+
+    def _http_told(
+        self, message: HttpMessage, scheme: str, seen: Seen, *, by_client: bool
+    ) -> list[Told]:
         if by_client:
             return self._web.sent(message, self.client, self.server, scheme, seen)
         return self._web.received(message, self.client, self.server, seen)
 
     def sip(self, octets: bytes, seen: Seen, *, by_client: bool) -> list[Told]:
-        """A whole message of SIP."""
+        """A whole message of SIP that stands alone, unless its stream was seen as well."""
         self._opening = None
+        if self._cutters is not None:
+            return []
+        self._has_messages = True
+        return self._sip_told(octets, seen, by_client=by_client)
+
+    def _sip_told(self, octets: bytes, seen: Seen, *, by_client: bool) -> list[Told]:
         told = self._connected(seen)
         narrator = self._sip
         return told + (
@@ -159,6 +174,8 @@ class ConnectionNarrator:
     def _begin(self, octets: bytes) -> None:
         if octets[:2] in _TLS_BEGINS:
             self._tls = TlsNarrator(self.server_text)
+        elif self._has_messages:
+            return  # they tell the same
         elif self.is_registrar:
             take = self._messages.append
             self._cutters = SipStream(take), SipStream(take)
@@ -189,7 +206,7 @@ class ConnectionNarrator:
         return [
             each
             for message in list(self._messages)
-            for each in self.sip(message, seen, by_client=by_client)
+            for each in self._sip_told(message, seen, by_client=by_client)
         ]
 
     def _connected(self, seen: Seen) -> list[Told]:

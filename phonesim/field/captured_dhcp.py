@@ -66,6 +66,7 @@ class DhcpNarrator:
         self.is_bound = False
         self.address = UNSPECIFIED
         """Its own, as DHCP says."""
+        self._lease_ends = float("inf")
 
     def begins_anew(self, message: DhcpMessage) -> bool:
         """Whether a message is one with which a phone begins after power was applied."""
@@ -74,6 +75,10 @@ class DhcpNarrator:
             and message.ciaddr == UNSPECIFIED
             and Option.SERVER_IDENTIFIER not in message.options
         )
+
+    def holds(self, address: str, at: float) -> bool:
+        """Whether an address is the phone's own by then."""
+        return address == self.address and at < self._lease_ends
 
     def forget(self) -> list[Told]:
         """Begin another boot."""
@@ -107,6 +112,9 @@ class DhcpNarrator:
         if kind is MessageType.INFORM:
             self.has_informed = True
             self.address = message.ciaddr
+        elif kind in (MessageType.RELEASE, MessageType.DECLINE):
+            self.is_bound = False
+            self.address = UNSPECIFIED
         options = message.options
         told.append(
             Told(
@@ -233,6 +241,7 @@ class DhcpNarrator:
     ) -> list[Told]:
         if reply.message_type is MessageType.NAK:
             self.is_bound = False
+            self.address = UNSPECIFIED
             if asked.message.ciaddr == UNSPECIFIED:
                 return []
             lost = log.LEASE_LOST(asked.message.ciaddr, f"NAK from {server}")
@@ -249,6 +258,7 @@ class DhcpNarrator:
             told += [Told(record, seen) for record in records]
         self.is_bound = True
         self.address = lease.address
+        self._lease_ends = seen.at + lease.expires_at
         forever = lease.expires_at == float("inf")
         told.append(
             Told(

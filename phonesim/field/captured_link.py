@@ -84,15 +84,15 @@ class LinkNarrator:
         is_new = frame.sender_ip == frame.target_ip and frame.sender_ip.startswith(_LINK_LOCAL)
         return [Told(log.AUTO_IP(frame.sender_ip, 0.0), seen)] if is_new else []
 
-    def contradicted(self, frame: ArpFrame, address: str, seen: Seen) -> list[Told]:
+    def contradicted(self, frame: ArpFrame, seen: Seen, *, is_own: bool) -> list[Told]:
         """Another host says by ARP that it has an address: tell a conflict, if it is one.
 
-        `address` is the phone's own.
+        `is_own` says that the phone has a lease for that address.
         """
         claimed = frame.sender_ip
         asked_at = self._probed.get(claimed)
         is_probed = asked_at is not None and seen.at - asked_at < _PROBE_SECONDS
-        if not is_probed and claimed != address:
+        if not is_probed and not is_own:
             return []
         conflict = (claimed, frame.sender_mac)
         if conflict in self._conflicts:

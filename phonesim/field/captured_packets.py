@@ -58,6 +58,8 @@ _ASKED_PORTS = frozenset({DNS_PORT, NTP_PORT})
 _FRAGMENT = 0x3FFF
 _SIP_QUERY = b"_sip"
 _MOST_AT_A_PORT = 4
+_MOST_DOUBLES = 32
+_DOUBLE_NS = 2_000_000
 _ETHERNET_ADDRESSES = bytes(12)
 
 
@@ -69,6 +71,7 @@ class PacketNarrator:
         self._streams = Streams()
         self._fragments = Fragments()
         self._other_links: Counter[int] = Counter()
+        self._last_datagrams: dict[frozenset[TransportAddress], tuple[bytes, int]] = {}
         self._cut = 0
         self._unreadable = 0
 
@@ -175,7 +178,20 @@ class PacketNarrator:
             (unpack_address(source), source_port),
             (unpack_address(destination), destination_port),
         )
+        if self._is_double(frozenset(ends), octets[payload_at:end], packet.time_ns):
+            return []
         return tell(packet, octets[data_at:end], ends, link)
+
+    def _is_double(self, ends: frozenset[TransportAddress], datagram: bytes, time_ns: int) -> bool:
+        """Whether the last datagram between these ends was the same one, and seen just before.
+
+        So it is where two ports are mirrored, or all interfaces of a host captured.
+        """
+        last, seen_ns = self._last_datagrams.pop(ends, (b"", 0))
+        self._last_datagrams[ends] = (datagram, time_ns)
+        if len(self._last_datagrams) > _MOST_DOUBLES:
+            del self._last_datagrams[next(iter(self._last_datagrams))]
+        return last == datagram and 0 <= time_ns - seen_ns < _DOUBLE_NS
 
     def _dhcp(self, packet: CapturedPacket, payload: bytes, ends: Ends, link: Link) -> Tellings:
         try:
@@ -312,7 +328,8 @@ class PacketNarrator:
         if owner is None:
             return []
         seen = _seen(packet, f"{words}: {frame.sender_ip} is at {format_mac(frame.sender_mac)}")
-        told = owner.link.contradicted(frame, owner.dhcp.address, seen)
+        is_own = owner.dhcp.holds(frame.sender_ip, seen.at)
+        told = owner.link.contradicted(frame, seen, is_own=is_own)
         return [(owner, each) for each in (owner.begin(seen) + told if told else [])]
 
     def _lldp(self, packet: CapturedPacket, link: Link) -> Tellings:

@@ -96,6 +96,13 @@ def test_packets_that_were_captured_in_part(tmp_path: Path) -> None:
     assert "captured in part: capture without a limit of size" in reader.notes[0]
 
 
+def test_datagrams_that_are_there_twice_count_once(tmp_path: Path) -> None:
+    doubled = [(at / 10 + delay, frame) for at, frame in enumerate(lease()) for delay in (0, 1e-3)]
+    assert names(sightings(tmp_path, *doubled)) == names(sightings(tmp_path, *lease()))
+    repeated = [(0.0, lease()[0]), (4.0, lease()[0])]
+    assert names(sightings(tmp_path, *repeated)).count("dhcp_sent") == 2
+
+
 def test_a_link_that_is_not_read(tmp_path: Path) -> None:
     _, reader = read(tmp_path, capture_of(lease(), link_type=105))
     assert "4 packets have link type 105 (802.11), which is not read" in reader.notes[0]

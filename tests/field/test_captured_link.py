@@ -95,6 +95,13 @@ def test_no_conflict(tmp_path: Path) -> None:
     assert names(found[5:]) == []
 
 
+def test_an_address_that_was_given_back_or_has_run_out_may_be_anothers(tmp_path: Path) -> None:
+    claim = arp(ARP_REQUEST, SERVER_MAC, PHONE, PHONE)
+    release = request(MessageType.RELEASE, xid=8, ciaddr=PHONE, destination="10.0.0.1")
+    assert names(sightings(tmp_path, *lease(), (1, release), (2, claim))[5:]) == ["dhcp_sent"]
+    assert names(sightings(tmp_path, *lease(), (86401, claim))[5:]) == []
+
+
 def test_a_link_local_address(tmp_path: Path) -> None:
     found = sightings(
         tmp_path, request(DISCOVER), arp(ARP_REQUEST, MAC, "169.254.3.4", "169.254.3.4")

@@ -63,6 +63,26 @@ def test_a_capture_tells_what_the_logs_do(lab: Lab, users: Users, has_option_43:
         assert diagnose([seen]).found[0].cause.name == "option-43-missing"
 
 
+@pytest.mark.interop("dnsmasq", "nft")
+def test_frames_and_the_messages_in_them_are_told_once(lab: Lab, users: Users) -> None:
+    """A capture that phonesim writes on the wire has what went inside TLS a second time."""
+    start_dnsmasq(lab, serves_dns=True)
+    start_mock_site(lab)
+    pcap = lab.folder / "run.pcapng"
+    status, _, told = lab.run_fleet("--phones", "2", "--pcap", str(pcap), *NO_SWITCH, *users)
+    assert status == 0, told
+    reader = read_capture(pcap)
+    found = list(reader)
+    assert (reader.phones, reader.notes) == (2, [])
+    for name in (*ALIKE, "http_sent", "register_sent", "registered", "registrar_connected"):
+        captured = Counter(
+            (each.phone_id, tuple(each.values.values())) for each in found if each.name == name
+        )
+        assert captured == from_logs(lab, name), name
+    assert Counter(each.name for each in found)["certificate_shown"] >= 4
+    assert diagnose([pcap]).found == ()
+
+
 @pytest.mark.interop("dnsmasq", "nft", "tcpdump")
 def test_registrars_that_refuse_are_seen(lab: Lab, users: Users) -> None:
     start_dnsmasq(lab, serves_dns=True)
