@@ -102,17 +102,17 @@ class _Boots:
     """What is kept of boots that are over."""
 
     def __init__(self) -> None:
-        self._facts: list[BootFacts] = []
+        self._boots = 0
+        self._facts: dict[str, BootFacts] = {}
         self._found: dict[str, dict[Cause, list[Finding]]] = {}
         self._counts: dict[tuple[str, Cause], int] = {}
         self._unexplained: dict[str, Evidence] = {}
-        self._ends_well: dict[str, bool] = {}
 
     def take_all(self, boots: Iterable[Boot]) -> None:
         for boot in boots:
             findings = find_in_boot(boot)
-            self._facts.append(facts_of(boot, findings))
-            self._ends_well[boot.phone_id] = boot.ends_well
+            self._boots += 1
+            self._facts[boot.phone_id] = facts_of(boot, findings)
             for finding in findings:
                 self._keep(finding)
             failure = boot.first("boot_failed")
@@ -128,16 +128,16 @@ class _Boots:
             best[0] = finding
 
     def conclude(self, readings: tuple[LogReading, ...]) -> Diagnosis:
-        for finding in find_in_site(self._facts):
+        for finding in find_in_site(list(self._facts.values())):
             self._keep(finding)
             for consequence in FOLLOWS.get(finding.cause, ()):
                 self._found[finding.phone_id].pop(consequence, None)
             self._unexplained.pop(finding.phone_id, None)
         return Diagnosis(
             readings=readings,
-            phones=len(self._ends_well),
-            boots=len(self._facts),
-            signed_in=sum(self._ends_well.values()),
+            phones=len(self._facts),
+            boots=self._boots,
+            signed_in=sum(facts.ends_well for facts in self._facts.values()),
             found=tuple(sorted(self._merged(), key=_rank)),
             unexplained=tuple(
                 Unexplained(phone_id=phone_id, evidence=evidence)
@@ -156,7 +156,7 @@ class _Boots:
                 cause=cause,
                 certainty=example.certainty,
                 phones=tuple(finding.phone_id for finding in findings),
-                signed_in=sum(self._ends_well[finding.phone_id] for finding in findings),
+                signed_in=sum(self._facts[finding.phone_id].ends_well for finding in findings),
                 boots=sum(self._counts[finding.phone_id, cause] for finding in findings),
                 example=example,
             )

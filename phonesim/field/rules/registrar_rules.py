@@ -130,12 +130,13 @@ def find_redirects(boot: Boot) -> Iterator[Finding]:
         yield find(boot, causes.REDIRECT_LOOP, Certainty.CERTAIN, *redirects)
         return
     at = min(each.place.number for each in (*redirects, *away))
-    failed = [
+    failed = [each for host, each in denied_hosts(boot).items() if host in targets]
+    failed += [
         each
-        for host, each in denied_hosts(boot).items()
-        if host in targets and each.place.number > at
+        for each in boot.all("registrar_failed")
+        if away or host_of_registrar(each["registrar"]) in targets
     ]
-    failed += [each for each in boot.all("registrar_failed") if each.place.number > at]
+    failed = [each for each in failed if each.place.number > at]
     if failed:
         sent = [*redirects, *away][0]
         yield find(boot, causes.HOME_POOL_MOVED, Certainty.CERTAIN, sent, failed[0])

@@ -1,6 +1,6 @@
-"""What only several boots show: who is served and who is not, who lives on what was kept.
+"""What only several phones show: who is served and who is not, who lives on what was kept.
 
-Of each boot a few facts are kept, not its sightings.
+Of each phone a few facts of its last boot are kept: that is how the site is now.
 """
 
 from __future__ import annotations
@@ -79,18 +79,18 @@ def facts_of(boot: Boot, findings: Sequence[Finding]) -> BootFacts:
 
 
 def find_in_site(boots: Sequence[BootFacts]) -> Iterator[Finding]:
-    """Yield what all boots of an input show together."""
+    """Yield what the last boots of all phones show together."""
     for rule in RULES:
         yield from rule(boots)
 
 
 def find_exhausted_pool(boots: Sequence[BootFacts]) -> Iterator[Finding]:
     """Some phones have a lease, and to others no server offers any."""
-    served = {each.phone_id: each for each in boots if each.lease is not None}
-    silent = [each for each in boots if each.silence is not None and each.phone_id not in served]
+    served = [each for each in boots if each.lease is not None and each.silence is None]
+    silent = [each for each in boots if each.silence is not None]
     if not served or not silent:
         return
-    example = next(iter(served.values()))
+    example = served[0]
     assert example.lease is not None
     detail = (
         f"{len(served)} phones have a lease of {example.server}, {len(silent)} are offered none"

@@ -81,30 +81,24 @@ def find_absent_services(boot: Boot) -> Iterator[Finding]:
     """No connection comes about, or no answer over it."""
     if not boot.is_hurt:
         return
+    # Packets show whether it was the connection that came to nothing, or the answer.
+    unopened = {each.place for each in boot.all("connect_failed") if each["failure"] == "timeout"}
     failed = boot.all("http_failed")
-    closed = [each for each in failed if each["failure"] in _CLOSED_PORT]
-    late = [each for each in failed if each["failure"] == "timeout"]
+    closed = [each for each in failed if each["failure"] in _CLOSED_PORT or each.place in unopened]
+    late = [each for each in failed if each["failure"] == "timeout" and each.place not in unopened]
     if closed:
         is_only_chain = all(is_of_chain(each) for each in closed)
         certainty = Certainty.POSSIBLE if is_only_chain else Certainty.CERTAIN
-        yield find(
-            boot,
-            causes.WEB_SERVICES_DOWN,
-            certainty,
-            *_requests_before(boot, closed[0]),
-            *closed[:2],
-        )
+        sent = _requests_before(boot, closed[0])
+        yield find(boot, causes.WEB_SERVICES_DOWN, certainty, *sent, *closed[:2])
     if late:
         has_answers = boot.has("chain_received", "service_port", "http_ignored", "http_answer")
         certainty = Certainty.LIKELY if has_answers else Certainty.POSSIBLE
-        yield find(
-            boot,
-            causes.WEB_SERVICES_SLOW,
-            certainty,
-            *_requests_before(boot, late[0]),
-            *late[:2],
-            *boot.all("http_ignored")[:1],
-        )
+        shown = [*_requests_before(boot, late[0]), *late[:2]]
+        ignored = boot.all("http_ignored")[:1]
+        yield find(boot, causes.WEB_SERVICES_SLOW, certainty, *shown, *ignored)
+        if not closed:
+            yield find(boot, causes.WEB_SERVICES_DOWN, Certainty.POSSIBLE, *shown)
 
 
 def find_wrong_password(boot: Boot) -> Iterator[Finding]:

@@ -38,8 +38,8 @@ def phone(number: int, *records: LogRecord) -> Boot:
 
 
 def found(*boots: Boot) -> list[tuple[str, str]]:
-    facts = [facts_of(boot, find_in_boot(boot)) for boot in boots]
-    return [(each.cause.name, each.phone_id) for each in find_in_site(facts)]
+    facts = {boot.phone_id: facts_of(boot, find_in_boot(boot)) for boot in boots}
+    return [(each.cause.name, each.phone_id) for each in find_in_site(list(facts.values()))]
 
 
 def test_a_pool_is_exhausted_if_some_have_a_lease_and_others_are_offered_none() -> None:
