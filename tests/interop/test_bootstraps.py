@@ -47,7 +47,7 @@ def test_a_user_signs_in_on_the_wire(lab: Lab) -> None:
 def test_where_a_target_passes_and_cached_phones_work_cold_ones_fail(lab: Lab) -> None:
     # As in a migration: option 43 is gone, and the Registrars have no web services. A phone that
     # still has its certificate needs none.
-    start_dnsmasq(lab, serves_dns=True, has_option_43=False)
+    start_dnsmasq(lab, serves_dns=True, option_43=None)
     start_mock_site(lab)
 
     path = "/CertProv/CertProvisioningService.svc"

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from netlab import FE01, FE01_NAME, FE02, NO_SWITCH, WEB, WEB_NAME, Lab
+from netlab import FE01, FE01_NAME, FE02, NO_SWITCH, OPTION_43, WEB, WEB_NAME, Lab
 from real_servers import start_dnsmasq, start_mock_site
 
 from phonesim.device.device_log import Dialect
@@ -34,13 +34,13 @@ def from_logs(lab: Lab, name: str) -> Told:
 
 
 @pytest.mark.interop("dnsmasq", "nft", "tcpdump")
-@pytest.mark.parametrize("has_option_43", [True, False])
-def test_a_capture_tells_what_the_logs_do(lab: Lab, users: Users, has_option_43: bool) -> None:
-    start_dnsmasq(lab, serves_dns=True, has_option_43=has_option_43)
+@pytest.mark.parametrize("option_43", [OPTION_43, None], ids=["well", "no option 43"])
+def test_a_capture_tells_what_the_logs_do(lab: Lab, users: Users, option_43: bytes | None) -> None:
+    start_dnsmasq(lab, serves_dns=True, option_43=option_43)
     start_mock_site(lab)
     seen = lab.capture("seen")
     status, _, told = lab.run_fleet("--phones", str(PHONES), *NO_SWITCH, *users)
-    assert status == (0 if has_option_43 else 3), told
+    assert status == (0 if option_43 else 3), told
     lab.stop("seen")
 
     reader = read_capture(seen)
@@ -53,7 +53,7 @@ def test_a_capture_tells_what_the_logs_do(lab: Lab, users: Users, has_option_43:
         assert captured == from_logs(lab, name), name
     counts = Counter(each.name for each in found)
     shown = {(each["server"], each["asked"]) for each in found if each.name == "certificate_shown"}
-    if has_option_43:
+    if option_43:
         assert counts["registrar_connected"] == PHONES
         assert counts["connect_failed"] == counts["address_conflict"] == 0
         assert shown == {(f"{WEB}:443", WEB_NAME), (f"{FE01}:5061", FE01_NAME)}
