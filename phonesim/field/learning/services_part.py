@@ -31,6 +31,7 @@ _PIN_STATES = {
     "Unauthorized": "unauthorized",
     "UserPinAccountDisabled": "disabled",
 }
+_OF_TIME = frozenset({"expired", "not-yet-valid"})
 _ALERTS = {
     "certificate_expired": "expired",
     "unknown_ca": "untrusted",
@@ -139,8 +140,16 @@ def _read_web(boot: Boot, services: _Services) -> None:
                 draft.fault(sighting, "http-status", target=server.values["name"], **values)
             case "http_failed" if server is not None:
                 _failed(
-                    str(sighting["failure"]), url.scheme, server.values["name"], sighting, draft
+                    str(sighting["failure"]),
+                    url.scheme,
+                    server.values["name"],
+                    sighting,
+                    boot,
+                    draft,
                 )
+            case "chain_shown" if sighting["problem"]:
+                chain = "unreadable" if sighting["subjects"] else "empty"
+                draft.fault(sighting, "spoil-chain", chain=chain)
             case "ticket_refused" if url.path.startswith(certificate_path or "/-"):
                 draft.fault(sighting, "refuse-certificate", reason=str(sighting["detail"]))
             case "ticket_refused":
@@ -202,7 +211,7 @@ def _read_registrars(boot: Boot, services: _Services) -> None:
             case "registrar_failed" if str(sighting["registrar"]) in services.registrars:
                 failed = services.registrars[str(sighting["registrar"])]
                 name = failed.values["name"]
-                _failed(str(sighting["failure"]), "sip", name, sighting, draft)
+                _failed(str(sighting["failure"]), "sip", name, sighting, boot, draft)
             case "register_answer" if registrar is not None:
                 last = sighting
                 status = int(sighting["status"])
@@ -243,9 +252,14 @@ def _diagnostics(told: str) -> str:
     return f'{number};reason="{reason}"' if number.isdigit() and reason else told
 
 
-def _failed(failure: str, scheme: str, target: str, seen: Sighting, draft: Draft) -> None:
+def _failed(
+    failure: str, scheme: str, target: str, seen: Sighting, boot: Boot, draft: Draft
+) -> None:
     """A connection that did not come about, or a server that was not accepted."""
     certificate = _CERTIFICATES.get(failure)
+    if certificate in _OF_TIME and _was_valid(boot, seen):
+        draft.note(f"{quote(seen)}: the certificate is valid, the phone's clock was wrong")
+        return
     if certificate == "no-intermediate":
         draft.fault(seen, "spoil-chain", chain="without-intermediate")
     if certificate is not None:
@@ -278,19 +292,19 @@ def _read_packets(boot: Boot, services: _Services) -> None:
         server = _at(services, end, scheme, shown.get(end), sighting, boot)
         target = server.values["name"]
         if sighting.name == "connect_failed":
-            _failed(str(sighting["failure"]), scheme, target, sighting, draft)
+            _failed(str(sighting["failure"]), scheme, target, sighting, boot, draft)
         elif sighting.name == "tls_alert" and sighting["alert"] == "protocol_version":
-            _failed("tls-version-refused", scheme, target, sighting, draft)
+            _failed("tls-version-refused", scheme, target, sighting, boot, draft)
         elif sighting.name == "tls_alert" and sighting["by"] == "phone":
-            if sighting["alert"] == "close_notify":
-                continue
-            draft.fault(
-                shown.get(end, sighting),
-                "show-certificate",
-                target=target,
-                certificate=_kind_of(shown.get(end), str(sighting["alert"])),
-                protocol=scheme,
-            )
+            refused = _kind_of(shown.get(end), str(sighting["alert"]))
+            if sighting["alert"] != "close_notify" and refused and not _is_explained(target, draft):
+                draft.fault(
+                    shown.get(end, sighting),
+                    "show-certificate",
+                    target=target,
+                    certificate=refused,
+                    protocol=scheme,
+                )
 
 
 def _scheme_of(end: str) -> str:
@@ -331,16 +345,36 @@ def _name_of(address: str, boot: Boot) -> str:
     return "unnamed.invalid"
 
 
+def _is_explained(target: str, draft: Draft) -> bool:
+    """Whether it is known already why a server's certificate was refused."""
+    return any(
+        rule.values["kind"] == "show-certificate" and rule.values["target"] == target
+        for rule in draft.rules
+    )
+
+
+def _was_valid(boot: Boot, refusal: Sighting) -> bool:
+    """Whether packets show the refused certificate, and a time at which it is valid."""
+    before = [
+        each for each in boot.all("certificate_shown") if each.place.number <= refusal.place.number
+    ]
+    return bool(before) and _is_in_time(before[-1])
+
+
+def _is_in_time(shown: Sighting) -> bool:
+    return float(shown["not_before"]) <= shown.at <= float(shown["not_after"])
+
+
 def _kind_of(shown: Sighting | None, alert: str) -> str:
-    """Which of the faulty certificates a phone refused with this alert."""
+    """Which of the faulty certificates a phone refused with this alert; "" for a good one."""
     if shown is not None:
         names = str(shown["names"]).split(",")
         if any(name.startswith("*.") for name in names):
             return "wildcard"
-        if float(shown["not_after"]) < shown.at:
-            return "expired"
-        if float(shown["not_before"]) > shown.at:
-            return "not-yet-valid"
+        if not _is_in_time(shown):
+            return "expired" if float(shown["not_after"]) < shown.at else "not-yet-valid"
+        if alert == "certificate_expired":
+            return ""
         if shown["asked"] and str(shown["asked"]) not in names:
             return "wrong-name"
     return _ALERTS.get(alert, "untrusted")

@@ -82,6 +82,13 @@ def test_a_log_is_enough_to_have_the_same_failure_again(
         "no-sign-in-options",
         "option-43-malformed",
         "chain-not-downloadable",
+        "chain-empty",
+        "chain-unreadable",
+        "ntp-silent",
+        "web-certificate-wildcard",
+        "web-certificate-expired",
+        "registrar-certificate-no-intermediate",
+        "registrars-down",
         "web-404",
         "pin-locked",
         "registrar-forbids",
@@ -93,6 +100,13 @@ def test_a_capture_is_enough_too(tmp_path: Path, fault: str) -> None:
     case = relive_capture(capture, tmp_path / "learned")
     assert case.is_same, outcomes(case)
     assert all(each.field is None for each in case.compared.values())
+
+
+def test_what_a_capture_cannot_tell_is_said(tmp_path: Path) -> None:
+    _, capture = in_the_field(tmp_path, "clock-a-year-slow")
+    case = relive_capture(capture, tmp_path / "learned")
+    assert not case.is_same
+    assert any("the phone's clock was wrong" in note for note in case.notes)
 
 
 def test_what_is_wrong_in_an_option_is_kept_octet_by_octet(tmp_path: Path) -> None:
