@@ -92,11 +92,13 @@ class CapturedPhone:
                 return []
             case "opened":
                 return narrator.opened(seen)
-            case "refused":
-                return narrator.refused(seen)
             case "octets":
                 return narrator.octets(event.octets, seen, by_client=event.by_client)
-            case _:
+            case kind:
+                if connection.is_over:
+                    self._connections.pop((connection.client, connection.server), None)
+                if kind == "refused":
+                    return narrator.refused(seen)
                 return narrator.ended(seen, by_client=event.by_client)
 
     def connection_of(
