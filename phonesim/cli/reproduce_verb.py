@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -109,7 +109,7 @@ def reproduce_failure(
     return status_of(came)
 
 
-def _every(run: Any, out: Path, *, as_json: bool) -> int:
+def _every(run: Callable[[str, Path], Reproduced], out: Path, *, as_json: bool) -> int:
     base = out / f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{_ALL}"
     rows: list[tuple[Reproduced, float]] = []
     for name in names(FAILURE):

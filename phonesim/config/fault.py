@@ -21,7 +21,9 @@ class FaultBase(Config):
 
 
 class PassingFault(FaultBase):
-    """A fault that may come later than the run, and go again before it ends."""
+    """A fault that may come later than the run, and go again before it ends: what is done to
+    requests and answers, and what a server is for a while.
+    """
 
     kind: str
     begins_at: Annotated[float, Field(ge=0)] = 0
@@ -40,14 +42,14 @@ class PassingFault(FaultBase):
         return float("inf") if self.lasts is None else self.begins_at + self.lasts
 
 
-class StripDhcpOptions(FaultBase):
+class StripDhcpOptions(PassingFault):
     """Replies lack these options."""
 
     kind: Literal["strip-dhcp-options"]
     options: tuple[int, ...]
 
 
-class SetDhcpOption(FaultBase):
+class SetDhcpOption(PassingFault):
     """Replies that carry the option carry these bytes instead."""
 
     kind: Literal["set-dhcp-option"]
@@ -62,7 +64,7 @@ class AnswerClass(FaultBase):
     sign_in_class: str
 
 
-class RefuseDhcp(FaultBase):
+class RefuseDhcp(PassingFault):
     """Instead of an ACK there is a NAK."""
 
     kind: Literal["dhcp-nak"]
@@ -72,7 +74,7 @@ class RefuseDhcp(FaultBase):
     """Option 56."""
 
 
-class MisdirectInform(FaultBase):
+class MisdirectInform(PassingFault):
     """The ACK of an INFORM goes elsewhere than to the client's address and port."""
 
     kind: Literal["inform-astray"]
@@ -139,14 +141,14 @@ class DnsRcode(PassingFault):
     match: str = "*"
 
 
-class ShiftClock(FaultBase):
+class ShiftClock(PassingFault):
     """NTP servers tell a time that is wrong by `seconds`; less than 0 is the past."""
 
     kind: Literal["clock-shift"]
     seconds: int
 
 
-class DnsTarget(FaultBase):
+class DnsTarget(PassingFault):
     """SRV answers for matching names point to another target."""
 
     kind: Literal["dns-target"]
@@ -192,14 +194,14 @@ class RequireTls(FaultBase):
     protocol: Literal["https", "sip"] | None = None
 
 
-class SpoilChain(FaultBase):
+class SpoilChain(PassingFault):
     """Web services give another chain of trust than the one that would do."""
 
     kind: Literal["spoil-chain"]
     chain: Literal["empty", "unreadable", "without-intermediate"]
 
 
-class CloseConnections(FaultBase):
+class CloseConnections(PassingFault):
     """Web services end the connection after each answer, as a load balancer may that knows
     nothing of NTLM.
     """
@@ -207,13 +209,13 @@ class CloseConnections(FaultBase):
     kind: Literal["close-connections"]
 
 
-class IssueForeignCertificate(FaultBase):
+class IssueForeignCertificate(PassingFault):
     """Web services answer a certificate request with the certificate of somebody else."""
 
     kind: Literal["issue-foreign-certificate"]
 
 
-class RefuseCertificate(FaultBase):
+class RefuseCertificate(PassingFault):
     """Web services answer a certificate request with a fault, though they made the certificate."""
 
     kind: Literal["refuse-certificate"]
@@ -263,7 +265,7 @@ class SipStatus(PassingFault):
     """Seconds of Retry-After."""
 
 
-class SetPresenceState(FaultBase):
+class SetPresenceState(PassingFault):
     """200 answers to REGISTER say another `register-action`, or no User Services."""
 
     kind: Literal["presence-state"]
@@ -271,7 +273,7 @@ class SetPresenceState(FaultBase):
     user_services: Literal["available", "unavailable"] | None = None
 
 
-class SetSipBody(FaultBase):
+class SetSipBody(PassingFault):
     """Answers and requests of the server that have a body have this one."""
 
     kind: Literal["sip-body"]

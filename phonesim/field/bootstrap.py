@@ -36,7 +36,7 @@ from phonesim.device.events import RegistrarAddress, WebServicesAddress
 from phonesim.device.outcome import FailureReason
 from phonesim.drivers.run_folder import RunFolder
 from phonesim.errors import UsageError
-from phonesim.field.boot_story import BootStep, BootStory
+from phonesim.field.boot_story import BootFailure, BootStep, BootStory
 from phonesim.field.bootstrap_result import BootstrapResult, result_of
 from phonesim.field.diagnosis import Diagnosis, diagnose
 from phonesim.field.followed_folder import FollowedFolder
@@ -209,9 +209,10 @@ def conclusion(trials: Sequence[Trial]) -> list[str]:
     said = []
     works = {kind for kind, trial in by_kind.items() if trial.works}
     if "cold" not in works and "cached" in works:
+        which = "that still have their certificate" if "stale" in works else "with a good cache"
         said.append(
-            "Only phones with a good cache sign in. They hide the fault until they are reset,"
-            " signed out or moved; a new phone does not sign in."
+            f"Only phones {which} sign in. They hide the fault until they are reset, signed out or"
+            " moved; a new phone does not sign in."
         )
     if "cold" not in works and "named" in works:
         said.append(
@@ -273,6 +274,12 @@ def _trial(
         return inner(plan, followed, observer, stop, tick)
 
     finished = run_fleet(plan, world, base, lambda progress: None)
+    for phone_id, record in finished.recorder.phones.items():
+        if record.reason is FailureReason.CRASHED:  # which no log can tell
+            stage = "" if record.stage is None else record.stage
+            stories[phone_id].failure = BootFailure(
+                stage=stage, reason=record.reason, detail=record.detail
+            )
     results = {
         phone_id: result_of(story, request.sip_uri, is_named=kind == "named")
         for phone_id, story in stories.items()

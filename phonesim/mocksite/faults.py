@@ -143,7 +143,7 @@ class FaultInjector:
                 continue
             altered = answer
             for reply_fault in self._on_replies:
-                altered = reply_fault.alter(altered)
+                altered = reply_fault.alter(altered, now)
             if delay:
                 self._held_count += 1
                 heappush(self._held, (now + delay, self._held_count, altered))
@@ -263,11 +263,14 @@ class _OnReply:
         self._rule = rule
         self._chains = chains
         self._foreign = foreign
+        self._begins_at, self._ends_at = rule.begins_at, rule.ends_at
         self._every_nth = rule.every_nth
         self._count = 0
         self._pattern = _compiled(rule.match) if isinstance(rule, DnsTarget) else None
 
-    def alter(self, action: ServerAction) -> ServerAction:
+    def alter(self, action: ServerAction, now: float) -> ServerAction:
+        if not self._begins_at <= now < self._ends_at:
+            return action
         altered = self._altered(action)
         if altered is None:
             return action

@@ -105,17 +105,15 @@ async def test_an_outage_closes_the_port_for_its_time(run: Run) -> None:
     zero = time.monotonic()
     host = SiteHost(site, run.authority, run.observer, lambda: time.monotonic() - zero)
     await host.start(None)
-    first = host.server("lync01").ports
-    assert first.close is not None
-    assert first.open_again is not None
-    first.close()
+    [first] = host.server("lync01").ports.streams
+    first.go_down()
     running = asyncio.ensure_future(
         run.boot([spec], None, RunLimits(duration=60), port_offset=host.port_offset)
     )
     await run.observer.all_signed_in.wait()
     await run.until(lambda: "probed: " in run.log(spec))
     assert "connection refused" in run.log(spec)
-    first.open_again()
+    first.come_back()
     back = "Registrar changed fe02.contoso.com:5061 -> fe01.contoso.com:5061, survivable mode no"
     await run.until(lambda: back in run.log(spec))
     run.stop.set()

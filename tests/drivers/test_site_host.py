@@ -1,9 +1,10 @@
 import asyncio
+import contextlib
 import ssl
 import time
 
 import pytest
-from serving import NAME, Machine, Observer, Serve, site_of
+from serving import NAME, Machine, Observer, Serve, Served, site_of
 
 from phonesim.drivers.authority import SiteAuthority
 from phonesim.drivers.site_host import OFFSETS, SiteHost
@@ -55,3 +56,38 @@ async def test_an_address_of_another_machine_is_the_users_error(
     with pytest.raises(UsageError, match=r"far .*no such address"):
         await host.start(None)
     await host.stop()
+
+
+async def handshake(served: Served, site_authority: SiteAuthority) -> None:
+    context = PhoneTls().context(site_authority.chain(), time.time())
+    _, writer = await asyncio.open_connection(*served.place(443), ssl=context, server_hostname=NAME)
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+
+
+async def test_a_server_shows_another_certificate_for_a_while(
+    serve: Serve, site_authority: SiteAuthority
+) -> None:
+    served = await serve("https", 443)
+    order: list[on.ServerAction] = []
+    served.machine.answer = lambda event: order
+    await handshake(served, site_authority)
+    for kind, refused in (("expired", "expired"), ("wrong-name", "is for wrong-name")):
+        order[:] = [on.ChangeCertificate(certificate=kind)]
+        served.host.server("server1").deliver(on.KeepAliveReceived(connection_id=0))
+        with pytest.raises(ssl.SSLCertVerificationError, match=refused):
+            await handshake(served, site_authority)
+    order[:] = [on.ChangeCertificate(certificate="valid")]
+    served.host.server("server1").deliver(on.KeepAliveReceived(connection_id=0))
+    await handshake(served, site_authority)
+
+
+@pytest.mark.parametrize(("protocol", "port"), [("dhcp", 67), ("dns", 53), ("ntp", 123)])
+async def test_a_server_of_datagrams_goes_down_with_its_port_open(
+    serve: Serve, protocol: str, port: int
+) -> None:
+    served = await serve(protocol, port)
+    served.machine.answer = lambda event: [on.ClosePorts(), on.OpenPorts()]
+    served.host.server("server1").deliver(on.KeepAliveReceived(connection_id=0))
+    assert not served.host.failure.done()

@@ -279,3 +279,30 @@ async def test_an_answer_can_end_its_connection(serve: Serve) -> None:
     assert b"connection: close\r\n" in answered.lower()
     writer.close()
     await writer.wait_closed()
+
+
+async def test_a_web_server_goes_down_with_its_exchanges_and_comes_back(serve: Serve) -> None:
+    served = await serve("http", 80)
+    host, url = served.host.server("server1"), "http://{}:{}/CertProv".format(*served.place(80))
+    order: list[on.ServerAction] = [on.ClosePorts()]
+    served.machine.answer = lambda event: order if isinstance(event, on.KeepAliveReceived) else []
+    async with aiohttp.ClientSession() as session:
+        asking = asyncio.ensure_future(session.get(url))
+        assert isinstance(await served.machine.events.get(), on.HttpReceived)
+        host.deliver(on.KeepAliveReceived(connection_id=0))
+        with pytest.raises(aiohttp.ClientError):
+            await asking
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await session.get(url)
+        order[:] = [on.OpenPorts()]
+        host.deliver(on.KeepAliveReceived(connection_id=0))
+        served.machine.answer = answer_http
+        for _ in range(100):
+            try:
+                async with session.get(url) as answer:
+                    assert answer.status == 200
+                    break
+            except aiohttp.ClientConnectorError:
+                await asyncio.sleep(0.01)
+        else:
+            pytest.fail("the port did not open again")

@@ -1,5 +1,6 @@
 import pytest
 
+from phonesim.device.sign_in import SignIn
 from phonesim.errors import ProfileError, UsageError
 from phonesim.field.bootstrap import (
     BootstrapRequest,
@@ -181,3 +182,13 @@ def test_what_cannot_be_planned_is_refused():
 def test_braces_in_a_number_are_typed_as_they_are():
     plan = plan_trial(request(number="{n}"), "cold", None)
     assert plan.specs[0].number == "{n}"
+
+
+def test_a_phone_that_crashes_has_failed(tried, monkeypatch):
+    def raises(*_):
+        raise ValueError("a defect")
+
+    monkeypatch.setattr(SignIn, "handle", raises)
+    trials, _ = tried(request())
+    result = trials["cold"].results[trials["cold"].shown]
+    assert "crashed: ValueError" in result.error

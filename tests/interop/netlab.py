@@ -178,7 +178,7 @@ class Lab:
         """Start what `run_fleet` runs, with a log of every phone; it leads a session of its own."""
         fleet = subprocess.Popen(
             [
-                *self._phonesim,
+                *self.phonesim,
                 *("run", "--attach", "wire", "--interface", "phones0", "--site", "none"),
                 *("--yes", "--json", "--out", str(self.folder / "logs")),
                 *("--set", "fleet.device_logs=all", *arguments),
@@ -203,7 +203,7 @@ class Lab:
 
     def doctor(self, *arguments: str) -> str:
         """Run `phonesim doctor` in the phones' namespace: all that it told."""
-        command = [*self._phonesim, "doctor", *arguments]
+        command = [*self.phonesim, "doctor", *arguments]
         finished = subprocess.run(command, capture_output=True, text=True, timeout=30)
         return finished.stdout + finished.stderr
 
@@ -232,7 +232,8 @@ class Lab:
         return path
 
     @property
-    def _phonesim(self) -> list[str]:
+    def phonesim(self) -> list[str]:
+        """The command that is phonesim in the phones' namespace."""
         return ["ip", "netns", "exec", self.phones, sys.executable, "-m", "phonesim"]
 
     def device_logs(self) -> dict[str, str]:

@@ -495,3 +495,24 @@ def test_what_is_no_request_passes():
 def test_rules_about_listeners_are_not_the_injector_s():
     assert is_injected(Silence(kind="silence", protocol="dns"))
     assert not is_injected(Refuse(kind="refuse", protocol="sip"))
+
+
+def test_a_fault_that_passes_acts_in_its_time_only():
+    rule = Silence(kind="silence", protocol="sip", begins_at=10, lasts=5)
+    echo = Echo()
+    injector = FaultInjector(echo, [rule])
+    heard = []
+    for now in (9, 10, 14, 15):
+        injector.handle(sip(), now)
+        heard.append(echo.seen)
+    assert heard == [1, 1, 1, 2]
+
+
+def test_answers_are_altered_in_the_time_of_a_fault_only(play):
+    rule = StripDhcpOptions(kind="strip-dhcp-options", options=(43,), begins_at=10, lasts=5)
+    whole = dhcp_reply(DHCP_OPTIONS)
+    stripped = dhcp_reply({53: b"\5", 120: b"one-twenty"})
+    play(
+        FaultInjector(Echo(whole), [rule]),
+        [(9, dhcp(), [whole]), (10, dhcp(), [stripped]), (15, dhcp(), [whole])],
+    )
