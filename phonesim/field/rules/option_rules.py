@@ -96,9 +96,8 @@ def find_inform_trouble(boot: Boot) -> Iterator[Finding]:
             boot, causes.INFORM_REFUSED, Certainty.CERTAIN, *asked[:1], refused[0], detail=detail
         )
     elif given_up or len(asked) >= _INFORM_ATTEMPTS:
-        yield find(
-            boot, causes.INFORM_UNANSWERED, Certainty.CERTAIN, *asked[:1], *(given_up or asked)[-1:]
-        )
+        cause = causes.INFORM_UNANSWERED
+        yield find(boot, cause, _how_sure(boot, cause), *asked[:1], *(given_up or asked)[-1:])
 
 
 def find_missing_options(boot: Boot) -> Iterator[Finding]:
@@ -128,7 +127,7 @@ def _missing(boot: Boot, cause: causes.Cause, shown: list[Sighting]) -> Finding:
 
 
 def _how_sure(boot: Boot, cause: causes.Cause) -> Certainty:
-    """How sure it is that an option was missed.
+    """How sure it is that an option, or the whole answer, was missed.
 
     Where DNS has what DHCP lacks, phones live without: what DNS says is looked at first then. But
     it has no URL, and web services need not be where the Registrar is.
@@ -137,7 +136,7 @@ def _how_sure(boot: Boot, cause: causes.Cause) -> Certainty:
         needs_url = cause is not causes.OPTION_120_MISSING
         failures = failed_web_hosts(boot).values()
         leads_nowhere = any(each["failure"] in _GONE for each in failures)
-        return Certainty.CERTAIN if needs_url and leads_nowhere else Certainty.POSSIBLE
+        return Certainty.LIKELY if needs_url and leads_nowhere else Certainty.POSSIBLE
     has_come_to_nothing = boot.has("boot_failed") or any(map(says_no, srv_answers(boot)))
     return Certainty.CERTAIN if has_come_to_nothing else Certainty.LIKELY
 
