@@ -153,9 +153,12 @@ def find_bad_option_43(boot: Boot) -> Iterator[Finding]:
         verdict = None if data is None else judge_option_43(data)
         if verdict is None or verdict.cause is None:
             continue
-        if verdict.cause is causes.OPTION_43_OTHER_CLASS and not lacks_web_services(boot):
-            continue
-        yield _bad_option(boot, each, verdict.cause, verdict.note)
+        certainty = Certainty.CERTAIN
+        if verdict.cause is causes.OPTION_43_OTHER_CLASS:
+            if not lacks_web_services(boot):
+                continue
+            certainty = _how_sure(boot, verdict.cause)
+        yield _bad_option(boot, each, verdict.cause, certainty, verdict.note)
         return
 
 
@@ -170,14 +173,15 @@ def find_bad_option_120(boot: Boot) -> Iterator[Finding]:
             continue
         if each["registrars"] and not lacks_registrar(boot):
             continue  # text, which a phone may have put up with
-        yield _bad_option(boot, each, verdict.cause, verdict.note)
+        yield _bad_option(boot, each, verdict.cause, Certainty.CERTAIN, verdict.note)
         return
 
 
-def _bad_option(boot: Boot, option: Sighting, cause: causes.Cause, note: str) -> Finding:
+def _bad_option(
+    boot: Boot, option: Sighting, cause: causes.Cause, certainty: Certainty, note: str
+) -> Finding:
     shown = evidence_of(option, note)
-    detail = f"DHCP server {option['server']}"
-    return find(boot, cause, Certainty.CERTAIN, shown, detail=detail)
+    return find(boot, cause, certainty, shown, detail=f"DHCP server {option['server']}")
 
 
 def find_stale_option_120(boot: Boot) -> Iterator[Finding]:
