@@ -16,11 +16,12 @@ from phonesim.errors import DecodeError, UsageError
 from phonesim.field.captured_packets import PacketNarrator
 from phonesim.field.captured_phone import CapturedPhone
 from phonesim.field.captured_seen import Told
-from phonesim.field.sightings import ONLY_CAPTURED, Place, Sighting
+from phonesim.field.sightings import ONLY_CAPTURED, FieldValues, Place, Sighting
 from phonesim.wire.pcap import CapturedPacket, PacketReader
 
 PIECE = 1 << 20
 """Octets that are read at once."""
+_MOST_SAME = 16384
 _FIELDS = {name: tuple(kind.fields) for name, kind in KINDS.items()} | dict(ONLY_CAPTURED)
 
 
@@ -38,6 +39,7 @@ class CaptureReader:
         self.phones = 0
         self._path = path
         self._file = file or path.name
+        self._same: dict[str, str] = {}  # phones of a site say and hear much the same
 
     def __iter__(self) -> Iterator[Sighting]:
         """Yield every sighting."""
@@ -67,12 +69,18 @@ class CaptureReader:
 
     def _sighting(self, phone: CapturedPhone, told: Told) -> Sighting:
         record, seen = told.record, told.seen
+        same = self._same
+        if len(same) > _MOST_SAME:
+            same.clear()
+        values = tuple(
+            [same.setdefault(each, each) if type(each) is str else each for each in record.values]
+        )
         return Sighting(
             place=Place(self._file, seen.number, True),
             at=seen.at,
             phone_id=phone.phone_id,
             name=record.name,
-            values=dict(zip(_FIELDS[record.name], record.values, strict=True)),
+            values=FieldValues(_FIELDS[record.name], values),
             text=seen.text,
         )
 

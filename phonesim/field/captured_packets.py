@@ -39,7 +39,7 @@ from phonesim.wire.dns import DNS_PORT
 from phonesim.wire.frame import ArpFrame, decode_arp_frame
 from phonesim.wire.http_stream import decode_http
 from phonesim.wire.ipv4 import unpack_address
-from phonesim.wire.lldp import decode_lldp_frame
+from phonesim.wire.lldp import decode_lldp
 from phonesim.wire.ntp import NTP_PORT
 from phonesim.wire.pcap import CapturedPacket
 from phonesim.wire.pcapng import (
@@ -312,35 +312,34 @@ class PacketNarrator:
         frame = _read_arp(packet.octets, link)
         if frame is None:
             return []
-        phone = self.known.by_mac.get(frame.sender_mac)
-        words = f"ARP {'request' if frame.operation == 1 else 'reply'}"
-        if phone is not None:
-            if frame.sender_ip == UNSPECIFIED:
-                words += f": {format_mac(frame.sender_mac)} probes {frame.target_ip}"
-            else:
-                words += f": {frame.sender_ip} is at {format_mac(frame.sender_mac)}"
-            seen = _seen(packet, words)
-            told = phone.begin(seen) + phone.link.asked(frame, seen)
-            if frame.sender_ip == UNSPECIFIED:
-                self.known.probes(phone, frame.target_ip)
-            return [(phone, each) for each in told]
-        owner = self.known.claimant(frame.sender_ip)
-        if owner is None:
+        known = self.known
+        phone = known.by_mac.get(frame.sender_mac)
+        is_probe = frame.sender_ip == UNSPECIFIED
+        owner = None if is_probe else known.claimant(frame.sender_ip)
+        if phone is None and owner is None:
             return []
-        seen = _seen(packet, f"{words}: {frame.sender_ip} is at {format_mac(frame.sender_mac)}")
-        is_own = owner.dhcp.holds(frame.sender_ip, seen.at)
-        told = owner.link.contradicted(frame, seen, is_own=is_own)
-        return [(owner, each) for each in (owner.begin(seen) + told if told else [])]
+        mac = format_mac(frame.sender_mac)
+        says = f"{mac} probes {frame.target_ip}" if is_probe else f"{frame.sender_ip} is at {mac}"
+        seen = _seen(packet, f"ARP {'request' if frame.operation == 1 else 'reply'}: {says}")
+        tellings: Tellings = []
+        if phone is not None:
+            tellings += [
+                (phone, told) for told in phone.begin(seen) + phone.link.asked(frame, seen)
+            ]
+            if is_probe:
+                known.probes(phone, frame.target_ip)
+        if owner is not None and owner is not phone:
+            is_own = owner.dhcp.holds(frame.sender_ip, seen.at)
+            conflict = owner.link.contradicted(frame, seen, is_own=is_own)
+            if conflict:
+                tellings += [(owner, told) for told in owner.begin(seen) + conflict]
+        return tellings
 
     def _lldp(self, packet: CapturedPacket, link: Link) -> Tellings:
         try:
-            unit = decode_lldp_frame(
-                packet.octets if link.at >= 14 else _ETHERNET_ADDRESSES + packet.octets
-            )
+            unit = decode_lldp(packet.octets[link.at :])
         except DecodeError:
             self._unreadable += 1
-            return []
-        if unit is None:
             return []
         sender = self.known.by_mac.get(link.source_mac)
         owner = self.known.named(packet.comment)

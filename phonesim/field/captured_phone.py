@@ -12,10 +12,11 @@ from phonesim.field.captured_connection import ConnectionNarrator
 from phonesim.field.captured_dhcp import DhcpNarrator
 from phonesim.field.captured_link import LinkNarrator
 from phonesim.field.captured_names import ClockNarrator, DnsNarrator
-from phonesim.field.captured_seen import KnownHosts, Seen, Told, shown
+from phonesim.field.captured_seen import Seen, Told, shown
 from phonesim.field.captured_sip import SipNarrator
 from phonesim.field.captured_streams import StreamEvent
 from phonesim.field.captured_web import WebNarrator
+from phonesim.field.known_hosts import KnownHosts
 from phonesim.wire.dhcp import DhcpMessage, MessageType
 from phonesim.wire.pcapng import TransportAddress
 
@@ -91,11 +92,13 @@ class CapturedPhone:
                 return []
             case "opened":
                 return narrator.opened(seen)
-            case "refused":
-                return narrator.refused(seen)
             case "octets":
                 return narrator.octets(event.octets, seen, by_client=event.by_client)
-            case _:
+            case kind:
+                if connection.is_over:
+                    self._connections.pop((connection.client, connection.server), None)
+                if kind == "refused":
+                    return narrator.refused(seen)
                 return narrator.ended(seen, by_client=event.by_client)
 
     def connection_of(

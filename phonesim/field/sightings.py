@@ -7,7 +7,7 @@ name of its own, in `ONLY_CAPTURED`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -42,6 +42,35 @@ ONLY_CAPTURED: Mapping[str, tuple[str, ...]] = {
     "capture_ended": ("seconds",),
 }
 """Names of what no device log has, and their fields."""
+
+
+class FieldValues(Mapping[str, Value]):
+    """The values of some fields: a read-only dict of a third of the size."""
+
+    __slots__ = ("_fields", "_values")
+
+    def __init__(self, fields: tuple[str, ...], values: tuple[Value, ...]) -> None:
+        self._fields = fields
+        self._values = values
+
+    def __getitem__(self, field: str) -> Value:
+        """The value of a field; KeyError for one that is not there."""
+        try:
+            return self._values[self._fields.index(field)]
+        except ValueError:
+            raise KeyError(field) from None
+
+    def __iter__(self) -> Iterator[str]:
+        """The fields, in order."""
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        """How many fields there are."""
+        return len(self._fields)
+
+    def __repr__(self) -> str:
+        """The same as a dict's."""
+        return repr(dict(self))
 
 
 class Place(msgspec.Struct, frozen=True, gc=False):

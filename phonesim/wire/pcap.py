@@ -68,8 +68,11 @@ class PacketReader:
 
     @staticmethod
     def is_begin(octets: bytes) -> bool:
-        """Whether a file that begins with these four octets or more is a capture."""
-        return octets[:4] == _SECTION_HEADER or octets[:4] in _PCAP
+        """Whether a file that begins with these four octets or more is for this reader: a
+        capture, or one in another format, of which it says what to do.
+        """
+        magic = octets[:4]
+        return magic == _SECTION_HEADER or magic in _PCAP or magic.startswith(_OTHER_BEGINS)
 
     # --- pcap ---
 
@@ -250,11 +253,13 @@ _LONGEST_COMMENT = 200
 
 _OTHER_FORMATS = {
     b"\x1f\x8b": "it is packed by gzip: unpack it first",
-    b"PK": "it is a zip archive: unpack it first",
+    b"PK\3\4": "it is a zip archive: unpack it first",
     b"GMBU": "it is of Microsoft Network Monitor: save it as pcap there or with Wireshark",
     b"RTSS": "it is of Microsoft Network Monitor: save it as pcap there or with Wireshark",
     b"snoo": "it is of snoop: save it as pcap with Wireshark",
 }
+
+_OTHER_BEGINS = tuple(_OTHER_FORMATS)
 
 
 def _not_a_capture(magic: bytes) -> str:

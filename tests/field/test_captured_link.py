@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 from captures import MAC, PHONE, PHONE_ID, SERVER_MAC, lease, names, request, sightings, values
@@ -86,6 +87,28 @@ def test_another_host_has_the_address(tmp_path: Path) -> None:
 def test_one_that_claims_it_later(tmp_path: Path) -> None:
     claim = arp(ARP_REQUEST, SERVER_MAC, PHONE, PHONE, vlan_id=5)
     assert names(sightings(tmp_path, *lease(), (3600, claim))[5:]) == ["address_conflict"]
+
+
+def test_another_phone_has_the_address(tmp_path: Path) -> None:
+    other = bytes.fromhex("0004f2000002")
+    probe = arp(ARP_REQUEST, MAC, "0.0.0.0", PHONE)
+    frames = [*lease(xid=8, mac=other), *lease(), probe, arp(ARP_REPLY, other, PHONE, "0.0.0.0")]
+    found = sightings(tmp_path, *frames)
+    [conflict] = [each for each in found if each.name == "address_conflict"]
+    assert (conflict.phone_id, conflict["mac"]) == (PHONE_ID, "00-04-F2-00-00-02")
+
+
+def test_lldp_on_a_cooked_link(tmp_path: Path) -> None:
+    unit = lldp(SWITCH_MAC, VOICE_100)[14:]
+    cooked = [
+        struct.pack("!HHH8sH", 0, 1, 6, mac, kind) + packet
+        for mac, kind, packet in (
+            (MAC, 0x0800, request(DISCOVER)[14:]),
+            (SWITCH_MAC, 0x88CC, unit),
+        )
+    ]
+    found = sightings(tmp_path, *cooked, link_type=113)
+    assert names(found) == ["dhcp_sent", "lldp_received"]
 
 
 def test_no_conflict(tmp_path: Path) -> None:

@@ -180,9 +180,6 @@ def boundaries(file: bytes) -> set[int]:
     [
         (b"", "it is empty"),
         (b"\x0a\x0d", "2 octets"),
-        (b"\x1f\x8b\x08\0", "unpack it first"),
-        (b"GMBU....", "Network Monitor"),
-        (b"PK\3\4", "zip"),
         (b"01/05/2026 log", "neither pcap nor pcapng: it begins with 30 31 2F 30"),
     ],
 )
@@ -190,6 +187,20 @@ def test_what_is_no_capture_is_said(begin: bytes, says: str) -> None:
     with pytest.raises(DecodeError, match=says):
         read(begin)
     assert not PacketReader.is_begin(begin[:4])
+
+
+@pytest.mark.parametrize(
+    ("begin", "says"),
+    [
+        (b"\x1f\x8b\x08\0", "unpack it first"),
+        (b"GMBU....", "Network Monitor"),
+        (b"PK\3\4", "zip"),
+    ],
+)
+def test_of_another_format_it_is_said_what_to_do(begin: bytes, says: str) -> None:
+    with pytest.raises(DecodeError, match=says):
+        read(begin)
+    assert PacketReader.is_begin(begin[:4])
 
 
 def test_a_damaged_size_ends_the_file_there() -> None:
