@@ -8,6 +8,7 @@ from phonesim.field import causes
 from phonesim.field.boots import Boot
 from phonesim.field.finding import Certainty, Finding, evidence_of
 from phonesim.field.rules.sign import find
+from phonesim.field.rules.ways import has_address, has_web_services, web_url_of_dhcp
 from phonesim.field.sightings import Sighting
 
 _MANY_ATTEMPTS = 4
@@ -74,22 +75,27 @@ def find_refusal(boot: Boot) -> Iterator[Finding]:
 
 
 def find_rogue(boot: Boot) -> Iterator[Finding]:
-    """The server of the lease gives no option of the sign-in, and another server is there."""
+    """The server of the lease knows no option of the sign-in, and leads the phone astray.
+
+    A server that gives addresses beside another one that answers INFORM is no rogue, nor is one
+    of two that both lack the options: what counts is that its DNS server leads nowhere.
+    """
     lease = boot.last("dhcp_lease")
-    if lease is None or not boot.is_hurt:
+    if lease is None or not boot.is_hurt or has_web_services(boot):
         return
     winner = lease["server"]
-    if any(each["server"] == winner for each in boot.all("option_43", "option_120")):
+    given = boot.all("option_43", "option_120")
+    if any(each["server"] == winner for each in given):
+        return
+    if web_url_of_dhcp(boot) is not None and any(map(has_address, boot.all("dns_answer"))):
         return
     missing = [each for each in boot.all("option_missing") if each["server"] == winner]
-    knowing = [each for each in boot.all("option_43", "option_120") if each["server"] != winner]
-    others = knowing or [
-        each for each in boot.all("dhcp_ignored") if _is_offer_of_other(each, winner)
-    ]
+    is_router = str(winner) in (*str(lease["router"]).split(","), *str(lease["dns"]).split(","))
+    offers = [each for each in boot.all("dhcp_ignored") if _is_offer_of_other(each, winner)]
+    others = given or (offers if is_router else [])
     if not others:
         return
-    certainty = Certainty.CERTAIN if knowing and missing else Certainty.LIKELY
-    detail = f"the lease is of {winner}, domain {lease['domain'] or 'none'}"
+    certainty = Certainty.CERTAIN if given and missing else Certainty.LIKELY
     yield find(
         boot,
         causes.ROGUE_DHCP_SERVER,
@@ -97,15 +103,19 @@ def find_rogue(boot: Boot) -> Iterator[Finding]:
         evidence_of(lease, f"the lease is of {winner}: its DNS server and domain are used"),
         *missing[:1],
         evidence_of(others[0], "another server, which came too late for the lease"),
-        detail=detail,
+        detail=f"the lease is of {winner}, domain {lease['domain'] or 'none'}",
     )
 
 
 def find_disagreement(boot: Boot) -> Iterator[Finding]:
-    """Two servers answer the INFORM, and say different things."""
+    """Two servers answer the INFORM, and say different things of what the phone then lacks."""
     if not boot.is_hurt:
         return
-    for name in ("option_43", "option_120"):
+    passed = {
+        "option_43": boot.has("ticket_received", "ticket_refused"),
+        "option_120": boot.has("registered", "ticket_refused"),
+    }
+    for name in (name for name, is_passed in passed.items() if not is_passed):
         first: dict[object, Sighting] = {}
         for each in boot.all(name):
             first.setdefault(each["server"], each)

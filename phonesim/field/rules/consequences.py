@@ -69,6 +69,7 @@ FOLLOWS: Mapping[Cause, frozenset[Cause]] = {
     | {causes.INFORM_UNANSWERED, causes.OPTION_43_OTHER_CLASS},
     causes.OPTIONS_MISSING: _OF_WEB_SERVERS,
     causes.OPTION_43_MISSING: _OF_WEB_SERVERS,
+    causes.OPTION_120_STALE: frozenset({causes.REGISTRAR_NAME_UNRESOLVED}),
     causes.DNS_SILENT: frozenset(
         {causes.CLOCK_WRONG, causes.WEB_NAME_UNRESOLVED, causes.REGISTRAR_NAME_UNRESOLVED}
     ),

@@ -36,6 +36,7 @@ _OF_NAMES = frozenset(
         FailureReason.CLOCK_NOT_SET,
     }
 )
+_FURTHER = ("http_sent", "http_failed", "connect_failed", "registrar_connecting")
 _DOWN = frozenset({"refused", "timeout", "unreachable"})
 
 
@@ -64,7 +65,11 @@ def find_failing_dns(boot: Boot) -> Iterator[Finding]:
     failed = [each for each in answers if each["rcode"] not in _SAYS_NO]
     if failed and boot.is_hurt and _waits_for_dns(boot):
         names_answered = {each["qname"] for each in answers if each["rcode"] in _SAYS_NO}
-        failed = [each for each in failed if each["qname"] not in names_answered]
+        failed = [
+            each
+            for each in failed
+            if each["qname"] not in names_answered and not _is_of_time(str(each["qname"]))
+        ]
         if failed:
             first = failed[0]
             detail = f"{first['server']} answers {first['rcode']} for {first['qname']}"
@@ -76,7 +81,12 @@ def _waits_for_dns(boot: Boot) -> bool:
     failures = boot.all("boot_failed")
     if failures:
         return any(_is_of_names(each) for each in failures)
-    return not boot.has("http_sent", "registrar_connecting") and boot.has("dns_sent")
+    return boot.has("dns_sent") and not boot.has(*_FURTHER)
+
+
+def _is_of_time(name: str) -> bool:
+    """Whether the phone asks for a time server, without which it goes on."""
+    return name.startswith(("_ntp.", "time.windows."))
 
 
 def _is_of_names(failure: Sighting) -> bool:

@@ -96,9 +96,8 @@ def find_inform_trouble(boot: Boot) -> Iterator[Finding]:
             boot, causes.INFORM_REFUSED, Certainty.CERTAIN, *asked[:1], refused[0], detail=detail
         )
     elif given_up or len(asked) >= _INFORM_ATTEMPTS:
-        yield find(
-            boot, causes.INFORM_UNANSWERED, Certainty.CERTAIN, *asked[:1], *(given_up or asked)[-1:]
-        )
+        cause = causes.INFORM_UNANSWERED
+        yield find(boot, cause, _how_sure(boot, cause), *asked[:1], *(given_up or asked)[-1:])
 
 
 def find_missing_options(boot: Boot) -> Iterator[Finding]:
@@ -128,7 +127,7 @@ def _missing(boot: Boot, cause: causes.Cause, shown: list[Sighting]) -> Finding:
 
 
 def _how_sure(boot: Boot, cause: causes.Cause) -> Certainty:
-    """How sure it is that an option was missed.
+    """How sure it is that an option, or the whole answer, was missed.
 
     Where DNS has what DHCP lacks, phones live without: what DNS says is looked at first then. But
     it has no URL, and web services need not be where the Registrar is.
@@ -137,7 +136,7 @@ def _how_sure(boot: Boot, cause: causes.Cause) -> Certainty:
         needs_url = cause is not causes.OPTION_120_MISSING
         failures = failed_web_hosts(boot).values()
         leads_nowhere = any(each["failure"] in _GONE for each in failures)
-        return Certainty.CERTAIN if needs_url and leads_nowhere else Certainty.POSSIBLE
+        return Certainty.LIKELY if needs_url and leads_nowhere else Certainty.POSSIBLE
     has_come_to_nothing = boot.has("boot_failed") or any(map(says_no, srv_answers(boot)))
     return Certainty.CERTAIN if has_come_to_nothing else Certainty.LIKELY
 
@@ -154,9 +153,12 @@ def find_bad_option_43(boot: Boot) -> Iterator[Finding]:
         verdict = None if data is None else judge_option_43(data)
         if verdict is None or verdict.cause is None:
             continue
-        if verdict.cause is causes.OPTION_43_OTHER_CLASS and not lacks_web_services(boot):
-            continue
-        yield _bad_option(boot, each, verdict.cause, verdict.note)
+        certainty = Certainty.CERTAIN
+        if verdict.cause is causes.OPTION_43_OTHER_CLASS:
+            if not lacks_web_services(boot):
+                continue
+            certainty = _how_sure(boot, verdict.cause)
+        yield _bad_option(boot, each, verdict.cause, certainty, verdict.note)
         return
 
 
@@ -171,14 +173,15 @@ def find_bad_option_120(boot: Boot) -> Iterator[Finding]:
             continue
         if each["registrars"] and not lacks_registrar(boot):
             continue  # text, which a phone may have put up with
-        yield _bad_option(boot, each, verdict.cause, verdict.note)
+        yield _bad_option(boot, each, verdict.cause, Certainty.CERTAIN, verdict.note)
         return
 
 
-def _bad_option(boot: Boot, option: Sighting, cause: causes.Cause, note: str) -> Finding:
+def _bad_option(
+    boot: Boot, option: Sighting, cause: causes.Cause, certainty: Certainty, note: str
+) -> Finding:
     shown = evidence_of(option, note)
-    detail = f"DHCP server {option['server']}"
-    return find(boot, cause, Certainty.CERTAIN, shown, detail=detail)
+    return find(boot, cause, certainty, shown, detail=f"DHCP server {option['server']}")
 
 
 def find_stale_option_120(boot: Boot) -> Iterator[Finding]:

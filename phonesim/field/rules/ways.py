@@ -25,6 +25,7 @@ _OF_WEB_SERVICES = (
     "identity_used",
 )
 _STEPS = (
+    "dns_sent",
     "http_sent",
     "http_failed",
     "connect_failed",
@@ -114,14 +115,18 @@ def has_address(answer: Sighting) -> bool:
 
 
 def denied_hosts(boot: Boot) -> dict[str, Sighting]:
-    """The hosts of which DNS said that they have no address, and never anything else."""
+    """The hosts of which DNS said that they have no address, and never anything else.
+
+    With the first answer that said so.
+    """
     answers = [each for each in boot.all("dns_answer") if each["qtype"] == "A"]
     known = {str(each["qname"]).lower() for each in answers if has_address(each)}
-    return {
-        host: each
-        for each in answers
-        if says_no(each) and (host := str(each["qname"]).lower()) not in known
-    }
+    found: dict[str, Sighting] = {}
+    for each in answers:
+        host = str(each["qname"]).lower()
+        if says_no(each) and host not in known:
+            found.setdefault(host, each)
+    return found
 
 
 def failed_web_hosts(boot: Boot) -> dict[str, Sighting]:

@@ -42,7 +42,7 @@ def test_a_small_log_shows_the_cause_first(cause: str) -> None:
         ((failed("discovery", "web-services-not-located"),), Certainty.CERTAIN),
         ((ONE_SRV,), Certainty.POSSIBLE),
         ((ONE_SRV, http_failed("certificate-wildcard")), Certainty.POSSIBLE),
-        ((ONE_SRV, http_failed("refused")), Certainty.CERTAIN),
+        ((ONE_SRV, http_failed("refused")), Certainty.LIKELY),
     ],
 )
 def test_options_are_missed_the_more_surely_the_less_dns_makes_up_for_them(
