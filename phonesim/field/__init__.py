@@ -3,7 +3,7 @@
 One way of thinking, whatever the input is:
 
     a device log  -> `log_reader`     \\
-    a capture     -> `capture_reader`  > Sightings -> `boots` -> rules -> Findings -> `diagnosis`
+    a capture     -> `captures`        > Sightings -> `boots` -> rules -> Findings -> `diagnosis`
     a live boot   -> its device log   /
 
 A `Sighting` is one thing that a phone did or met, under the name that its device log has for it;

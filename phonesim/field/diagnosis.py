@@ -18,7 +18,7 @@ import msgspec
 from phonesim.device.device_log import Dialect
 from phonesim.errors import DecodeError, UsageError
 from phonesim.field.boots import Boot, each_boot
-from phonesim.field.capture_reader import is_capture, read_capture
+from phonesim.field.captures.capture_reader import is_capture, read_capture
 from phonesim.field.causes import Cause
 from phonesim.field.finding import Certainty, Evidence, Finding, evidence_of
 from phonesim.field.log_reader import LogReading, read_log, shipped_dialects

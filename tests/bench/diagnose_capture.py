@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from phonesim.field.capture_reader import read_capture
+from phonesim.field.captures.capture_reader import read_capture
 from phonesim.wire.dhcp import DhcpMessage, MessageType, encode_dhcp
 from phonesim.wire.dns import DnsQuery, encode_query
 from phonesim.wire.frame import ARP_REQUEST, ArpFrame, UdpFrame, encode_arp_frame, encode_udp_frame

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from phonesim.field.capture_reader import CaptureReader, read_capture
+from phonesim.field.captures.capture_reader import CaptureReader, read_capture
 from phonesim.field.sightings import Sighting
 from phonesim.wire.dhcp import BOOTREPLY, DhcpMessage, MessageType, encode_addresses, encode_dhcp
 from phonesim.wire.frame import UdpFrame, encode_udp_frame

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from captures import BEGAN, PHONE, PHONE_ID, SERVER, names
 
-from phonesim.field.capture_reader import read_capture
+from phonesim.field.captures.capture_reader import read_capture
 from phonesim.field.sightings import Sighting
 from phonesim.wire.pcapng import (
     INBOUND,

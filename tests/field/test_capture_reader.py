@@ -25,7 +25,7 @@ from captures import (
 )
 
 from phonesim.errors import DecodeError, UsageError
-from phonesim.field.capture_reader import is_capture, read_capture
+from phonesim.field.captures.capture_reader import is_capture, read_capture
 from phonesim.field.sightings import ONLY_CAPTURED
 from phonesim.wire.dhcp import MessageType
 from phonesim.wire.tcp_frame import SYN

@@ -12,7 +12,7 @@ from tshark import tshark
 from phonesim.cli.main import main
 from phonesim.device.device_log import Dialect, LogRecord
 from phonesim.errors import DecodeError
-from phonesim.field.capture_reader import read_capture
+from phonesim.field.captures.capture_reader import read_capture
 from phonesim.field.sightings import Sighting
 from phonesim.profiles import DEVICE, load
 

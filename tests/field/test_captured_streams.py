@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phonesim.field.captured_streams import (
+from phonesim.field.captures.captured_streams import (
     MOST_CONNECTIONS,
     MOST_WAITING,
     Segment,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from phonesim.field.captured_words import (
+from phonesim.field.captures.captured_words import (
     dhcp_words,
     dns_words,
     http_words,

@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phonesim.field.fragments import MOST_DATAGRAMS, Fragments
+from phonesim.field.captures.fragments import MOST_DATAGRAMS, Fragments
 
 KEY = (b"\x0a\0\0\1", b"\x0a\0\0\2", 7)
 MORE = 0x2000

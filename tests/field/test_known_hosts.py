@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from phonesim.field.known_hosts import KnownHosts
+from phonesim.field.captures.known_hosts import KnownHosts
 
 
 def test_names_and_registrars() -> None:

@@ -6,8 +6,8 @@ import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import ARP, CookedLinux, CookedLinuxV2, Dot1AD, Dot1Q, Ether, Loopback
 
-from phonesim.field.link_layer import ARP as IS_ARP
-from phonesim.field.link_layer import IPV4, Link, link_name, read_link
+from phonesim.field.captures.link_layer import ARP as IS_ARP
+from phonesim.field.captures.link_layer import IPV4, Link, link_name, read_link
 
 MAC = bytes.fromhex("0004f2000001")
 PACKET = IP(src="10.0.0.7", dst="10.0.0.1") / UDP(sport=1, dport=2)

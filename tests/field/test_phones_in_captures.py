@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from captures import MAC, PHONE, SERVER, TcpTalk, capture_of, names, read, request, sightings, udp
 
-from phonesim.field.phones_in_captures import maker_prefixes
+from phonesim.field.captures.phones_in_captures import maker_prefixes
 from phonesim.wire.dhcp import MessageType
 from phonesim.wire.dns import DnsQuery, encode_query
 

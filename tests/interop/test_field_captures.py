@@ -10,7 +10,7 @@ from netlab import FE01, FE01_NAME, FE02, NO_SWITCH, OPTION_43, WEB, WEB_NAME, L
 from real_servers import start_dnsmasq, start_mock_site
 
 from phonesim.device.device_log import Dialect
-from phonesim.field.capture_reader import read_capture
+from phonesim.field.captures.capture_reader import read_capture
 from phonesim.field.diagnosis import diagnose
 from phonesim.profiles import DEVICE, load
 

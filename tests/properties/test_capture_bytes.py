@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from phonesim.device.device_log import KINDS
 from phonesim.errors import PhonesimError
-from phonesim.field.capture_reader import read_capture
-from phonesim.field.captured_packets import PacketNarrator
+from phonesim.field.captures.capture_reader import read_capture
+from phonesim.field.captures.captured_packets import PacketNarrator
 from phonesim.field.sightings import ONLY_CAPTURED
 from phonesim.wire.dhcp import BOOTREPLY, DhcpMessage, MessageType, encode_dhcp
 from phonesim.wire.frame import UdpFrame, encode_udp_frame

@@ -13,10 +13,10 @@ from pathlib import Path
 import msgspec
 
 from phonesim.errors import DecodeError
-from phonesim.field.capture_reader import pieces_of
+from phonesim.field.captures.capture_reader import pieces_of
+from phonesim.field.captures.link_layer import IPV4, read_link
 from phonesim.field.dhcputil.configured_option import ConfiguredOption
 from phonesim.field.dhcputil.inspection import OPTION_43, OPTION_120, VLAN_CLASSES
-from phonesim.field.link_layer import IPV4, read_link
 from phonesim.wire.dhcp import (
     BOOTREPLY,
     CLIENT_PORT,

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from phonesim.errors import DecodeError, UsageError
-from phonesim.field.capture_reader import is_capture
+from phonesim.field.captures.capture_reader import is_capture
 from phonesim.field.dhcputil.captured_options import CapturedOptions
 from phonesim.field.dhcputil.configured_option import ConfiguredOption
 from phonesim.field.dhcputil.servers import read_options

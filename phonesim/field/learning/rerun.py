@@ -9,7 +9,7 @@ import msgspec
 
 from phonesim.errors import DecodeError, UsageError
 from phonesim.field.boots import Boot, each_boot
-from phonesim.field.capture_reader import read_capture
+from phonesim.field.captures.capture_reader import read_capture
 from phonesim.field.learning.assumed_part import assume_the_rest
 from phonesim.field.learning.comparison import Comparison, compare
 from phonesim.field.learning.dhcp_part import learn_dhcp

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from phonesim.config.device_profile import DiscoveryConfig
 from phonesim.device import device_log as log
-from phonesim.field.captured_connection import ConnectionNarrator
-from phonesim.field.captured_dhcp import DhcpNarrator
-from phonesim.field.captured_link import LinkNarrator
-from phonesim.field.captured_names import ClockNarrator, DnsNarrator
-from phonesim.field.captured_seen import Seen, Told, shown
-from phonesim.field.captured_sip import SipNarrator
-from phonesim.field.captured_streams import StreamEvent
-from phonesim.field.captured_web import WebNarrator
-from phonesim.field.known_hosts import KnownHosts
+from phonesim.field.captures.captured_connection import ConnectionNarrator
+from phonesim.field.captures.captured_dhcp import DhcpNarrator
+from phonesim.field.captures.captured_link import LinkNarrator
+from phonesim.field.captures.captured_names import ClockNarrator, DnsNarrator
+from phonesim.field.captures.captured_seen import Seen, Told, shown
+from phonesim.field.captures.captured_sip import SipNarrator
+from phonesim.field.captures.captured_streams import StreamEvent
+from phonesim.field.captures.captured_web import WebNarrator
+from phonesim.field.captures.known_hosts import KnownHosts
 from phonesim.wire.dhcp import DhcpMessage, MessageType
 from phonesim.wire.pcapng import TransportAddress
 

@@ -13,8 +13,8 @@ import datetime
 from phonesim.device.device_log import LogRecord
 from phonesim.device.outcome import ConnectFailure
 from phonesim.errors import DecodeError
-from phonesim.field.captured_certificates import ShownCertificate, read_certificate
-from phonesim.field.captured_seen import Seen, Told, shown
+from phonesim.field.captures.captured_certificates import ShownCertificate, read_certificate
+from phonesim.field.captures.captured_seen import Seen, Told, shown
 from phonesim.wire.tls_hello import (
     decode_certificates,
     decode_client_hello,

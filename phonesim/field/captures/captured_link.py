@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from phonesim.device import device_log as log
 from phonesim.device.vlan import id_text, policy_text
-from phonesim.field.captured_seen import Seen, Told
+from phonesim.field.captures.captured_seen import Seen, Told
 from phonesim.wire.dhcp import UNSPECIFIED, format_mac
 from phonesim.wire.frame import ArpFrame
 from phonesim.wire.lldp import VOICE, LldpUnit

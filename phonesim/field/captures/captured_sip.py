@@ -12,8 +12,8 @@ import re
 from phonesim.device import device_log as log
 from phonesim.device.register_messages import read_redirect
 from phonesim.errors import DecodeError
-from phonesim.field.captured_seen import Seen, Told
-from phonesim.field.known_hosts import KnownHosts
+from phonesim.field.captures.captured_seen import Seen, Told
+from phonesim.field.captures.known_hosts import KnownHosts
 from phonesim.wire.pcapng import TransportAddress
 from phonesim.wire.registration_event import deregistration_of
 from phonesim.wire.sip import (

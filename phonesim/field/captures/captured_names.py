@@ -8,8 +8,8 @@ from __future__ import annotations
 from phonesim.device import device_log as log
 from phonesim.device.resolver import records_text
 from phonesim.errors import DecodeError
-from phonesim.field.captured_seen import Seen, Told
-from phonesim.field.known_hosts import KnownHosts
+from phonesim.field.captures.captured_seen import Seen, Told
+from phonesim.field.captures.known_hosts import KnownHosts
 from phonesim.wire import ntp
 from phonesim.wire.dns import SrvData, decode_query, decode_response
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from phonesim.device.device_log import KINDS
 from phonesim.errors import DecodeError, UsageError
-from phonesim.field.captured_packets import PacketNarrator
-from phonesim.field.captured_phone import CapturedPhone
-from phonesim.field.captured_seen import Told
+from phonesim.field.captures.captured_packets import PacketNarrator
+from phonesim.field.captures.captured_phone import CapturedPhone
+from phonesim.field.captures.captured_seen import Told
 from phonesim.field.sightings import ONLY_CAPTURED, FieldValues, Place, Sighting
 from phonesim.wire.pcap import CapturedPacket, PacketReader
 

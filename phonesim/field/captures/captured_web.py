@@ -13,9 +13,9 @@ import re
 from phonesim.device import device_log as log
 from phonesim.device.web_exchange import describe, describe_response
 from phonesim.errors import DecodeError
-from phonesim.field.captured_certificates import read_chain
-from phonesim.field.captured_seen import Seen, Told, shown
-from phonesim.field.known_hosts import KnownHosts
+from phonesim.field.captures.captured_certificates import read_chain
+from phonesim.field.captures.captured_seen import Seen, Told, shown
+from phonesim.field.captures.known_hosts import KnownHosts
 from phonesim.wire import soap_names as ns
 from phonesim.wire.cert_provisioning import (
     ROOT_CHAINS_ACTION,

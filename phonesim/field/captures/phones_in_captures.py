@@ -12,9 +12,9 @@ import re
 from functools import cache
 
 from phonesim import profiles
-from phonesim.field.captured_phone import CapturedPhone
-from phonesim.field.captured_seen import Seen
-from phonesim.field.link_layer import Link
+from phonesim.field.captures.captured_phone import CapturedPhone
+from phonesim.field.captures.captured_seen import Seen
+from phonesim.field.captures.link_layer import Link
 from phonesim.wire.dhcp import (
     BOOTREQUEST,
     UNSPECIFIED,

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections import Counter
 
 from phonesim.errors import DecodeError
-from phonesim.field.captured_phone import CapturedPhone
-from phonesim.field.captured_seen import Seen, Told
-from phonesim.field.captured_streams import ACK, FIN, RST, SYN, Segment, Streams
-from phonesim.field.captured_web import scheme_of
-from phonesim.field.captured_words import (
+from phonesim.field.captures.captured_phone import CapturedPhone
+from phonesim.field.captures.captured_seen import Seen, Told
+from phonesim.field.captures.captured_streams import ACK, FIN, RST, SYN, Segment, Streams
+from phonesim.field.captures.captured_web import scheme_of
+from phonesim.field.captures.captured_words import (
     Ends,
     dhcp_words,
     dns_words,
@@ -24,9 +24,9 @@ from phonesim.field.captured_words import (
     sip_words,
     tls_words,
 )
-from phonesim.field.fragments import Fragments
-from phonesim.field.link_layer import ARP, IPV4, LLDP, READABLE, Link, link_name, read_link
-from phonesim.field.phones_in_captures import MOST_PHONES, PhonesInCapture
+from phonesim.field.captures.fragments import Fragments
+from phonesim.field.captures.link_layer import ARP, IPV4, LLDP, READABLE, Link, link_name, read_link
+from phonesim.field.captures.phones_in_captures import MOST_PHONES, PhonesInCapture
 from phonesim.wire.dhcp import (
     BOOTREQUEST,
     CLIENT_PORT,

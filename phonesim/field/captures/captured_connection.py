@@ -9,13 +9,13 @@ import contextlib
 
 from phonesim.device import device_log as log
 from phonesim.errors import DecodeError
-from phonesim.field.captured_names import DnsNarrator
-from phonesim.field.captured_seen import Seen, Told, shown
-from phonesim.field.captured_sip import SipNarrator
-from phonesim.field.captured_streams import SILENCE
-from phonesim.field.captured_tls import TlsNarrator
-from phonesim.field.captured_web import WebNarrator
-from phonesim.field.known_hosts import KnownHosts
+from phonesim.field.captures.captured_names import DnsNarrator
+from phonesim.field.captures.captured_seen import Seen, Told, shown
+from phonesim.field.captures.captured_sip import SipNarrator
+from phonesim.field.captures.captured_streams import SILENCE
+from phonesim.field.captures.captured_tls import TlsNarrator
+from phonesim.field.captures.captured_web import WebNarrator
+from phonesim.field.captures.known_hosts import KnownHosts
 from phonesim.wire.dns import DNS_PORT
 from phonesim.wire.http_stream import HttpMessage, HttpStream
 from phonesim.wire.pcapng import TransportAddress

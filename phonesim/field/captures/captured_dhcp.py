@@ -14,7 +14,7 @@ from phonesim.device import device_log as log
 from phonesim.device.dhcp_answer import read_dhcp_answer
 from phonesim.device.lease import read_lease, read_voice_vlan, server_identifier
 from phonesim.errors import DecodeError
-from phonesim.field.captured_seen import Seen, Told, shown
+from phonesim.field.captures.captured_seen import Seen, Told, shown
 from phonesim.wire.dhcp import (
     BROADCAST,
     CLIENT_PORT,
