@@ -97,6 +97,16 @@ def test_partial_input_says_so(phonesim: Callable, tmp_path: Path) -> None:
     assert "pin-wrong" in text
 
 
+def test_notes_of_many_files_are_few(phonesim: Callable, tmp_path: Path) -> None:
+    for number in range(1, 10):
+        folder = tmp_path / f"00-04-F2-00-00-0{number}" / "DSK1" / "logs"
+        folder.mkdir(parents=True)
+        (folder / "cpsw3g.log").write_bytes(golden("pin-wrong").read_bytes()[300:])
+    lines = phonesim("diagnose", tmp_path).out.splitlines()
+    assert sum(line.startswith("Note: ") for line in lines) == 6
+    assert "Note: of 4 files more not all was read: see --json" in lines
+
+
 @pytest.mark.parametrize(
     ("data", "told"),
     [(b"", "the file is empty"), (b"\0" * 100, "binary data"), (b"a\n", "no line of it")],
