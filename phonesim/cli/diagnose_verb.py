@@ -127,12 +127,12 @@ def to_lines(diagnosis: Diagnosis) -> Iterator[str]:
 
 
 def _note_lines(reading: LogReading) -> Iterator[str]:
+    file = _shortened(reading.file)
     for note in reading.notes:
-        told = note if note.startswith(reading.file) else f"{reading.file}: {note}"
-        yield from _wrapped(f"Note: {told}", "", "  ")
+        yield from _wrapped(note.removeprefix(f"{reading.file}: "), f"Note: {file}: ", "  ")
     if reading.unknown:
         share = f"{reading.unknown} of {_count(reading.lines, 'line')} not known, such as"
-        yield from _wrapped(f"Note: {reading.file}: {share}", "", "  ")
+        yield from _wrapped(share, f"Note: {file}: ", "  ")
         for place, text in reading.samples[:3]:
             yield from _wrapped(f"{place.number}: {text[:100]}", "    ", "      ")
 
