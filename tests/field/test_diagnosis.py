@@ -110,6 +110,17 @@ def test_a_phone_is_a_folder_with_two_files(make_phone: MakePhone) -> None:
     assert diagnose([log]).boots == 1
 
 
+@pytest.mark.parametrize("name", ["lldp-wrong-vlan", "rogue-dhcp-server", "first-registrar-down"])
+def test_a_boot_may_be_in_two_files(make_phone: MakePhone, name: str) -> None:
+    lines = (GOLDEN / f"{name}.log").read_bytes().splitlines(keepends=True)
+    log = make_phone(1, "cold-boot")
+    expected = names(diagnose([GOLDEN / f"{name}.log"]))
+    for at in range(1, len(lines), 5):
+        log.with_suffix(".bak").write_bytes(b"\n" * 500 + b"".join(lines[:at]))
+        log.write_bytes(b"".join(lines[at:]))
+        assert names(diagnose([log.parent])) == expected
+
+
 def test_several_paths_are_one_diagnosis_and_none_is_read_twice(
     make_phone: MakePhone, tmp_path: Path
 ) -> None:
