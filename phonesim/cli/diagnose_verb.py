@@ -108,15 +108,11 @@ def to_lines(diagnosis: Diagnosis) -> Iterator[str]:
         f"{_count(diagnosis.phones, 'phone')}, {_count(diagnosis.boots, 'boot')}:"
         f" {diagnosis.signed_in} signed in, {failed} not"
     )
-    for reading in diagnosis.readings:
-        for note in reading.notes:
-            told = note if note.startswith(reading.file) else f"{reading.file}: {note}"
-            yield from _wrapped(f"Note: {told}", "", "  ")
-        if reading.unknown:
-            share = f"{reading.unknown} of {_count(reading.lines, 'line')} not known, such as"
-            yield from _wrapped(f"Note: {reading.file}: {share}", "", "  ")
-            for place, text in reading.samples[:3]:
-                yield from _wrapped(f"{place.number}: {text[:100]}", "    ", "      ")
+    noted = [reading for reading in diagnosis.readings if reading.notes or reading.unknown]
+    for reading in noted[:_MOST_NAMED]:
+        yield from _note_lines(reading)
+    if len(noted) > _MOST_NAMED:
+        yield f"Note: of {len(noted) - _MOST_NAMED} files more not all was read: see --json"
     for number, found in enumerate(diagnosis.found, 1):
         yield ""
         yield from _finding_lines(number, found, diagnosis.phones)
@@ -128,6 +124,17 @@ def to_lines(diagnosis: Diagnosis) -> Iterator[str]:
     if diagnosis.is_well:
         yield ""
         yield "no fault found"
+
+
+def _note_lines(reading: LogReading) -> Iterator[str]:
+    file = _shortened(reading.file)
+    for note in reading.notes:
+        yield from _wrapped(note.removeprefix(f"{reading.file}: "), f"Note: {file}: ", "  ")
+    if reading.unknown:
+        share = f"{reading.unknown} of {_count(reading.lines, 'line')} not known, such as"
+        yield from _wrapped(share, f"Note: {file}: ", "  ")
+        for place, text in reading.samples[:3]:
+            yield from _wrapped(f"{place.number}: {text[:100]}", "    ", "      ")
 
 
 def _finding_lines(number: int, found: Diagnosed, phones: int) -> Iterator[str]:

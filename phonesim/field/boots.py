@@ -28,6 +28,7 @@ class Boot:
         self._first: list[Sighting] = []
         self._last: deque[Sighting] = deque(maxlen=MOST_SEEN)
         self._by_name: dict[str, list[Sighting]] | None = None
+        self._positions: dict[int, int] = {}
         self._ends_well: bool | None = None
 
     def take(self, sighting: Sighting) -> None:
@@ -46,14 +47,28 @@ class Boot:
 
     def all(self, *names: str) -> list[Sighting]:
         """Those with one of these names, in order."""
-        if self._by_name is None:
-            self._by_name = {}
-            for sighting in self.sightings:
-                self._by_name.setdefault(sighting.name, []).append(sighting)
+        by_name = self._sorted()
         if len(names) == 1:
-            return self._by_name.get(names[0], [])
+            return by_name.get(names[0], [])
         wanted = set(names)
         return [sighting for sighting in self.sightings if sighting.name in wanted]
+
+    def _sorted(self) -> dict[str, list[Sighting]]:
+        if self._by_name is None:
+            self._by_name, self._positions = {}, {}
+            for position, sighting in enumerate(self.sightings):
+                self._by_name.setdefault(sighting.name, []).append(sighting)
+                self._positions[id(sighting)] = position
+        return self._by_name
+
+    def position(self, sighting: Sighting) -> int:
+        """When one of this boot was seen, from 0: lines of two files have no common order."""
+        self._sorted()
+        return self._positions[id(sighting)]
+
+    def after(self, sighting: Sighting) -> list[Sighting]:
+        """All that was seen later."""
+        return self.sightings[self.position(sighting) + 1 :]
 
     def first(self, name: str) -> Sighting | None:
         """The first one of that name, or None."""

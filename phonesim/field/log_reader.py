@@ -30,6 +30,7 @@ MOST_SAMPLES = 5
 """Unknown lines that are kept."""
 
 _HEAD = 8192
+_COMPRESSED = (b"\x1f\x8b", b"PK\x03\x04", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _TICK = re.compile(r"\d{10,20}", re.ASCII)
 _PHONE_ID = re.compile(r"(?:[0-9A-F]{2}-){5}[0-9A-F]{2}")
@@ -131,6 +132,8 @@ def _open_text(path: Path) -> TextIO:
         head = stream.read(_HEAD)
     if not head:
         raise UsageError(f"{path}: the file is empty")
+    if head.startswith(_COMPRESSED):
+        raise UsageError(f"{path}: the file is compressed: unpack it first")
     if head.startswith(_UTF_16):
         return path.open(encoding="utf-16", newline="\n")
     if b"\0" in head:

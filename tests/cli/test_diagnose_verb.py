@@ -97,6 +97,17 @@ def test_partial_input_says_so(phonesim: Callable, tmp_path: Path) -> None:
     assert "pin-wrong" in text
 
 
+def test_notes_of_many_files_are_few(phonesim: Callable, tmp_path: Path) -> None:
+    lines = golden("pin-wrong").read_bytes().splitlines(keepends=True)
+    for number in range(1, 10):
+        folder = tmp_path / f"00-04-F2-00-00-0{number}" / "DSK1" / "logs"
+        folder.mkdir(parents=True)
+        (folder / "cpsw3g.log").write_bytes(b"".join(lines[3:]))
+    shown = phonesim("diagnose", tmp_path).out.splitlines()
+    assert sum(line.startswith("Note: ") for line in shown) == 6
+    assert "Note: of 4 files more not all was read: see --json" in shown
+
+
 @pytest.mark.parametrize(
     ("data", "told"),
     [(b"", "the file is empty"), (b"\0" * 100, "binary data"), (b"a\n", "no line of it")],

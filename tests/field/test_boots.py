@@ -54,6 +54,16 @@ def test_sightings_are_found_by_name() -> None:
     assert not made.has("shutdown", "boot_failed")
 
 
+def test_the_order_is_that_of_being_seen_whatever_file_a_line_is_in() -> None:
+    made = Boot(PHONE)
+    seen = [sighting("dns_sent", 900), sighting("dns_answer", 1), sighting("ntp_sent", 2)]
+    for each in seen:
+        made.take(each)
+    assert [made.position(each) for each in seen] == [0, 1, 2]
+    assert made.after(seen[0]) == seen[1:]
+    assert made.after(seen[2]) == []
+
+
 @pytest.mark.parametrize(
     ("names", "ends_well"),
     [

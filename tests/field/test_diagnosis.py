@@ -5,12 +5,18 @@ from pathlib import Path
 
 import pytest
 from healthy_runs import CAPTURE, describe_run, healthy_run
+from scapy.layers.dhcp import DHCP
+from scapy.utils import rdpcap, wrpcap
 
+from phonesim.config.fleet_profile import FleetProfile
 from phonesim.errors import UsageError
 from phonesim.field.boots import each_boot
 from phonesim.field.diagnosis import Diagnosis, diagnose, diagnose_boots
 from phonesim.field.finding import Certainty
 from phonesim.field.log_reader import read_log, shipped_dialects
+from phonesim.fleet.plan import plan_fleet
+from phonesim.fleet.runner import run_fleet
+from phonesim.fleet.worlds import world_for
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "logs"
 HEALTHY_RUNS = 200
@@ -104,6 +110,17 @@ def test_a_phone_is_a_folder_with_two_files(make_phone: MakePhone) -> None:
     assert diagnose([log]).boots == 1
 
 
+@pytest.mark.parametrize("name", ["lldp-wrong-vlan", "rogue-dhcp-server", "first-registrar-down"])
+def test_a_boot_may_be_in_two_files(make_phone: MakePhone, name: str) -> None:
+    lines = (GOLDEN / f"{name}.log").read_bytes().splitlines(keepends=True)
+    log = make_phone(1, "cold-boot")
+    expected = names(diagnose([GOLDEN / f"{name}.log"]))
+    for at in range(1, len(lines), 5):
+        log.with_suffix(".bak").write_bytes(b"\n" * 500 + b"".join(lines[:at]))
+        log.write_bytes(b"".join(lines[at:]))
+        assert names(diagnose([log.parent])) == expected
+
+
 def test_several_paths_are_one_diagnosis_and_none_is_read_twice(
     make_phone: MakePhone, tmp_path: Path
 ) -> None:
@@ -144,6 +161,19 @@ def test_a_capture_that_is_cut_is_read_up_to_there(tmp_path: Path) -> None:
     capture.write_bytes(capture.read_bytes()[:3000])
     (reading,) = diagnose([capture]).readings
     assert reading.notes
+
+
+def test_a_capture_of_dhcp_only_says_so_and_shows_what_dhcp_shows(tmp_path: Path) -> None:
+    capture = tmp_path / "dhcp.pcapng"
+    fleet = FleetProfile(name="dhcp", attach="virtual", phones=2, faults=("option-43-cut",))
+    plan = plan_fleet(fleet, [])
+    run_fleet(plan, world_for("virtual", capture), tmp_path / "runs", lambda progress: None)
+    packets = [packet for packet in rdpcap(str(capture)) if DHCP in packet]
+    wrpcap(str(tmp_path / "dhcp.pcap"), packets, linktype=1)
+    diagnosis = diagnose([tmp_path / "dhcp.pcap"])
+    assert names(diagnosis) == ["option-43-cut"]
+    (reading,) = diagnosis.readings
+    assert "it has DHCP only: what the phones did after that is not known" in reading.notes
 
 
 @pytest.mark.parametrize(

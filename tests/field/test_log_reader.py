@@ -110,7 +110,12 @@ def test_a_line_without_end_is_no_trouble(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("data", "told"),
-    [(b"", "empty"), (b"MZ\x90\x00\x03", "octet 3 is 00: binary"), (b"\xff\xfea", "is no text")],
+    [
+        (b"", "empty"),
+        (b"\x1f\x8b\x08", "compressed: unpack"),
+        (b"MZ\x90\x00\x03", "octet 3 is 00: binary"),
+        (b"\xff\xfea", "is no text"),
+    ],
 )
 def test_what_is_no_text_is_refused(tmp_path: Path, data: bytes, told: str) -> None:
     with pytest.raises(UsageError, match=f"cpsw3g.log: .*{told}"):

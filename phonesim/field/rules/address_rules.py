@@ -18,14 +18,14 @@ _SHORTLY = 60.0
 def find_silent_dhcp(boot: Boot) -> Iterator[Finding]:
     """DISCOVER is repeated to the end, and nobody offers anything any more."""
     offers = [
-        each.place.number
+        boot.position(each)
         for each in boot.all("dhcp_received", "dhcp_ignored")
         if each["type"] == "OFFER"
     ]
-    since = max(offers, default=0)
-    sent = [each for each in _of_type(boot, "dhcp_sent", "DISCOVER") if each.place.number > since]
+    since = max(offers, default=-1)
+    sent = [each for each in _of_type(boot, "dhcp_sent", "DISCOVER") if boot.position(each) > since]
     given_up = [
-        each for each in _of_type(boot, "dhcp_no_answer", "DISCOVER") if each.place.number > since
+        each for each in _of_type(boot, "dhcp_no_answer", "DISCOVER") if boot.position(each) > since
     ]
     is_repeated = any(int(each["attempt"]) >= _MANY_ATTEMPTS for each in sent)
     if boot.ends_well or not (given_up or is_repeated):

@@ -70,7 +70,10 @@ def _refused(boot: Boot, cause: Cause, refusal: Sighting) -> Finding:
 def _shown_before(boot: Boot, refusal: Sighting) -> Sighting | None:
     """The certificate that a refusal is about, if packets show it."""
     before = [
-        each for each in boot.all("certificate_shown") if each.place.number <= refusal.place.number
+        each
+        for each in boot.all("certificate_shown")
+        if boot.position(each) < boot.position(refusal)
+        and str(each["server"]) in str(refusal["detail"])
     ]
     return before[-1] if before else None
 

@@ -45,9 +45,9 @@ def find_silent_dns(boot: Boot) -> Iterator[Finding]:
     if not boot.is_hurt or not _waits_for_dns(boot):
         return
     failure = next((each for each in boot.all("boot_failed") if _is_of_names(each)), None)
-    until = float("inf") if failure is None else failure.place.number
-    asked = [each for each in boot.all("dns_sent") if each.place.number < until]
-    answered = {each["qname"] for each in boot.all("dns_answer") if each.place.number < until}
+    until = float("inf") if failure is None else boot.position(failure)
+    asked = [each for each in boot.all("dns_sent") if boot.position(each) < until]
+    answered = {each["qname"] for each in boot.all("dns_answer") if boot.position(each) < until}
     silent = [each for each in asked if each["qname"] not in answered]
     if answered:
         needed = str(failure["detail"]) if failure is not None else str(asked[-1]["qname"])

@@ -200,7 +200,7 @@ def find_stale_option_120(boot: Boot) -> Iterator[Finding]:
         for each in boot.all("registrar_failed")
         if host_of_registrar(each["registrar"]) == first and each["failure"] in _GONE
     ]
-    failures = [each for each in failures if each.place.number < accepted.place.number]
+    failures = [each for each in failures if boot.position(each) < boot.position(accepted)]
     if failures:
         yield find(
             boot,

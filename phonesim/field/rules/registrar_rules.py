@@ -95,13 +95,13 @@ def find_unreachable(boot: Boot) -> Iterator[Finding]:
     if boot.ends_well:
         return
     accepted = boot.last("registered")
-    since = 0 if accepted is None else accepted.place.number
+    since = -1 if accepted is None else boot.position(accepted)
     failed: dict[str, Sighting] = {}
     for each in boot.all("registrar_failed"):
-        if each.place.number > since and each["failure"] in _NOT_REACHED:
+        if boot.position(each) > since and each["failure"] in _NOT_REACHED:
             failed.setdefault(str(each["registrar"]), each)
     is_told = any(each["reason"] in _NOT_REACHED_REASONS for each in boot.all("boot_failed"))
-    is_answered = any(each.place.number > since for each in boot.all("registrar_connected"))
+    is_answered = any(boot.position(each) > since for each in boot.all("registrar_connected"))
     if not failed or (is_answered and accepted is None and not is_told):
         return
     detail = ", ".join(f"{name}: {each['failure']}" for name, each in failed.items())
@@ -129,14 +129,14 @@ def find_redirects(boot: Boot) -> Iterator[Finding]:
     if targets and set(targets) <= senders:
         yield find(boot, causes.REDIRECT_LOOP, Certainty.CERTAIN, *redirects)
         return
-    at = min(each.place.number for each in (*redirects, *away))
+    at = min(boot.position(each) for each in (*redirects, *away))
     failed = [each for host, each in denied_hosts(boot).items() if host in targets]
     failed += [
         each
         for each in boot.all("registrar_failed")
         if away or host_of_registrar(each["registrar"]) in targets
     ]
-    failed = [each for each in failed if each.place.number > at]
+    failed = [each for each in failed if boot.position(each) > at]
     if failed:
         sent = [*redirects, *away][0]
         yield find(boot, causes.HOME_POOL_MOVED, Certainty.CERTAIN, sent, failed[0])

@@ -28,7 +28,7 @@ def find_dead_vlan(boot: Boot) -> Iterator[Finding]:
     named = boot.last("vlan_found")
     if named is None or not boot.is_hurt:
         return
-    after = [each for each in boot.sightings if each.place.number > named.place.number]
+    after = boot.after(named)
     if any(each.name == "dhcp_received" and each["type"] == "OFFER" for each in after):
         return
     silence = [

@@ -134,7 +134,8 @@ def failed_web_hosts(boot: Boot) -> dict[str, Sighting]:
     found: dict[str, Sighting] = {}
     for each in boot.all("http_failed"):
         match = _HOST_OF_DETAIL.match(str(each["detail"]))
-        before = [sent for sent in boot.all("http_sent") if sent.place.number < each.place.number]
+        until = boot.position(each)
+        before = [sent for sent in boot.all("http_sent") if boot.position(sent) < until]
         host = host_of_url(before[-1]["url"]) if match is None and before else ""
         found.setdefault(match[1].lower() if match is not None else host, each)
     return found
@@ -149,7 +150,7 @@ def is_of_chain(failure: Sighting) -> bool:
 
 def stops_at(boot: Boot, last: Sighting) -> bool:
     """Whether the phone goes to no server any more after that, and is seen to do other things."""
-    after = [each for each in boot.sightings if each.place.number > last.place.number]
+    after = boot.after(last)
     goes_on = any(each.name in _STEPS for each in after)
     lives = any(
         each.name == "dhcp_sent" or (each.name == "capture_ended" and float(each["seconds"]) > 5)

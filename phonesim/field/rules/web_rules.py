@@ -163,10 +163,11 @@ def find_foreign_certificate(boot: Boot) -> Iterator[Finding]:
 
 def _requests_before(boot: Boot, answer: Sighting) -> list[Sighting]:
     """The request that an answer belongs to."""
+    until = boot.position(answer)
     sent = [
         each
         for each in boot.all("http_sent")
-        if each.place.number <= answer.place.number and each["operation"] == answer["operation"]
+        if boot.position(each) < until and each["operation"] == answer["operation"]
     ]
     return sent[-1:]
 
