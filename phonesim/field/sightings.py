@@ -16,6 +16,10 @@ from phonesim.device.device_log import Value
 ONLY_CAPTURED: Mapping[str, tuple[str, ...]] = {
     # A phone that was not there before sends its first packet, or begins anew with DHCP.
     "boot_begun": ("mac",),
+    # Who the phone is, by the inventory of its LLDP-MED.
+    "inventory_shown": ("vendor", "model"),
+    # What an OFFER has in it, whether or not a lease came of it.
+    "offer_shown": ("address", "mask", "server", "lease", "router", "dns", "domain", "ntp"),
     # A DHCP reply for the phone that went where it does not listen; `expected` is where it does.
     "reply_astray": ("type", "xid", "server", "destination", "expected"),
     # No connection came about; `failure` is refused, timeout or closed, as in `ConnectFailure`.

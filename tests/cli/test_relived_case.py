@@ -24,7 +24,7 @@ def test_a_log_is_told_of_as_people_read_it(
     assert "in the field: failed at ticket: pin-locked" in came.out
     assert "here:         failed at ticket: pin-locked" in came.out
     assert "The same outcome came out." in came.out
-    (learned,) = (tmp_path / "out").iterdir()
+    (learned,) = (tmp_path / "out").glob("*-learned-cpsw3g")
     for name in ("site.yaml", "faults.yaml", "fleet.yaml"):
         assert f"{learned / name}\n" in came.out
     again = phonesim("run", learned / "fleet.yaml", "--out", tmp_path / "again", "--json")

@@ -46,9 +46,12 @@ def read(folder: Path, file: bytes) -> tuple[list[Sighting], CaptureReader]:
 
 
 def sightings(folder: Path, *frames: Timed | bytes, link_type: int = ETHERNET) -> list[Sighting]:
-    """The sightings of frames, without those that a boot begins and a capture ends with."""
+    """The sightings of frames, without those that a boot begins and a capture ends with, and
+    without what is told of an OFFER beside what a log has.
+    """
     found, _ = read(folder, capture_of(frames, link_type))
-    return [each for each in found if each.name not in ("boot_begun", "capture_ended")]
+    others = ("boot_begun", "capture_ended", "offer_shown")
+    return [each for each in found if each.name not in others]
 
 
 def names(found: Sequence[Sighting]) -> list[str]:

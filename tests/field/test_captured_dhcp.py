@@ -9,8 +9,10 @@ from captures import (
     MAC,
     PHONE,
     SERVER,
+    capture_of,
     lease,
     names,
+    read,
     reply,
     request,
     sightings,
@@ -194,3 +196,11 @@ def test_of_a_relayed_exchange_the_phones_side_counts(tmp_path: Path) -> None:
     server_side = sightings(tmp_path, relayed, back)
     assert names(server_side) == ["dhcp_sent", "dhcp_received"]
     assert server_side[0].phone_id == MAC.hex("-").upper()
+
+
+def test_what_an_offer_has_in_it_is_shown(tmp_path: Path) -> None:
+    found, _ = read(tmp_path, capture_of(lease()))
+    (offer,) = values(found, "offer_shown")
+    (granted,) = values(found, "dhcp_lease")
+    assert offer[:3] == granted[:3]
+    assert offer[3:] == granted[5:]

@@ -149,6 +149,7 @@ class DhcpNarrator:
             ignored = log.DHCP_IGNORED(kind.name, message.xid, source, str(error))
             return [Told(ignored, seen)]
         asked = self._asked_by(message)
+        offered = self._offered(message, server, seen)
         if destination[1] == SERVER_PORT and destination[0] == message.giaddr != UNSPECIFIED:
             if not self._is_relay_side:
                 return []  # on its way to the relay: the phone's side is seen as well
@@ -166,7 +167,7 @@ class DhcpNarrator:
                 return [Told(astray, seen)]
         if asked is None:
             detail = "no request with this xid is open"
-            return [Told(log.DHCP_IGNORED(kind.name, message.xid, source, detail), seen)]
+            return [Told(log.DHCP_IGNORED(kind.name, message.xid, source, detail), seen), *offered]
         is_inform = asked.message.message_type is MessageType.INFORM
         wanted = asked.message.options.get(Option.SERVER_IDENTIFIER)
         detail = ""
@@ -175,7 +176,7 @@ class DhcpNarrator:
         elif wanted is not None and message.options.get(Option.SERVER_IDENTIFIER, wanted) != wanted:
             detail = f"from {server}, but another server was asked"
         if detail:
-            return [Told(log.DHCP_IGNORED(kind.name, message.xid, source, detail), seen)]
+            return [Told(log.DHCP_IGNORED(kind.name, message.xid, source, detail), seen), *offered]
         asked.is_answered = True
         told = [
             Told(
@@ -188,13 +189,35 @@ class DhcpNarrator:
                     ",".join(map(str, message.options)),
                 ),
                 seen,
-            )
+            ),
+            *offered,
         ]
         if is_inform:
             return told + self._informed(message, server, seen)
         if asked.message.message_type is MessageType.REQUEST:
             return told + self._requested(asked, message, server, vlan_id, seen)
         return told
+
+    def _offered(self, message: DhcpMessage, server: str, seen: Seen) -> list[Told]:
+        """Tell what an OFFER has in it: a log has that of the lease alone which came of one."""
+        if message.message_type is not MessageType.OFFER:
+            return []
+        try:
+            lease, _ = read_lease(message, server, 0.0)
+        except DecodeError:
+            return []
+        offer = shown(
+            "offer_shown",
+            lease.address,
+            lease.subnet_mask,
+            server,
+            -1 if lease.expires_at == float("inf") else round(lease.expires_at),
+            ",".join(lease.routers),
+            ",".join(lease.dns_servers),
+            lease.domain or "",
+            ",".join(lease.ntp_servers),
+        )
+        return [Told(offer, seen)]
 
     def silence(self, now: float) -> list[Told]:
         """Tell what nobody has answered, when it has waited long enough."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from phonesim.device import device_log as log
 from phonesim.device.vlan import id_text, policy_text
-from phonesim.field.captures.captured_seen import Seen, Told
+from phonesim.field.captures.captured_seen import Seen, Told, shown
 from phonesim.wire.dhcp import UNSPECIFIED, format_mac
 from phonesim.wire.frame import ArpFrame
 from phonesim.wire.lldp import VOICE, LldpUnit
@@ -49,7 +49,11 @@ class LinkNarrator:
         if record == self._said or not unit.ttl:
             return []
         self._said = record
-        return [Told(record, seen)]
+        inventory = unit.inventory
+        if not inventory.model:
+            return [Told(record, seen)]
+        device = shown("inventory_shown", inventory.manufacturer or "", inventory.model)
+        return [Told(record, seen), Told(device, seen)]
 
     def heard(self, unit: LldpUnit, seen: Seen) -> list[Told]:
         """Tell what the switch advertises, when it is new."""

@@ -1,4 +1,4 @@
-"""What nobody asked about: servers that were named and never looked for are there, and healthy.
+"""What nobody asked about: servers that were named and never looked for are there, and well.
 
 A phone that had a certificate went past the web services; at the learned site it has none, and
 needs them. A capture may end before a phone looks for its Registrar.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address
-from typing import Any
 from urllib.parse import urlsplit
 
 from phonesim.field.boots import Boot
@@ -23,19 +22,23 @@ _ASSUMED = "assumed: it was named, and nobody looked for it"
 
 
 def assume_the_rest(boots: Sequence[Boot], draft: Draft) -> None:
-    """Add web services and Registrars that were named and not looked for."""
+    """Add the servers that were named and not looked for."""
+    _assume_name_servers(draft)
     if not draft.dns_servers:
         return
-    asked = {str(each["qname"]).lower() for boot in boots for each in boot.all("dns_sent")}
+    told = {str(each["qname"]).lower() for boot in boots for each in boot.all("dns_answer")}
     known = {str(each.values["fqdn"]) for each in (*draft.web_services, *draft.registrars)}
     domain = _domain(boots)
-    zones: list[dict[str, Any]] = draft.dns_servers[0].values["zones"]
-    for host, port in dict.fromkeys(_named(boots)):
-        if host in asked or host in known or not host:
+    addresses: dict[str, str] = {
+        str(each.values["fqdn"]): str(each.values["address"])
+        for each in (*draft.web_services, *draft.registrars)
+    }
+    for host, port in dict.fromkeys([*_named(boots), *_configured(draft)]):
+        is_name = host and not host.replace(".", "").isdigit()
+        if host in told or host in known or not is_name:
             continue
         known.add(host)
-        address = str(IPv4Address(_FIRST_ADDRESS + len(known)))
-        place_name(zones, host, address, domain)
+        address = addresses[host] = str(IPv4Address(_FIRST_ADDRESS + len(known)))
         if port:
             name = f"registrar{len(draft.registrars) + 1:02d}"
             values = {"name": name, "address": address, "fqdn": host, "port": port}
@@ -44,6 +47,30 @@ def assume_the_rest(boots: Sequence[Boot], draft: Draft) -> None:
             name = f"web{len(draft.web_services) + 1:02d}"
             values = {"name": name, "address": address, "fqdn": host}
             draft.web_services.append(Entry(values, [_ASSUMED]))
+    for server in draft.dns_servers:
+        for host, address in addresses.items():
+            # Who was asked for a name is known for the answer, or for the lack of one.
+            if host not in told or server.seen == [_ASSUMED]:
+                place_name(server.values["zones"], host, address, domain)
+
+
+def _assume_name_servers(draft: Draft) -> None:
+    """DNS and NTP servers of scopes that no phone asked."""
+    for kind, key, servers in (
+        ("dns", "dns_servers", draft.dns_servers),
+        ("ntp", "ntp_servers", draft.ntp_servers),
+    ):
+        known = {str(each.values["address"]) for each in servers}
+        for entry in draft.dhcp_servers:
+            scope = entry.values.get("scope", {})
+            for address in scope.get(key, ()):
+                if address in known or (kind == "ntp" and draft.is_time_asked):
+                    continue
+                known.add(address)
+                values = {"name": f"{kind}{len(servers) + 1:02d}", "address": address}
+                if kind == "dns":
+                    values["zones"] = [{"origin": scope["domain"]}] if "domain" in scope else []
+                servers.append(Entry(values, [_ASSUMED]))
 
 
 def _named(boots: Sequence[Boot]) -> Iterator[tuple[str, int]]:
@@ -53,7 +80,7 @@ def _named(boots: Sequence[Boot]) -> Iterator[tuple[str, int]]:
             yield (urlsplit(str(sighting["url"])).hostname or "").lower(), 0
         for sighting in boot.all("cache_used"):
             for host in str(sighting["registrars"]).split("+"):
-                yield host.lower(), 5061
+                yield host.partition(":")[0].lower(), 5061
         for sighting in boot.all("registrar_located"):
             host, _, port = str(sighting["registrar"]).rpartition(":")
             yield host.lower(), int(port) if port.isdigit() else 5061
@@ -64,6 +91,15 @@ def _named(boots: Sequence[Boot]) -> Iterator[tuple[str, int]]:
             for port, host in _TARGET.findall(str(sighting["records"])):
                 if "_sip" in str(sighting["qname"]):
                     yield host.lower().rstrip("."), int(port)
+
+
+def _configured(draft: Draft) -> Iterator[tuple[str, int]]:
+    """Yield what options 43 and 120 would say if they were right."""
+    for server in draft.dhcp_servers:
+        sign_in = server.values.get("sign_in", {})
+        yield sign_in.get("web_server_fqdn", ""), 0
+        for host in sign_in.get("registrars", ()):
+            yield host, 5061
 
 
 def _domain(boots: Sequence[Boot]) -> str:

@@ -73,7 +73,8 @@ _MILESTONES: Mapping[str, Callable[[Sighting], str]] = {
 }
 """What counts of a sighting, by its name."""
 
-_UNTOLD = "ended with"
+_UNTOLD = "not signed in; last seen:"
+_LONGEST = 60
 _FAILURES = frozenset(
     {
         "dhcp_no_answer",
@@ -122,7 +123,8 @@ def outcome(boot: Boot) -> str:
     last = next(reversed(failed or passed), None)
     if last is None:
         return "nothing was seen"
-    return f"{_UNTOLD} {_MILESTONES[last.name](last).replace('_', ' ', 1)}"
+    words = _MILESTONES[last.name](last).replace("_", " ", 1)
+    return f"{_UNTOLD} {words[:_LONGEST]}{'...' if len(words) > _LONGEST else ''}"
 
 
 def _is_failure(sighting: Sighting) -> bool:

@@ -26,13 +26,16 @@ from phonesim.wire.provisioning import (
 
 SHORTEST_DELAY = 0.1
 """Seconds; what is answered faster is taken for the network's own time."""
+SHORTEST_LEAD = 0.002
+"""Seconds; of two servers the first one is ahead of the other by at least so much."""
+LONGEST_SILENCE = 3.0
+"""Seconds after a request without an answer from which on it counts as one that got none."""
 
 MOST_LOSS = 0.2
 """Share of lost datagrams beyond which a phone's boot would be a matter of luck."""
 
 _ROOM = 64
 """Free addresses that a scope has beyond those that were seen."""
-_PLACEHOLDER = "replaced.invalid"
 _CONFIGURED = ("uc_identifier", "url_scheme", "web_server_port", "cert_prov_rel_path")
 
 
@@ -82,6 +85,14 @@ class _Reading:
         self.sent = 0
         self.lost = 0
 
+    def quickest(self, kind: str) -> float:
+        """How long the server takes that answers such requests first."""
+        return min(
+            median(wait for wait, _ in server.waits[kind])
+            for server in self.servers.values()
+            if kind in server.waits
+        )
+
     def server(self, address: str, vlan_id: int) -> _Server:
         key = address, vlan_id
         if key not in self.servers:
@@ -110,11 +121,15 @@ def _learn_switch(boot: Boot, draft: Draft) -> None:
         if str(sighting["source"]).startswith("lldp") and draft.switch is None:
             values = {"name": "switch01", "voice_vlan": int(sighting["vlan"])}
             draft.switch = Entry(values, [quote(sighting)])
+    heard = boot.first("lldp_received")
+    if draft.switch is None and heard is not None and str(heard["policy"]).startswith("untagged"):
+        draft.switch = Entry({"name": "switch01"}, [quote(heard)])
 
 
 def _read_boot(boot: Boot, reading: _Reading) -> None:
     asked: dict[tuple[int, str], _Asked] = {}
     vlan_id = 0
+    ends_at = boot.sightings[-1].at
     for sighting in boot.sightings:
         match sighting.name:
             case "vlan_found":
@@ -127,16 +142,18 @@ def _read_boot(boot: Boot, reading: _Reading) -> None:
                     asked[key] = _Asked(sighting)
                 if key[1] == "INFORM":
                     reading.vendor_class = str(sighting["vendor_class"])
-                    reading.inform = reading.inform or sighting
+                    if ends_at - sighting.at >= LONGEST_SILENCE:
+                        reading.inform = reading.inform or sighting
             case "dhcp_received":
                 server = reading.server(_server_in(sighting), vlan_id)
                 _take_reply(server, sighting, asked)
             case "dhcp_ignored":
                 server = reading.server(str(sighting["source"]), vlan_id)
                 _take_reply(server, sighting, asked)
-            case "dhcp_lease":
+            case "dhcp_lease" | "offer_shown":
                 server = reading.server(_server_in(sighting), vlan_id)
-                server.lease = server.lease or sighting
+                if server.lease is None or server.lease.name == "offer_shown":
+                    server.lease = sighting
                 server.addresses.append(int(IPv4Address(str(sighting["address"]))))
             case "option_43" | "option_120":
                 code = int(sighting.name.removeprefix("option_"))
@@ -200,7 +217,8 @@ def _profile(server: _Server, reading: _Reading, draft: Draft) -> dict[str, Any]
         values["scope"] = scope
     if reading.vendor_class and "INFORM" in server.waits:
         values["sign_in_class"] = reading.vendor_class
-    sign_in = _sign_in(server, draft)
+    domain = str(values.get("scope", {}).get("domain") or "example.com")
+    sign_in = _sign_in(server, domain, draft)
     if sign_in:
         values["sign_in"] = sign_in
     if server.vlan is not None:
@@ -214,14 +232,16 @@ def _profile(server: _Server, reading: _Reading, draft: Draft) -> dict[str, Any]
         draft.fault(nak, "dhcp-nak", target=server.name, request=kind.lower())
     for kind, waits in server.waits.items():
         typical = median(wait for wait, _ in waits)
-        if kind and typical >= SHORTEST_DELAY:
-            seconds = round(typical, 3)
+        first = reading.quickest(kind)
+        if typical < SHORTEST_DELAY:
+            typical -= first
+        if kind and (typical >= SHORTEST_DELAY or (typical >= SHORTEST_LEAD and first < typical)):
             draft.fault(
                 waits[0][1],
                 "delay",
                 target=server.name,
                 protocol="dhcp",
-                seconds=seconds,
+                seconds=round(typical, 3),
                 match=kind,
             )
     return values
@@ -266,13 +286,16 @@ def _scope(server: _Server, without_lease: int) -> dict[str, Any] | None:
     return scope
 
 
-def _sign_in(server: _Server, draft: Draft) -> dict[str, Any]:
-    """Options 43 and 120 by name; what names cannot say becomes a fault with the octets."""
+def _sign_in(server: _Server, domain: str, draft: Draft) -> dict[str, Any]:
+    """Options 43 and 120 by name; what names cannot say becomes a fault with the octets.
+
+    A name that cannot be read is made up, for whoever takes the fault away.
+    """
     values: dict[str, Any] = {}
     if 43 in server.options:
         octets, seen = server.options[43]
         decoded = decode_uc_options(octets)
-        values["web_server_fqdn"] = decoded.web_server_fqdn or _PLACEHOLDER
+        values["web_server_fqdn"] = decoded.web_server_fqdn or f"webpool.{domain}"
         if _is_exact_43(decoded, octets):
             for name in _CONFIGURED:
                 if getattr(decoded, name) != _DEFAULTS[name]:
@@ -288,7 +311,7 @@ def _sign_in(server: _Server, draft: Draft) -> dict[str, Any]:
     if 120 in server.options:
         octets, seen = server.options[120]
         names = list(decode_sip_servers(octets).names)
-        values["registrars"] = names or [_PLACEHOLDER]
+        values["registrars"] = names or [f"fe01.{domain}"]
         if not names or encode_sip_servers(names) != octets:
             draft.fault(
                 seen,

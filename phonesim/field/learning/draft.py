@@ -30,6 +30,12 @@ class Draft:
         self.rules: list[Entry] = []
         self.loss = 0.0
         """Share of datagrams that were sent again and then answered."""
+        self.is_time_asked = False
+        """Whether phones asked for the time: NTP servers that did not answer are not there."""
+        self.typed_users: list[Entry] = []
+        """Users whose numbers were typed, if they are not those that the site has."""
+        self.speaks_old_tls = False
+        """Whether a server was too new for the phones' TLS."""
         self.notes: list[str] = []
         """What was seen and could not be learned."""
 

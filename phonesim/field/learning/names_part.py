@@ -9,6 +9,9 @@ from phonesim.field.boots import Boot
 from phonesim.field.learning.draft import Draft, Entry, quote
 from phonesim.field.sightings import Sighting
 
+LONGEST_SILENCE = 2.0
+"""Seconds after a query from which on it counts as one that got no answer."""
+
 _ERRORS = frozenset({"SERVFAIL", "REFUSED"})
 _TTL = " ttl "
 
@@ -40,11 +43,13 @@ def learn_names(boots: Sequence[Boot], draft: Draft) -> None:
     for boot in boots:
         lease = boot.last("dhcp_lease")
         domain = "" if lease is None else str(lease["domain"])
+        ends_at = boot.sightings[-1].at
         for sighting in boot.all("dns_sent", "dns_answer"):
             server = server_of(sighting)
             key = (server.address, str(sighting["qname"]))
             if sighting.name == "dns_sent":
-                unanswered.setdefault(key, sighting)
+                if ends_at - sighting.at >= LONGEST_SILENCE:
+                    unanswered.setdefault(key, sighting)
                 server.zone(key[1], domain)
                 continue
             answered.add(key)
@@ -140,6 +145,7 @@ def _learn_time(boots: Sequence[Boot], draft: Draft) -> None:
     """NTP servers that set a clock; those that were asked in vain are not there."""
     seen: dict[str, Sighting] = {}
     for boot in boots:
+        draft.is_time_asked = draft.is_time_asked or boot.last("ntp_sent") is not None
         for sighting in boot.all("clock_set"):
             seen.setdefault(str(sighting["server"]), sighting)
     for number, (address, sighting) in enumerate(seen.items(), 1):

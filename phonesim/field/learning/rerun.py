@@ -58,8 +58,8 @@ class Relived(msgspec.Struct, frozen=True, kw_only=True):
 def relive_log(log: Path, folder: Path) -> Relived:
     """Learn the site that a device log tells of, and boot its phone there.
 
-    The profiles, and the run in a folder of its own, go into the new `folder`. `UsageError` for a
-    log that cannot be read.
+    The profiles go into the new `folder`, the run into one beside it. `UsageError` for a log that
+    cannot be read.
     """
     readings: list[LogReading] = []
     boots = list(each_boot(read_log([log], shipped_dialects(), readings)))
@@ -81,7 +81,7 @@ def relive_capture(capture: Path, folder: Path) -> Relived:
     try:
         boots = list(each_boot(reader))
     except DecodeError as error:
-        raise UsageError(str(error)) from None
+        raise UsageError(f"{error} (a device log is for --log)") from None
     learned = _learn(boots, capture, folder)
     packets = folder / _AGAIN
     finished = _boot(learned.fleet, packets)
@@ -120,7 +120,9 @@ def _boot(fleet: Path, packets: Path | None) -> Finished:
     if disks.is_dir():
         overrides.append(option_override("--resume", "fleet", "phones_from", str(disks)))
     plan = read_plan(str(fleet), overrides)
-    return run_fleet(plan, world_for(plan.fleet.attach, packets), fleet.parent, lambda _: None)
+    return run_fleet(
+        plan, world_for(plan.fleet.attach, packets), fleet.parent.parent, lambda _: None
+    )
 
 
 def _relived(

@@ -31,6 +31,8 @@ _PIN_STATES = {
     "Unauthorized": "unauthorized",
     "UserPinAccountDisabled": "disabled",
 }
+_USERS_AT_FAULT = frozenset({"PinNotUnique", "NonUniqueUser", "UserDoesNotExist"})
+_WITHOUT_CERTIFICATES = ("ntlm", "kerberos")
 _OF_TIME = frozenset({"expired", "not-yet-valid"})
 _ALERTS = {
     "certificate_expired": "expired",
@@ -66,6 +68,7 @@ class _Services:
         self.registrars: dict[str, _Registrar] = {}
         self.registrars_by_address: dict[str, _Registrar] = {}
         self.users: dict[str, Sighting] = {}
+        self.refusals: dict[str, Sighting] = {}
 
     def web_server(self, url: SplitResult, address: str, seen: Sighting) -> _WebServer:
         host = url.hostname or address
@@ -153,18 +156,29 @@ def _read_web(boot: Boot, services: _Services) -> None:
             case "ticket_refused" if url.path.startswith(certificate_path or "/-"):
                 draft.fault(sighting, "refuse-certificate", reason=str(sighting["detail"]))
             case "ticket_refused":
-                _refused(sighting, draft)
+                _refused(sighting, services)
+            case "metadata_shown" if "WebTicketService" in str(sighting["ports"]):
+                if "WebTicketServicePin" not in str(sighting["ports"]):
+                    _without_pins(services)
             case "boot_failed":
-                _ended(sighting, draft)
+                _ended(sighting, services)
             case _:
                 pass
 
 
-def _ended(sighting: Sighting, draft: Draft) -> None:
+def _without_pins(services: _Services) -> None:
+    for server in services.web.values():
+        server.values["use_pin_auth"] = False
+
+
+def _ended(sighting: Sighting, services: _Services) -> None:
     """Failures that only the phone's own judgement of an answer tells of."""
+    draft = services.draft
     match sighting["stage"], sighting["reason"]:
         case "chain", "chain-unusable":
             draft.fault(sighting, "spoil-chain", chain="empty")
+        case "ticket", "web-services-unusable" if "WebTicketServicePin" in str(sighting["detail"]):
+            _without_pins(services)
         case "certificate", "certificate-unusable":
             draft.fault(sighting, "issue-foreign-certificate")
         case _:
@@ -187,9 +201,13 @@ def _read_port(
             server.values[key] = url.path.removeprefix(base)
 
 
-def _refused(sighting: Sighting, draft: Draft) -> None:
-    state = _PIN_STATES.get(str(sighting["reason"]))
-    if state is None:
+def _refused(sighting: Sighting, services: _Services) -> None:
+    draft = services.draft
+    reason = str(sighting["reason"])
+    state = _PIN_STATES.get(reason)
+    if reason in _USERS_AT_FAULT:
+        services.refusals.setdefault(reason, sighting)
+    elif state is None:
         draft.note(f"{quote(sighting)}: this refusal was not learned")
     else:
         draft.fault(sighting, "pin-state", state=state)
@@ -211,6 +229,9 @@ def _read_registrars(boot: Boot, services: _Services) -> None:
             case "registrar_failed" if str(sighting["registrar"]) in services.registrars:
                 failed = services.registrars[str(sighting["registrar"])]
                 name = failed.values["name"]
+                if sighting["failure"] == "registration-no-common-scheme":
+                    failed.values["authentication"] = list(_WITHOUT_CERTIFICATES)
+                    continue
                 _failed(str(sighting["failure"]), "sip", name, sighting, boot, draft)
             case "register_answer" if registrar is not None:
                 last = sighting
@@ -274,6 +295,7 @@ def _failed(
     elif failure == "tls-version-refused":
         secure = "sip" if scheme == "sip" else "https"
         draft.fault(seen, "require-tls", target=target, version="1.2", protocol=secure)
+        draft.speaks_old_tls = True
     elif failure == "chain-unusable":
         draft.fault(seen, "spoil-chain", chain="unreadable")
     else:
@@ -386,6 +408,9 @@ def _add_users(boots: Sequence[Boot], services: _Services) -> None:
         lease = boot.last("dhcp_lease")
         if lease is not None and lease["domain"]:
             domain = str(lease["domain"])
+        registrars = boot.first("option_120")
+        if registrars is not None and "." in str(registrars["registrars"]):
+            domain = str(registrars["registrars"]).partition("+")[0].partition(".")[2] or domain
     first = next(iter(services.users.items()), None)
     if first is not None:
         domain = first[0].partition("@")[2] or domain
@@ -395,5 +420,16 @@ def _add_users(boots: Sequence[Boot], services: _Services) -> None:
         "number": "+1425555{n:05d}",
         "pin": "8{n:05d}4",
     }
-    seen = [] if first is None else [quote(first[1])]
-    services.draft.users.append(Entry(values, seen))
+    seen = ["assumed: nobody tells what was typed"] if first is None else [quote(first[1])]
+    users = services.draft.users
+    for reason, refusal in services.refusals.items():
+        seen = [quote(refusal)]
+        if reason == "UserDoesNotExist":
+            services.draft.typed_users.append(Entry(values, seen))
+            values = values | {"number": "+1425999{n:05d}"}
+        else:
+            others = values | {"sip_uri": f"sip:other{{n:05d}}@{domain}"}
+            if reason == "NonUniqueUser":
+                others |= {"pin": "9{n:05d}5"}
+            users.append(Entry(others, seen))
+    users.append(Entry(values, seen))

@@ -3,6 +3,8 @@
     <folder>/site.yaml      the site as far as it was seen
     <folder>/faults.yaml    what was wrong with it, if anything was
     <folder>/fleet.yaml     the phones that were seen; `phonesim run <folder>/fleet.yaml` boots them
+    <folder>/device-*.yaml  their models, if they are not as those that are shipped
+    <folder>/typed.yaml     who sits at the phones, if the site knows other users
 
 Every entry has a comment with the line or the frame that it is from.
 """
@@ -19,7 +21,7 @@ from phonesim.config.device_profile import DeviceProfile
 from phonesim.errors import UsageError
 from phonesim.field.boots import Boot
 from phonesim.field.learning.draft import Draft, Entry
-from phonesim.profiles import DEVICE, FAULT, FLEET, SITE, load, names, problems
+from phonesim.profiles import DEVICE, FAULT, FLEET, SITE, Kind, load, names, problems
 
 _LISTS = (
     "dhcp_servers",
@@ -30,6 +32,12 @@ _LISTS = (
     "users",
 )
 _DEFAULT_DEVICE = "polycom-cx600"
+_KINDS: dict[str, Kind[Any]] = {
+    "site.yaml": SITE,
+    "typed.yaml": SITE,
+    "faults.yaml": FAULT,
+    "fleet.yaml": FLEET,
+}
 
 
 def write_profiles(draft: Draft, boots: Sequence[Boot], source: str, folder: Path) -> Path:
@@ -40,17 +48,28 @@ def write_profiles(draft: Draft, boots: Sequence[Boot], source: str, folder: Pat
     files = {"site.yaml": _site(draft, source)}
     if draft.rules:
         files["faults.yaml"] = _faults(draft, source)
-    files["fleet.yaml"] = _fleet(draft, boots, source)
+    if draft.typed_users:
+        files["typed.yaml"] = _typed(draft, source)
+    models = _devices(boots)
+    if draft.speaks_old_tls:
+        for model in models:
+            files[f"device-{model}.yaml"] = _old_device(model)
+        models = [f"./device-{model}.yaml" for model in models]
+    files["fleet.yaml"] = _fleet(draft, boots, models, source)
     try:
         folder.mkdir(parents=True)
         for name, text in files.items():
             (folder / name).write_text(text)
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written: {error.strerror}") from None
-    for kind, name in ((SITE, "site.yaml"), (FAULT, "faults.yaml"), (FLEET, "fleet.yaml")):
-        if name in files and (found := problems(kind, str(folder / name))):
+    for name in files:
+        if found := problems(_kind_of(name), str(folder / name)):
             raise UsageError(f"{found[0]}: what was seen in {source} makes no usable profile")
     return folder / "fleet.yaml"
+
+
+def _kind_of(name: str) -> Kind[Any]:
+    return next((kind for known, kind in _KINDS.items() if known == name), DEVICE)
 
 
 def _site(draft: Draft, source: str) -> str:
@@ -82,7 +101,26 @@ def _faults(draft: Draft, source: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _fleet(draft: Draft, boots: Sequence[Boot], source: str) -> str:
+def _typed(draft: Draft, source: str) -> str:
+    lines = [
+        "name: typed",
+        f"description: {_scalar(f'Who typed a number and a PIN in {source}')}",
+        "users:",
+    ]
+    for entry in draft.typed_users:
+        lines += [*_comments(entry, "  "), *_dumped([entry.values], "  ")]
+    return "\n".join(lines) + "\n"
+
+
+def _old_device(model: str) -> str:
+    return (
+        f"extends: {model}\n"
+        f"name: learned-{model}\n"
+        "tls: {maximum_version: '1.0'}   # a server was too new for it\n"
+    )
+
+
+def _fleet(draft: Draft, boots: Sequence[Boot], models: Sequence[str], source: str) -> str:
     phones = sorted({boot.phone_id for boot in boots})
     values: dict[str, Any] = {
         "name": "learned",
@@ -90,7 +128,7 @@ def _fleet(draft: Draft, boots: Sequence[Boot], source: str) -> str:
         "phones": max(1, len(phones)),
         "site": "./site.yaml",
         "attach": "virtual",
-        "devices": [{"device": name} for name in _devices(boots)],
+        "devices": [{"device": name} for name in models],
         "expect": {"signed_in": 0},
     }
     number = _number_of(phones)
@@ -98,27 +136,35 @@ def _fleet(draft: Draft, boots: Sequence[Boot], source: str) -> str:
         values["first_phone"] = number
     if draft.rules:
         values["faults"] = ["./faults.yaml"]
+    if draft.typed_users:
+        values["users_from"] = "./typed.yaml"
     if draft.loss:
         values["links"] = {"loss": draft.loss}
-    return "\n".join(_dumped(values, "")) + "\n"
+    hint = "# Set expect.signed_in to 1 when the site is mended: then phones that fail count."
+    return "\n".join([hint, *_dumped(values, "")]) + "\n"
 
 
 def _devices(boots: Sequence[Boot]) -> list[str]:
-    """The shipped models that were seen, in order; by the log's own words, or else by the OUI."""
-    known = {name: load(DEVICE, name) for name in names(DEVICE)}
+    """The shipped models that were seen, in order: by their own words, or else by the OUI."""
+    known = {name: load(DEVICE, name) for name in sorted(names(DEVICE), key=_by_likelihood)}
     found: list[str] = []
     for boot in boots:
-        powered = boot.first("power_applied")
-        words = "" if powered is None else f"{powered['vendor']} {powered['model']}"
+        told = boot.first("power_applied") or boot.first("inventory_shown")
+        words = "" if told is None else f"{told['vendor']} {told['model']}"
         name = next((name for name, each in known.items() if _is_of(each, boot, words)), None)
         if name is not None and name not in found:
             found.append(name)
     return found or [_DEFAULT_DEVICE]
 
 
+def _by_likelihood(name: str) -> tuple[bool, str]:
+    """Where the OUI alone is known, the commonest model comes first."""
+    return name != _DEFAULT_DEVICE, name
+
+
 def _is_of(device: DeviceProfile, boot: Boot, words: str) -> bool:
     if words:
-        return f"{device.vendor} {device.model}" == words
+        return f"{device.vendor} {device.model}".lower() == words.lower()
     return boot.phone_id.replace("-", "").upper().startswith(device.oui.replace(":", "").upper())
 
 

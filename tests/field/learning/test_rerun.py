@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
+import yaml
 
 from phonesim.errors import UsageError
+from phonesim.field.failures import FAILURE
 from phonesim.field.learning.rerun import Relived, relive_capture, relive_log
+from phonesim.field.reproduce import reproduce
 from phonesim.fleet.plan import read_plan
 from phonesim.fleet.run_logs import Run, list_phones
 from phonesim.fleet.runner import run_fleet
@@ -159,6 +163,61 @@ def test_a_site_that_is_mended_gives_another_outcome(tmp_path: Path) -> None:
     plan = read_plan(str(fleet))
     finished = run_fleet(plan, world_for("virtual"), tmp_path / "edited", lambda _: None)
     assert finished.summary["failures"] == {"pin-incorrect": 1}
+
+
+@pytest.mark.parametrize("fault", ["option-43-ff", "option-43-malformed", "pin-locked"])
+def test_without_its_fault_the_site_is_well(tmp_path: Path, fault: str) -> None:
+    log, _ = in_the_field(tmp_path, fault, "no-srv-records", "no-registrar-records")
+    relive_log(log, tmp_path / "learned")
+    plan = read_plan(str(tmp_path / "learned/fleet.yaml"))
+    cured = msgspec.structs.replace(plan, faults=())
+    finished = run_fleet(cured, world_for("virtual"), tmp_path / "cured", lambda _: None)
+    assert finished.summary["signed_in"] == 1, finished.summary["failures"]
+
+
+def test_without_its_rogue_server_the_site_is_well(tmp_path: Path) -> None:
+    _, capture = in_the_field(tmp_path, "rogue-dhcp-server", phones=2)
+    assert relive_capture(capture, tmp_path / "learned").is_same
+    path = tmp_path / "learned/site.yaml"
+    site = yaml.safe_load(path.read_text())
+    site["dhcp_servers"] = [
+        each for each in site["dhcp_servers"] if each["address"] != "127.20.0.99"
+    ]
+    path.write_text(yaml.safe_dump(site))
+    fleet = tmp_path / "learned/fleet.yaml"
+    fleet.write_text(fleet.read_text().replace("faults:\n- ./faults.yaml\n", ""))
+    plan = read_plan(str(fleet))
+    finished = run_fleet(plan, world_for("virtual"), tmp_path / "cured", lambda _: None)
+    assert finished.summary["signed_in"] == 2, finished.summary["failures"]
+
+
+def test_a_log_that_ends_with_a_question_has_no_silent_server(tmp_path: Path) -> None:
+    log, _ = in_the_field(tmp_path, "pin-locked")
+    text = log.read_text()
+    cut = tmp_path / "cut.log"
+    cut.write_text(text[: text.index("\n", text.index("DNS query SRV")) + 1])
+    relive_log(cut, tmp_path / "learned")
+    assert not (tmp_path / "learned/faults.yaml").exists()
+
+
+@pytest.mark.parametrize("failure", ["number-not-unique", "user-unknown", "registrar-tls-too-new"])
+def test_what_is_wrong_with_users_and_models_is_learned(tmp_path: Path, failure: str) -> None:
+    came = reproduce(load(FAILURE, failure), tmp_path / "field", "virtual")
+    log = list_phones(Run(path=came.folder, summary=None))[0].path
+    for number, case in enumerate(
+        (
+            relive_log(log, tmp_path / "by-log"),
+            relive_capture(came.capture, tmp_path / "by-capture"),
+        )
+    ):
+        assert case.is_same, (number, outcomes(case))
+
+
+def test_a_model_is_told_by_its_inventory(tmp_path: Path) -> None:
+    _, capture = in_the_field(tmp_path, phones=1)
+    relive_capture(capture, tmp_path / "learned")
+    fleet = load(FLEET, str(tmp_path / "learned/fleet.yaml"))
+    assert [share.device for share in fleet.devices] == ["polycom-cx600"]
 
 
 @pytest.mark.parametrize(
