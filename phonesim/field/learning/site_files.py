@@ -91,23 +91,17 @@ def _site(draft: Draft, source: str) -> str:
 
 
 def _faults(draft: Draft, source: str) -> str:
-    lines = [
-        "name: learned",
-        f"description: {_scalar(f'What was wrong at the site seen in {source}')}",
-        "rules:",
-    ]
-    for entry in draft.rules:
-        lines += [*_comments(entry, "  "), *_dumped([entry.values], "  ")]
-    return "\n".join(lines) + "\n"
+    return _listed("learned", f"What was wrong at the site seen in {source}", "rules", draft.rules)
 
 
 def _typed(draft: Draft, source: str) -> str:
-    lines = [
-        "name: typed",
-        f"description: {_scalar(f'Who typed a number and a PIN in {source}')}",
-        "users:",
-    ]
-    for entry in draft.typed_users:
+    what = f"Who typed a number and a PIN in {source}"
+    return _listed("typed", what, "users", draft.typed_users)
+
+
+def _listed(name: str, description: str, key: str, entries: Sequence[Entry]) -> str:
+    lines = [f"name: {name}", f"description: {_scalar(description)}", f"{key}:"]
+    for entry in entries:
         lines += [*_comments(entry, "  "), *_dumped([entry.values], "  ")]
     return "\n".join(lines) + "\n"
 
