@@ -6,7 +6,12 @@ from conversation import BOTH, VALUES, Conversation
 from phonesim.config.device_profile import DeviceProfile
 from phonesim.device.events import TimerExpired
 from phonesim.field.dhcputil.client_findings import findings_of, missed
+from phonesim.field.finding import Finding
 from phonesim.wire.dhcp import MessageType
+
+
+def remedies_of(finding: Finding) -> str:
+    return "\n".join(each.how for each in finding.cause.remedies)
 
 
 @pytest.fixture
@@ -72,4 +77,24 @@ def test_octets_that_are_no_message_are_kept(talk: Conversation) -> None:
 def test_a_class_in_the_wrong_case(profile: DeviceProfile) -> None:
     talk = Conversation(profile, "ms-uc-client")
     talk.hear({120: VALUES.option_120})
-    assert talk.causes() == ["option-43-missing", "inform-class-wrong"]
+    assert talk.causes() == ["inform-class-wrong", "option-43-missing"]
+
+
+@pytest.mark.parametrize("options", [{}, {43: VALUES.option_43}])
+def test_no_vlan_is_answered(profile: DeviceProfile, options: dict[int, bytes]) -> None:
+    talk = Conversation(profile, "CPE-OCPHONE")
+    talk.hear(options)
+    (finding,) = findings_of(talk.client)
+    assert (finding.cause.name, finding.certainty.name) == ("vlan-option-missing", "POSSIBLE")
+    assert "set optionvalue 10 Binary vendor=CPEOCPhone" in remedies_of(finding)
+    assert "MSUCClient" not in remedies_of(finding)
+
+
+def test_nobody_answers_who_asks_for_the_vlan(profile: DeviceProfile) -> None:
+    talk = Conversation(profile, "CPE-OCPHONE")
+    assert len(talk.client.handle(TimerExpired(), 104.0)) == 1
+    (finding,) = findings_of(talk.client)
+    assert finding.cause.name == "inform-unanswered"
+    assert "LLDP-MED" in finding.cause.why
+    assert "URL" not in finding.cause.why
+    assert "optionvalue 10" in remedies_of(finding)
