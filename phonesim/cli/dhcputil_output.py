@@ -52,7 +52,8 @@ def _complaints(inspection: Inspection) -> list[str]:
     return [
         *(f"! {_printable(warning)}" for warning in inspection.warnings),
         *(f"Cause: {cause.name}: {cause.title}" for cause in inspection.causes),
-        f"A phone takes from it: {inspection.taken}",
+        f"{'The emulated' if inspection.is_doubtful else 'A'} phone takes from it:"
+        f" {inspection.taken}",
     ]
 
 
@@ -78,7 +79,7 @@ def show_client(client: EmulatedClient, findings: list[Finding]) -> None:
         show(f"No answer to INFORM, which was sent {times}.")
     used = client.used
     if used is not None:
-        taken = ", ".join(each.taken for each in used.options if each.is_usable)
+        taken = ", ".join(each.taken for each in used.options if each.taken != "nothing")
         show(f"A phone uses answer {used.number}, of {used.server}: {taken}.")
     for lacking in missed(client):
         show(f"A phone misses {lacking}.")
@@ -152,6 +153,7 @@ def inspection_document(inspection: Inspection) -> dict[str, Any]:
         "registrars": [each.name for each in taken.registrars],
         "vlan": taken.vlan_id,
         "usable": inspection.is_usable,
+        "doubtful": inspection.is_doubtful,
     }
 
 

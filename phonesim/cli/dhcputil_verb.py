@@ -123,7 +123,8 @@ def decode(
 ) -> int:
     """Say what options 43 and 120 hold, what is wrong with them, and what a phone takes.
 
-    The exit status is 0 if a phone would accept all of it, 3 if not, 2 if it cannot be read.
+    The exit status is 0 if a phone would accept all of it, 3 if not or if that is not known, 2 if
+    it cannot be read.
     """
     if option not in (None, OPTION_43, OPTION_120):
         raise UsageError(f"--option: {option} is neither {OPTION_43} nor {OPTION_120}")
@@ -145,8 +146,12 @@ def decode(
             show_inspection(each, given.where)
         if given.notes:
             tell(*(f"{given.where}: {note}" for note in given.notes))
-        verdict = "A phone accepts this." if is_usable else "A phone does not accept this."
-        show(verdict)
+        if is_usable:
+            show("A phone accepts this.")
+        elif all(each.is_usable or each.is_doubtful for each in inspections):
+            show("The emulated phone accepts this; whether a real one does is not known.")
+        else:
+            show("A phone does not accept this.")
     return 0 if is_usable else NOT_USABLE
 
 

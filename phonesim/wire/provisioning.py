@@ -56,7 +56,8 @@ class UcOptions(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class SipServers(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Option 120, decoded: `names` of encoding 0 in order, `addresses` of encoding 1.
 
-    `warnings` says what was wrong, or that a raw ASCII name was accepted.
+    `warnings` says what was wrong. Of a bare name without encoding octet, which a phone may use
+    or not, the first one says so.
     """
 
     names: tuple[str, ...] = ()
@@ -153,8 +154,8 @@ def decode_sip_servers(data: bytes) -> SipServers:
         )
         return SipServers(warnings=tuple(warnings))
     warnings.append(
-        f'the option is the text "{_quote(raw)}": accepted, though 00 and length-prefixed '
-        f"labels (RFC 3361) are expected"
+        f'the option is the text "{_quote(raw)}", where 00 and length-prefixed labels '
+        f"(RFC 3361) are expected"
     )
     _warn_of_host_name("the name", name, warnings)
     return SipServers(names=(name,), warnings=tuple(warnings))

@@ -107,6 +107,25 @@ def test_decode_says_what_is_wrong(phonesim: Phonesim) -> None:
     assert phonesim("dhcputil", "decode", OPTION_43[:-2]).status == 3
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        " option 120 ascii sip.contoso.com",
+        "netsh dhcp server set optionvalue 120 STRING sip.contoso.com",
+    ],
+)
+def test_plain_text_is_neither_accepted_nor_refused(phonesim: Phonesim, line: str) -> None:
+    came = phonesim("dhcputil", "decode", line)
+    assert came.status == 3
+    assert "Cause: option-120-raw-text: " in came.out
+    assert "The emulated phone takes from it: sip.contoso.com:5061\n" in came.out
+    assert came.out.endswith(
+        "\nThe emulated phone accepts this; whether a real one does is not known.\n"
+    )
+    option = phonesim("dhcputil", "decode", line, "--json").document["options"][0]
+    assert (option["usable"], option["doubtful"]) == (False, True)
+
+
 def test_words_of_a_line_need_no_quotes(phonesim: Phonesim) -> None:
     came = phonesim("dhcputil", "decode", "option", "120", "hex", OPTION_120)
     assert came.status == 0

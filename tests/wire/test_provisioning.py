@@ -352,12 +352,12 @@ class TestMalformedSipServers:
             (
                 b"Pool.contoso.com",
                 ("pool.contoso.com",),
-                'the option is the text "Pool.contoso.com": accepted, though 00 and length-',
+                'the option is the text "Pool.contoso.com", where 00 and length-',
             ),
             (
                 b"pool.contoso.com.\0",
                 ("pool.contoso.com",),
-                'the option is the text "pool.contoso.com.": accepted',
+                'the option is the text "pool.contoso.com.", where 00',
             ),
             (
                 b"a.contoso.com,b.contoso.com",

@@ -60,7 +60,9 @@ def missed(client: EmulatedClient) -> list[str]:
         lacking.append(
             "the Web Services URL: phones make one of the Registrar's name that DNS gives them"
         )
-    if option_120 is None or not option_120.is_usable:
+    if option_120 is not None and option_120.is_doubtful:
+        lacking.append("the Registrar, unless they take it as plain text, which is not known")
+    elif option_120 is None or not option_120.is_usable:
         lacking.append(
             "the Registrar: phones ask DNS, and may authenticate and yet fail to begin SIP"
         )
