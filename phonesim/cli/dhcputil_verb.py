@@ -166,7 +166,9 @@ def emulate_client(
     ] = None,
     source: Annotated[
         str | None,
-        typer.Option("--from", metavar="ADDR", help="The client's address; the host's own."),
+        typer.Option(
+            "--from", metavar="ADDR", help="The client's address, in a scope; the host's."
+        ),
     ] = None,
     mac: Annotated[
         str | None, typer.Option("--mac", metavar="MAC", help="The client's; the interface's own.")
@@ -235,9 +237,14 @@ def emulate_client(
         is_cut = _is_interrupted(partial(ask_on_interface, client, end, address))
     else:
         assert server is not None
-        address = source or source_towards(server)
+        is_loopback = server.startswith("127.")
+        address = source or (_neighbour_of(server) if is_loopback else source_towards(server))
+        if is_loopback and source is None:
+            tell(
+                f"Asking from {address}; --from names another address, which the server must know."
+            )
         client = EmulatedClient(profile, own_mac or _MAC, address, vendor_class, wait)
-        if not server.startswith("127."):
+        if not is_loopback:
             ask_before_sending(
                 _impact(client, address, server, "the way to that server"), is_agreed=yes
             )
@@ -279,6 +286,12 @@ def config(
     )
     show_text(chosen.remove(values) if cleanup else chosen.write(values))
     return 0
+
+
+def _neighbour_of(server: str) -> str:
+    """An address of the same /16, which is a scope at mock sites; phones get those before it."""
+    first, second, _, _ = server.split(".")
+    return f"{first}.{second}.255.254"
 
 
 def _is_interrupted(work: Callable[[], None]) -> bool:

@@ -224,6 +224,15 @@ def test_a_client_is_answered_by_a_mock_site(phonesim: Phonesim, site: Callable[
     assert "A phone misses the Web Services URL" in came.out
 
 
+def test_a_site_on_loopback_is_asked_from_an_address_that_it_knows(
+    phonesim: Phonesim, site: Callable[..., int]
+) -> None:
+    where = ("--server", DHCP, "--port-offset", site())
+    came = phonesim("dhcputil", "emulate-client", *where, *QUICKLY)
+    assert came.status == 0
+    assert came.err.startswith("Asking from 127.20.255.254; --from names another address")
+
+
 def test_a_faulty_site_is_found_faulty(phonesim: Phonesim, site: Callable[..., int]) -> None:
     offset = site("--fault", "option-43-cut")
     where = ("--server", DHCP, "--port-offset", offset, "--from", CLIENT)
