@@ -19,6 +19,7 @@ from phonesim.field.causes import Cause
 from phonesim.field.dhcputil.emulated_client import Answer, EmulatedClient
 from phonesim.field.dhcputil.inspection import OPTION_43, OPTION_120
 from phonesim.field.finding import Certainty, Evidence, Finding
+from phonesim.field.remedies import Remedy
 from phonesim.field.sightings import Place
 from phonesim.wire.dhcp import MessageType
 from phonesim.wire.provisioning import UC_IDENTIFIER
@@ -36,7 +37,11 @@ VLAN_UNANSWERED = msgspec.structs.replace(
     why="A phone asks for its VLAN with DISCOVER, and this asked with INFORM: a server may answer"
     " the one and not the other. Where a switch tells the VLAN by LLDP-MED, no answer is needed"
     " [documented, gg412828].",
-    remedies=(*remedies.VLAN, *remedies.RELAY),
+    remedies=(
+        *remedies.VLAN,
+        Remedy("Cisco IOS, the phones' own VLAN interface", "ip helper-address 192.0.2.10"),
+        remedies.RELAY[1],
+    ),
 )
 
 
