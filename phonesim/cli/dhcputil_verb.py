@@ -166,9 +166,7 @@ def emulate_client(
     ] = None,
     source: Annotated[
         str | None,
-        typer.Option(
-            "--from", metavar="ADDR", help="The client's address, in a scope; the host's."
-        ),
+        typer.Option("--from", metavar="ADDR", help="The client's address, of the server's scope."),
     ] = None,
     mac: Annotated[
         str | None, typer.Option("--mac", metavar="MAC", help="The client's; the interface's own.")

@@ -64,7 +64,7 @@ def _file_of(what: Sequence[str]) -> Path | None:
 
 
 def _is_folder(what: Sequence[str]) -> bool:
-    """Whether the only argument names a folder; one whose name is octets is not asked about."""
+    """Whether the only argument names a folder. What can be read as octets is octets."""
     return _is(Path.is_dir, what)
 
 
