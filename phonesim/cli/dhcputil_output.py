@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 from rich.table import Table
 
+from phonesim.cli.diagnose_verb import WIDTH
 from phonesim.cli.terminal import show, tell
 from phonesim.field.dhcputil.client_findings import missed
 from phonesim.field.dhcputil.emulated_client import Answer, EmulatedClient
@@ -50,9 +52,14 @@ def _parts(inspection: Inspection) -> list[Table]:
 
 def _complaints(inspection: Inspection) -> list[str]:
     return [
-        *(f"! {_printable(warning)}" for warning in inspection.warnings),
-        *(f"Cause: {cause.name}: {cause.title}" for cause in inspection.causes),
-        f"A phone takes from it: {inspection.taken}",
+        *(line for warning in inspection.warnings for line in _wrapped(warning, "! ", "  ")),
+        *(
+            line
+            for cause in inspection.causes
+            for line in _wrapped(f"Cause: {cause.name}: {cause.title}", "", "  ")
+        ),
+        f"{'The emulated' if inspection.is_doubtful else 'A'} phone takes from it:"
+        f" {inspection.taken}",
     ]
 
 
@@ -60,7 +67,7 @@ def show_client(client: EmulatedClient, findings: list[Finding]) -> None:
     """Print every answer, what a phone makes of them, and what is wrong."""
     for answer in client.answers:
         kind = answer.message.message_type.name
-        show(
+        _say(
             f"Answer {answer.number}: {kind} of {answer.server} after"
             f" {answer.latency * 1000:.1f} ms: {'used' if answer.is_used else 'not used'}"
             f" ({answer.why})"
@@ -72,28 +79,53 @@ def show_client(client: EmulatedClient, findings: list[Finding]) -> None:
             elif kind == "ACK" and not (client.asks_for_vlan and code == OPTION_120):
                 show(f"Option {code} is missing", "")
     for malformed in client.malformed:
-        show(f"Not a DHCP message, from {malformed.source}: {malformed.reason}")
+        _say(f"Not a DHCP message, from {malformed.source}: {malformed.reason}")
     if not client.answers:
         times = "once" if len(client.sent) == 1 else f"{len(client.sent)} times"
         show(f"No answer to INFORM, which was sent {times}.")
     used = client.used
     if used is not None:
-        taken = ", ".join(each.taken for each in used.options if each.is_usable)
-        show(f"A phone uses answer {used.number}, of {used.server}: {taken}.")
+        taken = [each.taken for each in used.options if each.taken != "nothing"]
+        show(f"A phone uses answer {used.number}, of {used.server}:", *(f"  {t}" for t in taken))
     for lacking in missed(client):
-        show(f"A phone misses {lacking}.")
+        _say(f"A phone misses {lacking}.")
     for finding in findings:
-        detail = f" ({finding.detail})" if finding.detail else ""
-        show(f"Finding: {finding.cause.name}: {finding.cause.title}{detail}")
-        for evidence in finding.evidence:
-            note = f" [{evidence.note}]" if evidence.note else ""
-            show(f"  {evidence.place.file} {evidence.place.number}: {evidence.text}{note}")
-        if finding.cause.why:
-            show(f"  Why: {finding.cause.why}")
-        for remedy in finding.cause.remedies:
-            show(f"  {remedy.where}:", *(f"    {line}" for line in remedy.how.splitlines()))
+        _show_finding(finding)
     if not findings and client.is_usable:
         tell("No fault found.")
+
+
+def _show_finding(finding: Finding) -> None:
+    detail = f" ({finding.detail})" if finding.detail else ""
+    _say(f"Finding: {finding.cause.name}: {finding.cause.title}{detail}")
+    for evidence in finding.evidence:
+        place = f"{evidence.place.file} {evidence.place.number}"
+        _say(f"{place}: {evidence.text}", "  ", breaks=True)
+        if evidence.note:
+            _say(evidence.note, "    => ", "       ")
+    if finding.cause.why:
+        _say(f"Why: {finding.cause.why}", "  ")
+    for remedy in finding.cause.remedies:
+        show(f"  {remedy.where}:")
+        for line in remedy.how.splitlines():
+            _say(line, "    ")
+
+
+def _say(text: str, first: str = "", rest: str | None = None, *, breaks: bool = False) -> None:
+    rest = first + "  " if rest is None else rest
+    show(*_wrapped(text, first, rest, breaks=breaks))
+
+
+def _wrapped(text: str, first: str, rest: str, *, breaks: bool = False) -> list[str]:
+    """Lines of `WIDTH` columns; without `breaks`, a word that is longer stays whole."""
+    return textwrap.wrap(
+        _printable(text),
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=breaks,
+        break_on_hyphens=False,
+    ) or [first.rstrip()]
 
 
 def _printable(text: str) -> str:
@@ -152,6 +184,7 @@ def inspection_document(inspection: Inspection) -> dict[str, Any]:
         "registrars": [each.name for each in taken.registrars],
         "vlan": taken.vlan_id,
         "usable": inspection.is_usable,
+        "doubtful": inspection.is_doubtful,
     }
 
 

@@ -123,7 +123,8 @@ def decode(
 ) -> int:
     """Say what options 43 and 120 hold, what is wrong with them, and what a phone takes.
 
-    The exit status is 0 if a phone would accept all of it, 3 if not, 2 if it cannot be read.
+    The exit status is 0 if a phone would accept all of it, 3 if not or if that is not known, 2 if
+    it cannot be read.
     """
     if option not in (None, OPTION_43, OPTION_120):
         raise UsageError(f"--option: {option} is neither {OPTION_43} nor {OPTION_120}")
@@ -145,8 +146,12 @@ def decode(
             show_inspection(each, given.where)
         if given.notes:
             tell(*(f"{given.where}: {note}" for note in given.notes))
-        verdict = "A phone accepts this." if is_usable else "A phone does not accept this."
-        show(verdict)
+        if is_usable:
+            show("A phone accepts this.")
+        elif all(each.is_usable or each.is_doubtful for each in inspections):
+            show("The emulated phone accepts this; whether a real one does is not known.")
+        else:
+            show("A phone does not accept this.")
     return 0 if is_usable else NOT_USABLE
 
 
@@ -161,7 +166,7 @@ def emulate_client(
     ] = None,
     source: Annotated[
         str | None,
-        typer.Option("--from", metavar="ADDR", help="The client's address; the host's own."),
+        typer.Option("--from", metavar="ADDR", help="The client's address, of the server's scope."),
     ] = None,
     mac: Annotated[
         str | None, typer.Option("--mac", metavar="MAC", help="The client's; the interface's own.")
@@ -230,9 +235,14 @@ def emulate_client(
         is_cut = _is_interrupted(partial(ask_on_interface, client, end, address))
     else:
         assert server is not None
-        address = source or source_towards(server)
+        is_loopback = server.startswith("127.")
+        address = source or (_neighbour_of(server) if is_loopback else source_towards(server))
+        if is_loopback and source is None:
+            tell(
+                f"Asking from {address}; --from names another address, which the server must know."
+            )
         client = EmulatedClient(profile, own_mac or _MAC, address, vendor_class, wait)
-        if not server.startswith("127."):
+        if not is_loopback:
             ask_before_sending(
                 _impact(client, address, server, "the way to that server"), is_agreed=yes
             )
@@ -274,6 +284,12 @@ def config(
     )
     show_text(chosen.remove(values) if cleanup else chosen.write(values))
     return 0
+
+
+def _neighbour_of(server: str) -> str:
+    """An address of the same /16, which is a scope at mock sites; phones get those before it."""
+    first, second, _, _ = server.split(".")
+    return f"{first}.{second}.255.254"
 
 
 def _is_interrupted(work: Callable[[], None]) -> bool:

@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from phonesim.cli.terminal import show, show_json, tell
+from phonesim.config.site_profile import SiteProfile
 from phonesim.profiles import FAULT, SITE, is_path, load, parse_override
 from phonesim.results import Fields
 
@@ -68,9 +69,10 @@ def serve(
             f"phonesim run --site none {where}"
             f" --set fleet.users_from={site if is_path(site) else profile.name}"
         )
+        ask = _ask_command(profile, served.port_offset if is_loopback else None)
         if as_json:
             document: dict[str, Any] = msgspec.to_builtins(served)
-            show_json({**document, "run": command})
+            show_json({**document, "run": command, "ask": ask})
             return
         table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
         for heading in ("server", "protocol", "address", "port", "for"):
@@ -78,10 +80,31 @@ def serve(
         for port in served.ports:
             where = "closed" if port.port is None else str(port.port)
             table.add_row(port.server, port.protocol, port.address, where, str(port.standard_port))
-        show(table, "", f"Boot phones at it: {command}", "Ctrl-C ends it.")
+        show(table, "", f"Boot phones at it: {command}")
+        if ask is not None:
+            show(f"Ask its DHCP server: {ask}")
+        show("Ctrl-C ends it.")
 
     serve_site(profile, faults, port_offset, ready, _tell_operator, authority)
     return 0
+
+
+def _ask_command(profile: SiteProfile, port_offset: int | None) -> str | None:
+    """What asks a DHCP server that tells where to sign in, from an address that it knows: the last,
+    as phones get the first ones. `port_offset` is None for a site that is not on loopback.
+    """
+    if not profile.dhcp_servers:
+        return None
+    if port_offset is None:
+        return "phonesim dhcputil emulate-client --interface INTERFACE"
+    servers = profile.dhcp_servers
+    server = next((each for each in servers if each.sign_in.registrars), servers[0])
+    scope = server.scope or next(iter(server.relayed_scopes), None)
+    source = "" if scope is None else f" --from {scope.last}"
+    return (
+        f"phonesim dhcputil emulate-client --server {server.address}"
+        f" --port-offset {port_offset}{source}"
+    )
 
 
 def _tell_operator(now: float, is_warning: bool, text: str, fields: Fields) -> None:

@@ -59,7 +59,10 @@ def _read_option_43(
     # Its own name in sub-option 1 shows that the option is meant for this class [inferred].
     if options.uc_identifier != config.inform_class:
         given = options.uc_identifier
-        warnings.append(f"sub-option 1 is {given!r}, not {config.inform_class!r}: option not used")
+        fault = f"{given!r}, not {config.inform_class!r}: "
+        if given is None:
+            fault = f'missing: it shall hold "{config.inform_class}"; '
+        warnings.append(f"sub-option 1 is {fault}option not used")
     elif (
         options.url_scheme is None
         or options.web_server_fqdn is None
@@ -87,9 +90,10 @@ def _read_option_120(
     servers = decode_sip_servers(data)
     warnings = list(servers.warnings)
     names = servers.names
-    if names and data[:1] != b"\0" and not config.accepts_raw_names:
-        warnings.append("text without encoding byte: option not used")
-        names = ()
+    if names and data[:1] != b"\0":
+        is_used = config.accepts_raw_names
+        warnings[0] += ": used all the same" if is_used else ": option not used"
+        names = names if is_used else ()
     if servers.addresses:
         warnings.append("addresses are of no use: TLS needs a name")
     if len(names) > config.maximum_registrars:

@@ -77,8 +77,8 @@ OPTION_120 = (
     ),
     Remedy(
         "ISC dhcpd",
-        "option uc-sip-server code 120 = string;\n"
-        "option uc-sip-server 00:04:70:6f:6f:6c:07:63:6f:6e:74:6f:73:6f:03:63:6f:6d:00;",
+        "option uc-sip-servers code 120 = string;\n"
+        "option uc-sip-servers 00:04:70:6f:6f:6c:07:63:6f:6e:74:6f:73:6f:03:63:6f:6d:00;",
     ),
     Remedy("dnsmasq", "dhcp-option=option:sip-server,pool.contoso.com"),
     Remedy("Cisco IOS", "option 120 hex 0004.706f.6f6c.0763.6f6e.746f.736f.0363.6f6d.00"),

@@ -380,9 +380,10 @@ def _read_options(data: bytes, at: int, end: int, options: dict[int, bytes]) -> 
             raise DecodeError(f"option {code} at offset {at}: its length octet is missing")
         value_end = value_at + data[at + 1]
         if value_end > end:
+            left = end - value_at
             raise DecodeError(
                 f"option {code} at offset {at}: its length is {data[at + 1]}, "
-                f"but only {end - value_at} octets follow"
+                f"but only {'1 octet follows' if left == 1 else f'{left} octets follow'}"
             )
         value = data[value_at:value_end]
         options[code] = options[code] + value if code in options else value

@@ -56,7 +56,8 @@ class UcOptions(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class SipServers(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Option 120, decoded: `names` of encoding 0 in order, `addresses` of encoding 1.
 
-    `warnings` says what was wrong, or that a raw ASCII name was accepted.
+    `warnings` says what was wrong. Of a bare name without encoding octet, which a phone may use
+    or not, the first one says so.
     """
 
     names: tuple[str, ...] = ()
@@ -153,8 +154,8 @@ def decode_sip_servers(data: bytes) -> SipServers:
         )
         return SipServers(warnings=tuple(warnings))
     warnings.append(
-        f'the option is the text "{_quote(raw)}": accepted, though 00 and length-prefixed '
-        f"labels (RFC 3361) are expected"
+        f'the option is the text "{_quote(raw)}", where 00 and length-prefixed labels '
+        f"(RFC 3361) are expected"
     )
     _warn_of_host_name("the name", name, warnings)
     return SipServers(names=(name,), warnings=tuple(warnings))
@@ -219,8 +220,8 @@ def _split_sub_options(data: bytes, warnings: list[str]) -> list[tuple[int, int,
         value = data[at + 2 : at + 2 + size]
         if len(value) < size:
             warnings.append(
-                f"{where} is cut short: its length is {size}, but only {len(value)} octets "
-                f'follow ("{_quote(value)}"){_hint_at_cut(data)}'
+                f"{where} is cut short: its length is {size}, but only {_follow(len(value))} "
+                f'("{_quote(value)}"){_hint_at_cut(data)}'
             )
             break
         found.append((code, at, value))
@@ -231,10 +232,8 @@ def _split_sub_options(data: bytes, warnings: list[str]) -> list[tuple[int, int,
 def _warn_of_end(data: bytes, at: int, warnings: list[str]) -> None:
     rest = data[at + 1 :]
     if rest.strip(b"\x00\xff"):
-        warnings.append(
-            f"the octet FF at offset {at} ends the option: the {len(rest)} octets behind it "
-            f"are not read"
-        )
+        what = "octet behind it is" if len(rest) == 1 else f"{len(rest)} octets behind it are"
+        warnings.append(f"the octet FF at offset {at} ends the option: the {what} not read")
     else:
         warnings.append(
             f"the option ends in FF at offset {at}, as dnsmasq appends it: left out, "
@@ -430,7 +429,7 @@ def _read_labels(
         if len(label) < size:
             warnings.append(
                 f"the label at offset {at} is cut short: its length is {size}, but only "
-                f'{len(label)} octets follow ("{_quote(label)}")'
+                f'{_follow(len(label))} ("{_quote(label)}")'
             )
             return None, len(data)
         offsets.append(at)
@@ -469,7 +468,7 @@ def _read_addresses(data: bytes, warnings: list[str]) -> tuple[str, ...]:
         "to compare with the certificate"
     )
     if whole == 0 or len(data) != 1 + 4 * whole:
-        warnings.append(f"{len(data) - 1} octets follow the encoding octet: 4 an address are due")
+        warnings.append(f"{_follow(len(data) - 1)} the encoding octet: 4 an address are due")
     return tuple(unpack_address(data[at : at + 4]) for at in range(1, 1 + 4 * whole, 4))
 
 
@@ -511,6 +510,10 @@ def _hint_at_text(data: bytes, at: int) -> str:
 
 def _is_text(octets: bytes) -> bool:
     return _TEXT.fullmatch(octets) is not None
+
+
+def _follow(count: int) -> str:
+    return "1 octet follows" if count == 1 else f"{count} octets follow"
 
 
 def _hex(octets: bytes) -> str:

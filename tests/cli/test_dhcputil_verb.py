@@ -107,6 +107,31 @@ def test_decode_says_what_is_wrong(phonesim: Phonesim) -> None:
     assert phonesim("dhcputil", "decode", OPTION_43[:-2]).status == 3
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        " option 120 ascii sip.contoso.com",
+        "netsh dhcp server set optionvalue 120 STRING sip.contoso.com",
+    ],
+)
+def test_plain_text_is_neither_accepted_nor_refused(phonesim: Phonesim, line: str) -> None:
+    came = phonesim("dhcputil", "decode", line)
+    assert came.status == 3
+    assert "Cause: option-120-raw-text: " in came.out
+    assert "The emulated phone takes from it: sip.contoso.com:5061\n" in came.out
+    assert came.out.endswith(
+        "\nThe emulated phone accepts this; whether a real one does is not known.\n"
+    )
+    option = phonesim("dhcputil", "decode", line, "--json").document["options"][0]
+    assert (option["usable"], option["doubtful"]) == (False, True)
+
+
+def test_what_is_wrong_is_told_in_lines_of_80(phonesim: Phonesim) -> None:
+    came = phonesim("dhcputil", "decode", "010c4d532d55432d436c69656e74031770")
+    assert max(map(len, came.out.splitlines())) <= 80
+    assert "at offset 14 is cut short: its length is 23,\n  but only 1 octet follows" in came.out
+
+
 def test_words_of_a_line_need_no_quotes(phonesim: Phonesim) -> None:
     came = phonesim("dhcputil", "decode", "option", "120", "hex", OPTION_120)
     assert came.status == 0
@@ -196,13 +221,25 @@ def test_a_client_is_answered_by_a_mock_site(phonesim: Phonesim, site: Callable[
     came = phonesim("dhcputil", "emulate-client", *where, *QUICKLY)
     assert came.status == 0
     assert f"Answer 1: ACK of {DHCP} after " in came.out
-    assert f"A phone uses answer 1, of {DHCP}: https://webpool.contoso.com:443/" in came.out
+    assert f"A phone uses answer 1, of {DHCP}:\n  https://webpool.contoso.com:443/" in came.out
     assert came.err == "No fault found.\n"
 
     came = phonesim("dhcputil", "emulate-client", *where, *QUICKLY, "--class", "ms-uc-client")
     assert came.status == 3
-    assert "Finding: option-43-missing: DHCP gives no option 43\n" in came.out
+    assert max(map(len, came.out.splitlines())) <= 80
+    assert came.out.index("Finding: inform-class-wrong: ") < came.out.index(
+        "Finding: option-43-missing: DHCP gives no option 43\n"
+    )
     assert "A phone misses the Web Services URL" in came.out
+
+
+def test_a_site_on_loopback_is_asked_from_an_address_that_it_knows(
+    phonesim: Phonesim, site: Callable[..., int]
+) -> None:
+    where = ("--server", DHCP, "--port-offset", site())
+    came = phonesim("dhcputil", "emulate-client", *where, *QUICKLY)
+    assert came.status == 0
+    assert came.err.startswith("Asking from 127.20.255.254; --from names another address")
 
 
 def test_a_faulty_site_is_found_faulty(phonesim: Phonesim, site: Callable[..., int]) -> None:
@@ -226,7 +263,7 @@ def test_nobody_answers(phonesim: Phonesim) -> None:
     lines = came.out.splitlines()
     assert lines[0] == "No answer to INFORM, which was sent 2 times."
     assert lines[1].startswith("A phone misses all of it")
-    assert lines[2] == "Finding: inform-unanswered: no server answers DHCPINFORM"
+    assert lines[3] == "Finding: inform-unanswered: no server answers DHCPINFORM"
     assert any(line.startswith("  Why: ") for line in lines)
 
 

@@ -56,6 +56,18 @@ def test_a_fleet_of_another_process_signs_in(
     assert (process.returncode, out, err) == (0, "", "")
 
 
+@pytest.mark.parametrize("name", ["contoso-voice", "branches"])
+def test_the_command_that_asks_its_dhcp_server_is_answered(
+    phonesim: Callable, program: Callable, name: str
+) -> None:
+    process = program("site", name, "--json")
+    ask = said_by(process)["ask"].removeprefix("phonesim ").split()
+    came = phonesim(*ask, "--wait", "0.2", "--json")
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    assert (came.status, came.err) == (0, "")
+
+
 def test_a_taken_port_is_the_users_error(
     phonesim: Callable, site: tuple[subprocess.Popen[str], dict[str, Any]]
 ) -> None:
@@ -73,6 +85,7 @@ def test_a_closed_port_is_shown_as_closed(program: Callable) -> None:
     process.send_signal(signal.SIGTERM)
     process.communicate()
     assert process.returncode == 0
+    assert any(line.startswith("Ask its DHCP server: phonesim dhcputil emul") for line in lines)
     [first] = [line.split() for line in lines if line.startswith("lync01")]
     assert first[1:] == ["sips", "127.20.0.21", "closed", "5061"]
 

@@ -268,6 +268,7 @@ class TestDecode:
                 packet(b"\x35\x01\x05\x2b\x09abc"),
                 "option 43 at offset 243: its length is 9, but only 3 octets follow",
             ),
+            (packet(b"\x35\x01\x05\x2b\x09a"), "its length is 9, but only 1 octet follows"),
             (packet(b"\x35\x01\x05\x34\x01\x04\xff"), r"option 52 \(overload\) is 04"),
             (packet(b"\x35\x01\x05\x34\x00\xff"), r"option 52 \(overload\) is empty"),
             (

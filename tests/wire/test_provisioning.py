@@ -123,6 +123,16 @@ class TestMalformedUcOptions:
                 "the octet FF at offset 5 ends the option: the 5 octets behind it are not read",
             ),
             (
+                sub_option(10, b"110") + b"\xff\1",
+                {"vlan_id": 110},
+                "the octet FF at offset 5 ends the option: the octet behind it is not read",
+            ),
+            (
+                sub_option(10, b"110") + b"\4\x034",
+                {"vlan_id": 110},
+                'its length is 3, but only 1 octet follows ("4")',
+            ),
+            (
                 b"\0\0" + sub_option(10, b"110"),
                 {"vlan_id": 110},
                 "octets 00 from offset 0 to 1 are no sub-option",
@@ -352,12 +362,12 @@ class TestMalformedSipServers:
             (
                 b"Pool.contoso.com",
                 ("pool.contoso.com",),
-                'the option is the text "Pool.contoso.com": accepted, though 00 and length-',
+                'the option is the text "Pool.contoso.com", where 00 and length-',
             ),
             (
                 b"pool.contoso.com.\0",
                 ("pool.contoso.com",),
-                'the option is the text "pool.contoso.com.": accepted',
+                'the option is the text "pool.contoso.com.", where 00',
             ),
             (
                 b"a.contoso.com,b.contoso.com",
@@ -388,9 +398,11 @@ class TestMalformedSipServers:
         assert "the phone needs names (00)" in warning
 
     @pytest.mark.parametrize(
-        ("tail", "addresses"), [(b"", ()), (b"\x0a\0", ()), (b"\x0a\0\0\x01\x0a", ("10.0.0.1",))]
+        ("tail", "addresses"),
+        [(b"", ()), (b"\x0a", ()), (b"\x0a\0", ()), (b"\x0a\0\0\x01\x0a", ("10.0.0.1",))],
     )
     def test_incomplete_addresses(self, tail: bytes, addresses: tuple[str, ...]) -> None:
         servers = decode_sip_servers(b"\x01" + tail)
         assert servers.addresses == addresses
-        assert f"{len(tail)} octets follow the encoding octet" in servers.warnings[1]
+        follow = "1 octet follows" if len(tail) == 1 else f"{len(tail)} octets follow"
+        assert f"{follow} the encoding octet" in servers.warnings[1]

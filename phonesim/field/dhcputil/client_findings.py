@@ -2,21 +2,47 @@
 
 The evidence of a finding is an answer, by its number, or the INFORM that nobody answered.
 
-Specifications: device reference sections 1 (issues 1 and 2), 6.1 and 15.1.
+Who asks for the VLAN may go without an answer where a switch tells it: a diagnosis of phones does
+not look for that, so what is said then is not among its causes.
+
+Specifications: device reference sections 1 (issues 1 and 2), 4, 6.1 and 15.1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from phonesim.field import causes
+import msgspec
+
+from phonesim.field import causes, remedies
 from phonesim.field.causes import Cause
 from phonesim.field.dhcputil.emulated_client import Answer, EmulatedClient
 from phonesim.field.dhcputil.inspection import OPTION_43, OPTION_120
 from phonesim.field.finding import Certainty, Evidence, Finding
+from phonesim.field.remedies import Remedy
 from phonesim.field.sightings import Place
 from phonesim.wire.dhcp import MessageType
 from phonesim.wire.provisioning import UC_IDENTIFIER
+
+VLAN_OPTION_MISSING = Cause(
+    name="vlan-option-missing",
+    title="DHCP names no voice VLAN",
+    why="Sub-option 10 of option 43 for the class CPE-OCPHONE is what a phone goes by that LLDP-MED"
+    " tells no VLAN. Where a switch does, none is needed, nor must one be set [documented,"
+    " gg412828].",
+    remedies=remedies.VLAN,
+)
+VLAN_UNANSWERED = msgspec.structs.replace(
+    causes.INFORM_UNANSWERED,
+    why="A phone asks for its VLAN with DISCOVER, and this asked with INFORM: a server may answer"
+    " the one and not the other. Where a switch tells the VLAN by LLDP-MED, no answer is needed"
+    " [documented, gg412828].",
+    remedies=(
+        *remedies.VLAN,
+        Remedy("Cisco IOS, the phones' own VLAN interface", "ip helper-address 192.0.2.10"),
+        remedies.RELAY[1],
+    ),
+)
 
 
 def findings_of(client: EmulatedClient) -> list[Finding]:
@@ -39,7 +65,9 @@ def missed(client: EmulatedClient) -> list[str]:
         lacking.append(
             "the Web Services URL: phones make one of the Registrar's name that DNS gives them"
         )
-    if option_120 is None or not option_120.is_usable:
+    if option_120 is not None and option_120.is_doubtful:
+        lacking.append("the Registrar, unless they take it as plain text, which is not known")
+    elif option_120 is None or not option_120.is_usable:
         lacking.append(
             "the Registrar: phones ask DNS, and may authenticate and yet fail to begin SIP"
         )
@@ -61,7 +89,8 @@ def _find(client: EmulatedClient) -> Iterator[Finding]:
     asked = _asked(client)
     acks = [each for each in client.answers if each.message.message_type is MessageType.ACK]
     if not client.answers and not client.malformed:
-        yield finding(causes.INFORM_UNANSWERED, Certainty.CERTAIN, asked)
+        unanswered = VLAN_UNANSWERED if client.asks_for_vlan else causes.INFORM_UNANSWERED
+        yield finding(unanswered, Certainty.CERTAIN, asked)
     is_other_case = (
         client.vendor_class != UC_IDENTIFIER
         and client.vendor_class.lower() == UC_IDENTIFIER.lower()
@@ -69,7 +98,7 @@ def _find(client: EmulatedClient) -> Iterator[Finding]:
     if is_other_case and not client.is_usable:
         yield finding(
             causes.INFORM_CLASS_WRONG,
-            Certainty.LIKELY,
+            Certainty.CERTAIN if acks else Certainty.LIKELY,
             asked,
             detail=f'"{client.vendor_class}", and case counts',
         )
@@ -91,7 +120,7 @@ def _find(client: EmulatedClient) -> Iterator[Finding]:
                 yield finding(cause, Certainty.CERTAIN, evidence)
     for cause, answer in _lacks(client, acks):
         if client.asks_for_vlan:
-            detail = f"none for {client.vendor_class}; right where a switch tells the VLAN"
+            detail = f"class {client.vendor_class}; right where a switch tells the VLAN"
             yield finding(cause, Certainty.POSSIBLE, _said(answer), detail=detail)
         else:
             yield finding(cause, Certainty.CERTAIN, _said(answer))
@@ -109,8 +138,8 @@ def _lacks(client: EmulatedClient, acks: list[Answer]) -> Iterator[tuple[Cause, 
         return
     has_43, has_120 = (judged.option(code) is not None for code in (OPTION_43, OPTION_120))
     if client.asks_for_vlan:
-        if not has_43:
-            yield causes.OPTION_43_MISSING, judged
+        if client.used is None and not any(each.causes for each in judged.options):
+            yield VLAN_OPTION_MISSING, judged
     elif not has_43 and not has_120:
         yield causes.OPTIONS_MISSING, judged
     elif not has_43:

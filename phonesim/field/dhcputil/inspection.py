@@ -10,7 +10,7 @@ import msgspec
 from phonesim.config.device_profile import DeviceProfile
 from phonesim.field.causes import (
     OPTION_43_OTHER_CLASS,
-    OPTION_120_ADDRESS,
+    OPTION_120_RAW_TEXT,
     VLAN_OPTION_MALFORMED,
     Cause,
 )
@@ -58,10 +58,15 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     is_usable: bool
 
     @property
+    def is_doubtful(self) -> bool:
+        """Whether the emulated phone takes it, and of real ones that is unknown: plain text."""
+        return bool(self.taken_by_phone.registrars) and self.causes == (OPTION_120_RAW_TEXT,)
+
+    @property
     def taken(self) -> str:
         """What a phone takes from it, in words; "nothing"."""
         taken = self.taken_by_phone
-        if not self.is_usable:
+        if not self.is_usable and not self.is_doubtful:
             return "nothing"
         if taken.web_services is not None:
             return taken.web_services.url
@@ -86,8 +91,8 @@ def _inspect_120(option: ConfiguredOption, profile: DeviceProfile) -> Inspection
         causes=() if verdict.cause is None else (verdict.cause,),
         warnings=_warnings(option, verdict.warnings, taken),
         taken_by_phone=taken,
-        # A number in place of a name is taken, and no certificate is made for it.
-        is_usable=bool(taken.registrars) and verdict.cause is not OPTION_120_ADDRESS,
+        # The emulated phone may take what has a fault: a number, which no certificate is made for.
+        is_usable=bool(taken.registrars) and verdict.cause is None,
     )
 
 
@@ -123,6 +128,8 @@ def _inspect_43(option: ConfiguredOption, profile: DeviceProfile) -> Inspection:
 
 def _warnings(option: ConfiguredOption, found: tuple[str, ...], taken: Taken) -> tuple[str, ...]:
     told = [text for _, text in taken.warnings]
+    # A phone that says what a fault leads to has said the fault.
+    found = tuple(each for each in found if not any(text.startswith(each) for text in told))
     if len(option.octets) > LONGEST_OPTION:
         told.append(
             f"{len(option.octets)} octets go into one option in pieces of {LONGEST_OPTION}"

@@ -26,7 +26,7 @@ from phonesim.wire.provisioning import UC_IDENTIFIER
 
 SIP_SERVERS = "uc-sip-servers"
 
-_WHOLE_OPTIONS = {"vendor-encapsulated-options": 43}
+_WHOLE_OPTIONS = {"vendor-encapsulated-options": 43, SIP_SERVERS: 120}
 _NUMBERS = {"8": 1, "16": 2, "32": 4}
 _OPTION = re.compile(r"(?:supersede\s+|default\s+)?option\s+([\w.-]+)\s+=?\s*(.+)", re.DOTALL)
 _DEFINITION = re.compile(r"option\s+([\w.-]+)\s+code\s+(\d+)\s*=\s*(.+)", re.DOTALL)

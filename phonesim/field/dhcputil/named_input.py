@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -43,6 +43,8 @@ def read_input(what: Sequence[str], code: int | None) -> NamedInput:
         text, where = _text_of(what, path)
         return NamedInput(where, read_options(text, code), [])
     except DecodeError as error:
+        if path is None and _is_folder(what):
+            raise UsageError(f"{what[0]}: it is a folder: name a file in it") from None
         raise UsageError(f"{_name(what, path)}: {error}") from None
 
 
@@ -58,12 +60,21 @@ def _name(what: Sequence[str], path: Path | None) -> str:
 
 def _file_of(what: Sequence[str]) -> Path | None:
     """The file that the only argument names, if there is one."""
+    return Path(what[0]) if _is(Path.is_file, what) else None
+
+
+def _is_folder(what: Sequence[str]) -> bool:
+    """Whether the only argument names a folder. What can be read as octets is octets."""
+    return _is(Path.is_dir, what)
+
+
+def _is(test: Callable[[Path], bool], what: Sequence[str]) -> bool:
     if len(what) != 1 or len(what[0]) > _LONGEST_PATH:
-        return None
+        return False
     try:
-        return Path(what[0]) if Path(what[0]).is_file() else None
+        return test(Path(what[0]))
     except (OSError, ValueError):  # too long for a name, or a NUL in it
-        return None
+        return False
 
 
 def _text_of(what: Sequence[str], path: Path | None) -> tuple[str, str]:

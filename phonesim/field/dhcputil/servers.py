@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import msgspec
@@ -58,6 +59,7 @@ _READERS: tuple[Read, ...] = (
     read_dhcputil,
     *(server.read for server in SERVERS if server.read is not read_bare),
 )
+_NAME = re.compile(r"([A-Za-z0-9-]+\.)+[A-Za-z][A-Za-z0-9-]*\.?")
 _BINARY = ("\0", "\ufffd")
 
 
@@ -87,6 +89,13 @@ def read_options(text: str, code: int | None = None) -> list[ConfiguredOption]:
         try:
             octets = read_hex(text)
         except DecodeError as error:
+            name = text.strip()
+            if _NAME.fullmatch(name):
+                raise DecodeError(
+                    f"no option 43 or 120: it reads like a name. `phonesim dhcputil encode"
+                    f" --sip-server {name}` makes options of one, and `phonesim dhcputil decode"
+                    f" option 120 ascii {name}` says what comes of one that was entered as text"
+                ) from None
             raise DecodeError(
                 f"no option 43 or 120 of a DHCP server that is known, and no octets: {error}"
             ) from None

@@ -16,7 +16,7 @@ import msgspec
 
 from phonesim.field import causes
 from phonesim.field.causes import Cause
-from phonesim.wire.ipv4 import is_address
+from phonesim.wire.ipv4 import is_address, unpack_address
 from phonesim.wire.provisioning import UC_IDENTIFIER, decode_sip_servers, decode_uc_options
 
 CUT_AT = 90
@@ -25,6 +25,9 @@ CUT_AT = 90
 _PAD, _END = 0x00, 0xFF
 _URL_PARTS = frozenset({2, 3, 4, 5})
 _PORT, _PATH = 4, 5
+_ENCODINGS = 1
+"""The highest encoding of option 120."""
+_ADDRESS_SIZE = 4
 _is_text = re.compile(rb"[ -~]+").fullmatch
 _is_hex_text = re.compile(rb"(?:0x)?(?:[0-9A-Fa-f]{2}[ :-]?){4,}").fullmatch
 
@@ -98,6 +101,10 @@ def judge_option_120(data: bytes, *, is_used: bool = False) -> Verdict:
         notes = [*servers.warnings]
         notes += [f"it holds the address {address}" for address in servers.addresses]
         return Verdict(causes.OPTION_120_ADDRESS, (*notes, "TLS needs a name"))
+    if len(data) == _ADDRESS_SIZE and data[0] > _ENCODINGS and not _is_text(data):
+        address = unpack_address(data)
+        notes = [*servers.warnings, f"as an address these octets are {address}: TLS needs a name"]
+        return Verdict(causes.OPTION_120_ADDRESS, tuple(notes))
     if _is_text(data.strip(b"\0")):
         return Verdict(causes.OPTION_120_RAW_TEXT, servers.warnings)
     return Verdict(causes.OPTION_120_MALFORMED, servers.warnings)

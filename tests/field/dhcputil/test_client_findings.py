@@ -1,12 +1,19 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from conversation import BOTH, VALUES, Conversation
 
 from phonesim.config.device_profile import DeviceProfile
 from phonesim.device.events import TimerExpired
 from phonesim.field.dhcputil.client_findings import findings_of, missed
+from phonesim.field.finding import Finding
 from phonesim.wire.dhcp import MessageType
+
+
+def remedies_of(finding: Finding) -> str:
+    return "\n".join(each.how for each in finding.cause.remedies)
 
 
 @pytest.fixture
@@ -46,11 +53,12 @@ def test_what_is_missing_or_wrong(
     assert all(finding.evidence for finding in findings_of(talk.client))
 
 
-def test_an_option_that_is_tolerated_is_found_and_missed_by_nobody(talk: Conversation) -> None:
+def test_text_that_is_taken_is_doubtful(talk: Conversation) -> None:
     talk.hear({**BOTH, 120: b"fe01.contoso.com"})
     assert talk.causes() == ["option-120-raw-text"]
-    assert talk.client.is_usable
-    assert missed(talk.client) == []
+    assert not talk.client.is_usable
+    (lacking,) = missed(talk.client)
+    assert lacking.startswith("the Registrar, unless they take it as plain text")
 
 
 def test_a_nak_and_an_answer_that_went_astray(talk: Conversation) -> None:
@@ -72,4 +80,24 @@ def test_octets_that_are_no_message_are_kept(talk: Conversation) -> None:
 def test_a_class_in_the_wrong_case(profile: DeviceProfile) -> None:
     talk = Conversation(profile, "ms-uc-client")
     talk.hear({120: VALUES.option_120})
-    assert talk.causes() == ["option-43-missing", "inform-class-wrong"]
+    assert talk.causes() == ["inform-class-wrong", "option-43-missing"]
+
+
+@pytest.mark.parametrize("options", [{}, {43: VALUES.option_43}])
+def test_no_vlan_is_answered(profile: DeviceProfile, options: dict[int, bytes]) -> None:
+    talk = Conversation(profile, "CPE-OCPHONE")
+    talk.hear(options)
+    (finding,) = findings_of(talk.client)
+    assert (finding.cause.name, finding.certainty.name) == ("vlan-option-missing", "POSSIBLE")
+    assert "set optionvalue 10 Binary vendor=CPEOCPhone" in remedies_of(finding)
+    assert "MSUCClient" not in remedies_of(finding)
+
+
+def test_nobody_answers_who_asks_for_the_vlan(profile: DeviceProfile) -> None:
+    talk = Conversation(profile, "CPE-OCPHONE")
+    assert len(talk.client.handle(TimerExpired(), 104.0)) == 1
+    (finding,) = findings_of(talk.client)
+    assert finding.cause.name == "inform-unanswered"
+    assert "LLDP-MED" in finding.cause.why
+    assert not re.search("URL|Registrar", finding.cause.why + remedies_of(finding))
+    assert "optionvalue 10" in remedies_of(finding)

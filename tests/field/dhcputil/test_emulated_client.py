@@ -106,6 +106,6 @@ class TestVlan:
     def test_no_vlan_may_be_right(self, talk: Conversation) -> None:
         talk.hear({})
         (finding,) = findings_of(talk.client)
-        assert (finding.cause.name, finding.certainty.name) == ("option-43-missing", "POSSIBLE")
+        assert (finding.cause.name, finding.certainty.name) == ("vlan-option-missing", "POSSIBLE")
         assert missed(talk.client)[0].startswith("the voice VLAN")
         assert not talk.client.is_usable

@@ -61,7 +61,7 @@ def test_names_of_option_120(profile: DeviceProfile) -> None:
         (43, b"", None, False, "nothing"),
         (43, GOOD_43.replace(b"\x05https", b"\x0a6874747073"), None, False, "nothing"),
         (43, GOOD_43.replace(b"\x0fweb.contoso.com", b"\x0a7765622e62"), None, False, "nothing"),
-        (120, b"fe01.contoso.com", None, True, "fe01.contoso.com:5061"),
+        (120, b"fe01.contoso.com", None, False, "fe01.contoso.com:5061"),
         (120, b"\x01\x0a\0\0\x01", None, False, "nothing"),
         (120, b"\0\x0210\x010\x010\x011\0", None, False, "nothing"),
         (120, b"", None, False, "nothing"),
@@ -113,8 +113,31 @@ def test_the_phone_that_judges_is_that_of_the_profile(profile: DeviceProfile) ->
     strict = load(
         DEVICE, "polycom-cx600", [parse_override("device.discovery.accepts_raw_names=false")]
     )
-    assert look(profile, 120, b"fe01.contoso.com").is_usable
-    assert not look(strict, 120, b"fe01.contoso.com").is_usable
+    assert look(profile, 120, b"fe01.contoso.com").is_doubtful
+    assert not look(strict, 120, b"fe01.contoso.com").is_doubtful
+    assert look(strict, 120, b"fe01.contoso.com").taken == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("code", "octets", "warning"),
+    [
+        (
+            120,
+            b"fe01.contoso.com",
+            'the option is the text "fe01.contoso.com", where 00 and length-prefixed labels'
+            " (RFC 3361) are expected: used all the same",
+        ),
+        (
+            43,
+            GOOD_43[14:],
+            'sub-option 1 is missing: it shall hold "MS-UC-Client"; option not used',
+        ),
+    ],
+)
+def test_a_fault_is_said_once(
+    profile: DeviceProfile, code: int, octets: bytes, warning: str
+) -> None:
+    assert look(profile, code, octets).warnings == (warning,)
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,13 @@ def test_forms_of_option_43(text: str, octets: bytes, vendor_class: str | None) 
     assert (option.code, option.octets, option.vendor_class) == (43, octets, vendor_class)
 
 
+def test_a_line_of_option_120_needs_no_definition(values: SignInValues) -> None:
+    text = write_isc_dhcpd(values)
+    (line,) = [each for each in text.splitlines() if each.startswith("    option uc-sip-servers")]
+    (option,) = read_isc_dhcpd(line)
+    assert (option.code, option.octets) == (120, values.option_120)
+
+
 def test_a_class_ends_with_its_block() -> None:
     first, second = read_isc_dhcpd(
         'class "a" { option vendor-encapsulated-options 01; }\n'

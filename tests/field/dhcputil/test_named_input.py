@@ -35,6 +35,8 @@ def test_words_files_and_stdin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ([], "name octets, a configuration line, a file, or - for stdin"),
         (["no.conf"], "'no.conf' (there is no such file): no option 43 or 120"),
         (["option", "x"], "command line: "),
+        (["sip.contoso.com"], "reads like a name. `phonesim dhcputil encode --sip-server sip.con"),
+        (["sip.contoso.com"], "`phonesim dhcputil decode option 120 ascii sip.contoso.com`"),
         (["\0"], "this is not text"),
         (["x" * 5000], "x' (there is no such file): "),
     ],
@@ -46,5 +48,5 @@ def test_what_names_nothing(what: list[str], complaint: str) -> None:
 
 
 def test_a_folder_is_no_input(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="there is no such file"):
+    with pytest.raises(UsageError, match="it is a folder: name a file in it"):
         read_input([str(tmp_path)], None)

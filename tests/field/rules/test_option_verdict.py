@@ -73,6 +73,8 @@ def test_octets_of_option_43_have_one_cause(data: bytes, cause: str | None) -> N
         (b"\0fe01.contoso.com", "option-120-raw-text"),
         (b"192.0.2.21", "option-120-address"),
         (b"\1\xc0\0\2\x15", "option-120-address"),
+        (b"\x0a\1\2\3", "option-120-address"),
+        (b"\1\2\3\4", "option-120-malformed"),
         (b"\0\x04fe01?contoso", "option-120-malformed"),
         (b"\x04fe01\x07contoso\x03com\0", "option-120-malformed"),
         (b"", "option-120-malformed"),
