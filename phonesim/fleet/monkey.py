@@ -111,18 +111,22 @@ def longest_way_back(profile: DeviceProfile) -> float:
     return address + boot + registered
 
 
-def schedule(plan: Plan) -> list[dict[str, Any]]:
-    """Return what the monkey of a plan does, for a summary: what, at which server, when."""
+def schedule(plan: Plan, until: float) -> list[dict[str, Any]]:
+    """Return what the monkey of a plan did, for a summary: what, at which server, when.
+
+    The run was over `until` seconds after its begin: what was not yet does not count, and what
+    was not over then has no end.
+    """
     rules = (rule for profile in plan.faults for rule in profile.rules)
     return [
         {
             "server": rule.target,
             "fault": describe(rule),
             "begins_at": rule.begins_at,
-            "ends_at": round(rule.ends_at, 3),
+            "ends_at": round(rule.ends_at, 3) if rule.ends_at <= until else None,
         }
         for rule in rules
-        if isinstance(rule, PassingRule)
+        if isinstance(rule, PassingRule) and rule.begins_at < until
     ]
 
 

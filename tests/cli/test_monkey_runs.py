@@ -130,5 +130,11 @@ def test_ctrl_c_ends_it_with_its_results(program: Callable, tmp_path: Path) -> N
     out, err = run.communicate()
     assert run.returncode == 4
     assert "Note: interrupted" in out
+    assert "s after the last of it" not in out
+    assert "before the faults were over (planned until 600 s): nobody knows" in out
+    [summary] = tmp_path.glob("*/summary.json")
+    monkey = json.loads(summary.read_text())["monkey"]
+    assert 0 < monkey["interrupted_at"] < 600
+    assert all(each["begins_at"] < monkey["interrupted_at"] for each in monkey["faults"])
     assert "What kept the phones" not in out
     assert "Traceback" not in err

@@ -68,9 +68,20 @@ def test_what_it_does_is_told():
     made = with_monkey(plan("fleet.until=40s"), 3)
     [profile] = made.faults
     assert profile.name == "monkey-3"
-    told = schedule(made)
+    told = schedule(made, made.limits.duration)
     assert len(told) == len(profile.rules)
     assert all(each["begins_at"] < each["ends_at"] <= 40.01 for each in told)
+
+
+def test_of_a_run_that_is_cut_short_only_what_happened_is_told():
+    made = with_monkey(plan("fleet.until=40s"), 3)
+    whole, cut = schedule(made, 40.01), schedule(made, 12.0)
+    assert [each["fault"] for each in cut] == [
+        each["fault"] for each in whole if each["begins_at"] < 12
+    ]
+    assert 0 < len(cut) < len(whole)
+    assert all(each["ends_at"] is None or each["ends_at"] <= 12 for each in cut)
+    assert any(each["ends_at"] is None for each in cut)
 
 
 @pytest.mark.parametrize(
