@@ -173,6 +173,14 @@ def test_watch_tells_changes_only_until_ctrl_c(program: Callable, tmp_path: Path
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_phones_that_do_not_try_are_told_of(bootstrap: Callable) -> None:
+    came = bootstrap(*VIRTUAL, "--phones", 3, "--fault", "pin-wrong")
+    assert came.status == 3
+    assert "cold: 2 more phones did not try, for the first one got no ticket" in came.out
+    document = bootstrap(*VIRTUAL, "--phones", 3, "--fault", "pin-wrong", "--json").document
+    assert [(each["count"], each["held_back"]) for each in document["trials"]] == [(1, 2)]
+
+
 def test_watch_does_not_try_a_refused_pin_again(bootstrap: Callable) -> None:
     came = bootstrap(*VIRTUAL, "--watch", "--every", "50ms", "--fault", "pin-wrong")
     assert came.status == 2
