@@ -285,8 +285,9 @@ def _try(request: BootstrapRequest, out: Path, *, as_json: bool) -> int:
     show("", *result_block(first.results[first.shown], diagnosis(first)))
     if len(trials) > 1 or first.phones > 1:
         show("", trials_table(trials), *conclusion(trials))
-    for trial in trials:
-        show(*held_back(trial))
+    waiting = [line for trial in trials for line in held_back(trial)]
+    if waiting:
+        show("", *waiting)
     for trial in trials:
         if trial.diagnosis is not None and not trial.diagnosis.is_well:
             show("", f"The {trial.kind} phones:", *to_lines(trial.diagnosis))

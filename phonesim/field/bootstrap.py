@@ -317,6 +317,12 @@ def _trial(
             stories[phone_id].failure = BootFailure(
                 stage=stage, reason=record.reason, detail=record.detail
             )
+        elif record.stage is not None and not stories[phone_id].is_over and not stops[0].asked:
+            stories[phone_id].failure = BootFailure(
+                stage=record.stage,
+                reason=FailureReason.UNSETTLED,
+                detail=f"no end after {plan.limits.timeout:g} s",
+            )
     results = {
         phone_id: result_of(story, request.sip_uri, is_named=kind == "named")
         for phone_id, story in stories.items()

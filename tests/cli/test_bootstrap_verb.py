@@ -77,6 +77,12 @@ def test_the_pin_is_read_from_stdin(
     out, err = run.communicate(f"{PIN}\n")
     assert run.returncode == 0, err
     assert "Result     : Success" in out
+    run = program(*arguments, "--pin", "-", stdin=subprocess.DEVNULL)
+    _, err = run.communicate()
+    assert (run.returncode, err) == (
+        2,
+        "phonesim: --pin -: there was no PIN on stdin: nothing was sent\n",
+    )
     run = program(*arguments, stdin=subprocess.DEVNULL)
     _, err = run.communicate()
     assert run.returncode == 2
@@ -93,6 +99,7 @@ def test_the_pin_is_read_from_stdin(
         (["--also", "warm"], "--also warm: it is cached"),
         (["--every", "soon"], "--every soon: "),
         (["--watch", "--json"], "one of them"),
+        (["--warning", "5"], "--warning: it is for --check"),
         (["--attach", "wire"], "give the interface to use"),
         (["--device", "cx601"], "no device profile is named 'cx601'"),
         (["--phone", ""], "give the number or extension"),
@@ -149,6 +156,33 @@ def test_check_is_one_line_with_a_plugin_s_status(bootstrap: Callable, tmp_path:
     came = bootstrap(*VIRTUAL, "--check", "--site", "nowhere")
     assert (came.status, came.err) == (3, "")
     assert came.out.startswith("BOOTSTRAP UNKNOWN - ")
+
+
+def test_check_gives_up_in_bounded_time_and_names_the_stage(bootstrap: Callable) -> None:
+    came = bootstrap(*VIRTUAL, "--check", "--fault", "dhcp-silent")
+    assert came.status == 2
+    assert came.out.startswith("BOOTSTRAP CRITICAL - ip: unsettled: no end after 30 s")
+    came = bootstrap(*VIRTUAL, "--check", "--fault", "dhcp-silent", "--timeout", 10)
+    assert "ip: unsettled: no end after 10 s" in came.out
+    came = bootstrap(*VIRTUAL, "--fault", "dhcp-silent", "--timeout", 10)
+    assert came.status == 3
+    assert fields(came.out)["Error"] == "ERROR - ip: unsettled: no end after 10 s"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--check", "--warning", 20, "--critical", 5], "--warning 20 is more than --critical 5"),
+        (["--check", "--critical", -1], "--critical -1: it is a number of seconds, 0 or more"),
+    ],
+)
+def test_limits_of_a_check_that_cannot_be_are_refused(
+    bootstrap: Callable, arguments: list[object], told: str
+) -> None:
+    came = bootstrap(*VIRTUAL, *arguments)
+    assert (came.status, came.err) == (3, "")
+    assert came.out.startswith(f"BOOTSTRAP UNKNOWN - {told}")
+    assert came.out.count("\n") == 1
 
 
 def watched(run: subprocess.Popen[str]) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 import re
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -139,5 +140,29 @@ def test_all_of_them_end_with_the_one_that_is_interrupted(
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=40)
     assert process.returncode == 4
-    assert f"NOT VALID: {names(FAILURE)[0]}: " in out
-    assert "interrupted" in out
+    every = names(FAILURE)
+    assert f"NOT VALID: only 0 of {len(every)} were done, then {every[0]}: interrupted" in out
+    assert "as declared" not in out
+
+
+def test_of_all_of_them_those_that_were_done_before_an_interruption_are_told(
+    program: Callable, tmp_path: Path
+) -> None:
+    process = program("reproduce", "--all", "--out", tmp_path)
+    while len(list(tmp_path.glob("*/*/summary.json"))) < 2:  # the first one is done
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=40)
+    assert process.returncode == 4, err
+    assert "Traceback" not in err
+    heading, *lines = out.splitlines()
+    assert heading.split()[0] == "failure"
+    rows = lines[: lines.index("")]
+    done = len(rows)
+    assert [row.split()[:4] for row in rows] == [
+        [name, *["ok"] * 3] for name in names(FAILURE)[:done]
+    ]
+    assert f"{done} of {done} failures as declared, in " in out
+    cut_short = out.partition(f"NOT VALID: only {done} of {len(names(FAILURE))} were done, then ")
+    assert "interrupted" in cut_short[2].splitlines()[0]
