@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -18,6 +18,7 @@ from phonesim.cli.consent import ask_consent
 from phonesim.cli.diagnose_verb import WIDTH, to_lines
 from phonesim.cli.run_verb import DEFAULT_OUT, progress_text
 from phonesim.cli.terminal import StatusLine, show, show_json, show_text
+from phonesim.config.failure import FailureProfile
 from phonesim.config.fleet_profile import Attach
 from phonesim.errors import UsageError
 from phonesim.field.failures import FAILURE
@@ -34,6 +35,7 @@ from phonesim.profiles import load, names, option_override, parse_override
 
 _ALL = "reproduce-all"
 _TIME, _WHO = 9, 18
+_NAME = 34
 _WORLDS = tuple(each for each in get_args(Attach) if each != "relay")
 
 
@@ -277,11 +279,32 @@ def _show_failures(*, as_json: bool) -> None:
             ]
         )
         return
-    table = _columns("failure", "what the user sees")
-    table.columns[1].overflow = "fold"
-    for failure in failures:
-        table.add_row(failure.name, failure.symptom)
-    show(table, "", f"{len(failures)} failures; reproduce one: phonesim reproduce FAILURE")
+    show_text("\n".join(_by_display(failures)))
+    show("", f"{len(failures)} failures; reproduce one: phonesim reproduce FAILURE")
+
+
+def _by_display(failures: Sequence[FailureProfile]) -> Iterator[str]:
+    """The failures by what the phone shows, in lines of 80 columns."""
+    shown = {failure.display or "" for failure in failures}
+    for display in sorted(shown, key=lambda text: (not text, text.lower())):
+        yield from _wrapped(
+            f'The phone shows "{display}":' if display else "No message of its own on the display:"
+        )
+        for failure in failures:
+            if (failure.display or "") == display:
+                yield from _listed(failure)
+        yield ""
+
+
+def _listed(failure: FailureProfile) -> list[str]:
+    first, rest = f"  {failure.name:<{_NAME}}  ", " " * (_NAME + 4)
+    return textwrap.wrap(
+        failure.symptom,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_on_hyphens=False,
+    )
 
 
 def _table(rows: list[tuple[Reproduced, float]]) -> Table:
