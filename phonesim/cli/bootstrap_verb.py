@@ -213,7 +213,8 @@ def bootstrap(
         if sum((watch, check, as_json)) > 1:
             raise UsageError("--watch, --check and --json: one of them")
         _check_limits(warning, critical, is_check=check)
-        if check and timeout is None:
+        is_set = any(each.startswith("fleet.timeout=") for each in set_ or ())
+        if check and timeout is None and not is_set:
             timeout = _CHECK_TIMEOUT
         interval = _interval(every)
         overrides = {

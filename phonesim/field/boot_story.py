@@ -128,7 +128,7 @@ class BootStory:
                 self.registrar = str(values["registrar"])
             case "ticket_received" | "identity_used":
                 self.user = str(values["user"])
-                self.has_ticket = record.name == "ticket_received"
+                self.has_ticket |= record.name == "ticket_received"
             case "signed_in":
                 self.registrar, self.user = str(values["registrar"]), str(values["user"])
                 self.is_signed_in = True

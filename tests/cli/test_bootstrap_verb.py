@@ -164,6 +164,8 @@ def test_check_gives_up_in_bounded_time_and_names_the_stage(bootstrap: Callable)
     assert came.out.startswith("BOOTSTRAP CRITICAL - ip: unsettled: no end after 30 s")
     came = bootstrap(*VIRTUAL, "--check", "--fault", "dhcp-silent", "--timeout", 10)
     assert "ip: unsettled: no end after 10 s" in came.out
+    came = bootstrap(*VIRTUAL, "--check", "--fault", "dhcp-silent", "--set", "fleet.timeout=11")
+    assert "ip: unsettled: no end after 11 s" in came.out
     came = bootstrap(*VIRTUAL, "--fault", "dhcp-silent", "--timeout", 10)
     assert came.status == 3
     assert fields(came.out)["Error"] == "ERROR - ip: unsettled: no end after 10 s"
