@@ -60,7 +60,7 @@ class Kind(NamedTuple, Generic[M]):
     `references` are the places that name other profiles, where * is any index, and their
     kinds; `files` those that name other files; `words` those that hold a word of a closed list,
     with what such a word is. `try_out` builds what the core builds from the profile, which may
-    find more to refuse.
+    find more to refuse. `listing` is the command that lists them, where it is not `profiles ls`.
     """
 
     name: str
@@ -70,6 +70,7 @@ class Kind(NamedTuple, Generic[M]):
     try_out: Callable[[M], object] = repr
     files: tuple[KeyPath, ...] = ()
     words: tuple[tuple[KeyPath, str, Collection[str]], ...] = ()
+    listing: str = ""
 
 
 DEVICE = Kind(
@@ -90,6 +91,9 @@ FLEET = Kind(
     files=(("registration", "trust"),),
 )
 KINDS: tuple[Kind[Any], ...] = (DEVICE, SITE, FAULT, FLEET)
+
+_MOST_LISTED = 12
+"""Names that still make one line that is read."""
 
 
 class Override(NamedTuple):
@@ -198,8 +202,12 @@ def locate(kind: Kind[Any], name: str) -> Path:
     known = names(kind)
     if name in known:
         return shipped_folder() / kind.folder / f"{name}.yaml"
-    near = get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known) or 'none'}"
+    is_long = len(known) > _MOST_LISTED
+    near = get_close_matches(name, known, n=3 if is_long else 1, cutoff=0.5)
+    hints = [f"did you mean {' or '.join(map(repr, near))}?"] if near else []
+    if is_long:
+        hints.append(f"see: {kind.listing or f'phonesim profiles ls {kind.name}'}")
+    hint = " ".join(hints) or f"there are: {', '.join(known) or 'none'}"
     raise ProfileError(f"no {kind.name} profile is named {name!r}; {hint}")
 
 
@@ -546,7 +554,7 @@ def _what(kind: Kind[Any], detail: ErrorDetails) -> str:
 
 
 def _near(name: str, known: Sequence[str]) -> str:
-    found = get_close_matches(name, known, n=1)
+    found = get_close_matches(name, known, n=1, cutoff=0.7)
     return f"; did you mean {found[0]!r}?" if found else ""
 
 

@@ -57,6 +57,17 @@ def trials_table(trials: Sequence[Trial]) -> Table:
     return table
 
 
+def held_back(trial: Trial) -> list[str]:
+    """Say how many phones did not try, and why."""
+    if not trial.held_back or trial.is_interrupted:
+        return []
+    more = "1 more phone" if trial.held_back == 1 else f"{trial.held_back} more phones"
+    return [
+        f"{trial.kind}: {more} did not try, for the first one got no ticket, and each PIN that is"
+        " refused counts towards locking the user"
+    ]
+
+
 def where_next(trials: Sequence[Trial]) -> list[str]:
     """Say where each trial's log is."""
     return [
@@ -135,6 +146,7 @@ def _trial_document(trial: Trial) -> dict[str, Any]:
     return {
         "phones": trial.kind,
         "count": trial.phones,
+        "held_back": trial.held_back,
         "signed_in": trial.signed_in,
         "would_work": trial.works,
         "user": result.user or None,

@@ -16,6 +16,7 @@ from phonesim.cli.bootstrap_report import (
     bootstrap_document,
     changed_lines,
     diagnosis,
+    held_back,
     outcome,
     step_lines,
     trials_table,
@@ -55,6 +56,8 @@ from phonesim.profiles import Override, option_override, parse_override
 
 PIN_VARIABLE = "PHONESIM_PIN"
 _UNKNOWN: PluginStatus = 3
+_CHECK_TIMEOUT = 30.0
+"""Seconds after which a monitor gets its answer: it does not wait much longer for a plugin."""
 
 
 def bootstrap(
@@ -100,7 +103,12 @@ def bootstrap(
     phones: Annotated[
         int,
         typer.Option(
-            "--phones", "-n", metavar="N", min=1, max=MOST_PHONES, help="How many phones try."
+            "--phones",
+            "-n",
+            metavar="N",
+            min=1,
+            max=MOST_PHONES,
+            help="How many phones try; one goes first.",
         ),
     ] = 1,
     also: Annotated[
@@ -157,7 +165,12 @@ def bootstrap(
     ] = None,
     timeout: Annotated[
         float | None,
-        typer.Option("--timeout", metavar="SECONDS", help="When to give a phone up: 180."),
+        typer.Option(
+            "--timeout",
+            metavar="SECONDS",
+            min=1,
+            help=f"When to give a phone up: 180, or {_CHECK_TIMEOUT:.0f} with --check.",
+        ),
     ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Try again and again, until Ctrl-C; report changes.")
@@ -199,6 +212,10 @@ def bootstrap(
     try:
         if sum((watch, check, as_json)) > 1:
             raise UsageError("--watch, --check and --json: one of them")
+        _check_limits(warning, critical, is_check=check)
+        is_set = any(each.startswith("fleet.timeout=") for each in set_ or ())
+        if check and timeout is None and not is_set:
+            timeout = _CHECK_TIMEOUT
         interval = _interval(every)
         overrides = {
             "phones": phones,
@@ -269,6 +286,9 @@ def _try(request: BootstrapRequest, out: Path, *, as_json: bool) -> int:
     show("", *result_block(first.results[first.shown], diagnosis(first)))
     if len(trials) > 1 or first.phones > 1:
         show("", trials_table(trials), *conclusion(trials))
+    waiting = [line for trial in trials for line in held_back(trial)]
+    if waiting:
+        show("", *waiting)
     for trial in trials:
         if trial.diagnosis is not None and not trial.diagnosis.is_well:
             show("", f"The {trial.kind} phones:", *to_lines(trial.diagnosis))
@@ -348,6 +368,8 @@ def _number(phone: str | None) -> str:
 def _pin(pin: str | None) -> str:
     if pin == "-" and not sys.stdin.isatty():
         pin = sys.stdin.readline(64).strip()
+        if not pin:
+            raise UsageError("--pin -: there was no PIN on stdin: nothing was sent")
     elif pin == "-" or (pin is None and sys.stdin.isatty()):
         pin = typer.prompt("PIN", hide_input=True, err=True)
     if pin is None:
@@ -367,6 +389,19 @@ def _is_also(also: str | None) -> bool:
     if also not in (None, "cached"):
         raise UsageError(f"--also {also}: it is cached, which tries phones of every kind")
     return also is not None
+
+
+def _check_limits(warning: float | None, critical: float | None, *, is_check: bool) -> None:
+    limits = {"--warning": warning, "--critical": critical}
+    for option, limit in limits.items():
+        if limit is not None and not is_check:
+            raise UsageError(f"{option}: it is for --check")
+        if limit is not None and limit < 0:
+            raise UsageError(f"{option} {limit:g}: it is a number of seconds, 0 or more")
+    if warning is not None and critical is not None and warning > critical:
+        raise UsageError(
+            f"--warning {warning:g} is more than --critical {critical:g}: it could never come up"
+        )
 
 
 def _interval(every: str) -> float:

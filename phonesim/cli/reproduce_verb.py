@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -18,17 +18,24 @@ from phonesim.cli.consent import ask_consent
 from phonesim.cli.diagnose_verb import WIDTH, to_lines
 from phonesim.cli.run_verb import DEFAULT_OUT, progress_text
 from phonesim.cli.terminal import StatusLine, show, show_json, show_text
+from phonesim.config.failure import FailureProfile
 from phonesim.config.fleet_profile import Attach
 from phonesim.errors import UsageError
 from phonesim.field.failures import FAILURE
 from phonesim.field.learning.rerun import relive_capture, relive_log
 from phonesim.field.reproduce import SOURCES, PhoneStory, Reproduced, load_failure, reproduce
 from phonesim.field.timeline import Step, to_json
-from phonesim.fleet.runner import EXPECTATIONS_MET, EXPECTATIONS_UNMET, NOT_VALID
+from phonesim.fleet.runner import (
+    EXPECTATIONS_MET,
+    EXPECTATIONS_UNMET,
+    NOT_VALID,
+    StopRequest,
+)
 from phonesim.profiles import load, names, option_override, parse_override
 
 _ALL = "reproduce-all"
 _TIME, _WHO = 9, 18
+_NAME = 34
 _WORLDS = tuple(each for each in get_args(Attach) if each != "relay")
 
 
@@ -120,7 +127,7 @@ def reproduce_failure(
             )
 
         if failure is None:
-            return _every(run, out, as_json=as_json)
+            return _every(run, out, attach, as_json=as_json)
         came = run(failure, out)
     if as_json:
         show_json(to_document(came))
@@ -146,29 +153,40 @@ def _relive(capture: Path | None, log: Path | None, out: Path, *, as_json: bool)
     return EXPECTATIONS_MET if case.is_same else EXPECTATIONS_UNMET
 
 
-def _every(run: Callable[[str, Path], Reproduced], out: Path, *, as_json: bool) -> int:
+def _every(run: Callable[[str, Path], Reproduced], out: Path, attach: str, *, as_json: bool) -> int:
+    """Reproduce one after the other; what is done until somebody interrupts it is told."""
     base = out / f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{_ALL}"
     rows: list[tuple[Reproduced, float]] = []
-    for name in names(FAILURE):
-        began = time.monotonic()
-        came = run(name, base)
-        rows.append((came, time.monotonic() - began))
-        if not came.is_valid:
-            break
+    every = names(FAILURE)
+    cut_short = ""
+    stop = StopRequest()  # a run takes the signals itself; these come between two runs
+    with stop.signals():
+        for name in every:
+            if stop.asked:
+                cut_short = stop.reason
+                break
+            began = time.monotonic()
+            came = run(name, base)
+            if not came.is_valid:
+                cut_short = f"{name}: {'; '.join(came.notes)}"
+                break
+            rows.append((came, time.monotonic() - began))
     different = [came for came, _ in rows if came.differences]
-    is_valid = all(came.is_valid for came, _ in rows)
     if as_json:
         show_json(
             {
-                "attach": rows[0][0].attach,
-                "as_declared": len(rows) - len(different) if is_valid else None,
+                "attach": attach,
+                "planned": len(every),
+                "cut_short": cut_short or None,
+                "as_declared": len(rows) - len(different),
                 "failures": [to_document(came) | {"wall_s": seconds} for came, seconds in rows],
             }
         )
     else:
-        show(_table(rows), "")
-        show_text("\n".join(_below(rows, different, base, is_valid=is_valid)))
-    if not is_valid:
+        if rows:
+            show(_table(rows), "")
+        show_text("\n".join(_below(rows, different, base, len(every), cut_short)))
+    if cut_short:
         return NOT_VALID
     return EXPECTATIONS_UNMET if different else EXPECTATIONS_MET
 
@@ -261,11 +279,32 @@ def _show_failures(*, as_json: bool) -> None:
             ]
         )
         return
-    table = _columns("failure", "what the user sees")
-    table.columns[1].overflow = "fold"
-    for failure in failures:
-        table.add_row(failure.name, failure.symptom)
-    show(table, "", f"{len(failures)} failures; reproduce one: phonesim reproduce FAILURE")
+    show_text("\n".join(_by_display(failures)))
+    show("", f"{len(failures)} failures; reproduce one: phonesim reproduce FAILURE")
+
+
+def _by_display(failures: Sequence[FailureProfile]) -> Iterator[str]:
+    """The failures by what the phone shows, in lines of 80 columns."""
+    shown = {failure.display or "" for failure in failures}
+    for display in sorted(shown, key=lambda text: (not text, text.lower())):
+        yield from _wrapped(
+            f'The phone shows "{display}":' if display else "No message of its own on the display:"
+        )
+        for failure in failures:
+            if (failure.display or "") == display:
+                yield from _listed(failure)
+        yield ""
+
+
+def _listed(failure: FailureProfile) -> list[str]:
+    first, rest = f"  {failure.name:<{_NAME}}  ", " " * (_NAME + 4)
+    return textwrap.wrap(
+        failure.symptom,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_on_hyphens=False,
+    )
 
 
 def _table(rows: list[tuple[Reproduced, float]]) -> Table:
@@ -273,16 +312,14 @@ def _table(rows: list[tuple[Reproduced, float]]) -> Table:
     for came, seconds in rows:
         table.add_row(
             came.failure.name,
-            _as_declared(came, bool(came.unexpected)),
-            *(_as_declared(came, source in came.undiagnosed) for source in SOURCES),
+            _as_declared(bool(came.unexpected)),
+            *(_as_declared(source in came.undiagnosed) for source in SOURCES),
             f"{seconds:.1f}",
         )
     return table
 
 
-def _as_declared(came: Reproduced, is_different: bool) -> str:
-    if not came.is_valid:
-        return "-"
+def _as_declared(is_different: bool) -> str:
     return "DIFFERS" if is_different else "ok"
 
 
@@ -297,17 +334,20 @@ def _below(
     rows: list[tuple[Reproduced, float]],
     different: list[Reproduced],
     base: Path,
-    *,
-    is_valid: bool,
+    planned: int,
+    cut_short: str,
 ) -> Iterator[str]:
     for came in different:
         for difference in came.differences:
             yield from _wrapped(f"{came.failure.name}: {difference}")
-    if not is_valid:
-        yield f"NOT VALID: {rows[-1][0].failure.name}: {'; '.join(rows[-1][0].notes)}"
     seconds = sum(each for _, each in rows)
-    yield f"{len(rows) - len(different)} of {len(rows)} failures as declared, in {seconds:.1f} s"
-    yield f"Logs: {base}"
+    if rows or not cut_short:
+        well = len(rows) - len(different)
+        yield f"{well} of {len(rows)} failures as declared, in {seconds:.1f} s"
+    if cut_short:
+        yield f"NOT VALID: only {len(rows)} of {planned} were done, then {cut_short}"
+    if base.exists():
+        yield f"Logs: {base}"
 
 
 # --- programs ---

@@ -199,10 +199,20 @@ def _monkey(summary: dict[str, Any]) -> list[RenderableType]:
     for heading in ("from", "to"):
         table.add_column(heading, justify="right")
     for fault in monkey["faults"]:
-        times = (f"{fault[key]:.1f} s" for key in ("begins_at", "ends_at"))
-        table.add_row(fault["server"], fault["fault"], *times)
-    back = f"{summary['signed_in']} of {summary['phones']} phones are registered"
-    return [table, f"{monkey['grace']:.0f} s after the last of it {back}"]
+        ends_at = "not over" if fault["ends_at"] is None else f"{fault['ends_at']:.1f} s"
+        table.add_row(fault["server"], fault["fault"], f"{fault['begins_at']:.1f} s", ends_at)
+    cut_at = monkey["interrupted_at"]
+    if cut_at is None:
+        back = f"{summary['signed_in']} of {summary['phones']} phones are registered"
+        return [table, f"{monkey['grace']:.0f} s after the last of it {back}"]
+    if cut_at < monkey["span"]:
+        missed = f"the faults were over (planned until {monkey['span']:.0f} s)"
+    else:
+        missed = f"phones had their {monkey['grace']:.0f} s to come back"
+    return [
+        *([table] if monkey["faults"] else []),
+        f"Interrupted at {cut_at:.1f} s, before {missed}: nobody knows who would have come back",
+    ]
 
 
 def _durations(totals: dict[str, Any]) -> tuple[str, ...]:

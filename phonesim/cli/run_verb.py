@@ -23,6 +23,8 @@ from phonesim.profiles import Override, option_override, parse_override
 _NAMES = {"phones_from": "--resume"}
 DEFAULT_OUT = Path("logs")
 MOST_IN_TRANSCRIPT = 10
+_PACE = ("rate", "shape")
+"""What of a fleet says when its phones start."""
 
 
 def run(
@@ -76,7 +78,8 @@ def run(
             "--monkey",
             metavar="SEED",
             min=0,
-            help="Random faults at the mock site until --until; then every phone must come back.",
+            help="Random faults at the mock site until --until; then every phone must come back."
+            " Phones start over its first half, unless --rate or --set fleet.shape says when.",
         ),
     ] = None,
     grace: Annotated[
@@ -157,7 +160,8 @@ def run(
     ]
     plan = read_plan(fleet, overrides, fault or ())
     if monkey is not None:
-        plan = with_monkey(plan, monkey, grace)
+        says_when = any(each.root == "fleet" and each.path[0] in _PACE for each in overrides)
+        plan = with_monkey(plan, monkey, grace, keeps_starts=says_when)
     elif grace is not None:
         raise UsageError("--grace: it is for --monkey")
     if transcript is not None and len(plan.specs) > MOST_IN_TRANSCRIPT:

@@ -2,6 +2,7 @@
 
 A `BootStory` takes the records of a phone's device log as they are written. When a stage ends it
 gives a `BootStep` with the stage's result, its duration and what was found out in it, in words.
+An answer that loses discovery's race after its end is discovery's: it is in the story's steps.
 When all has been told it says where the phone was sent, by whom, and how the boot ended.
 """
 
@@ -13,6 +14,7 @@ import msgspec
 
 from phonesim.device.actions import WriteLog
 from phonesim.device.device_log import KINDS, LogRecord, Value
+from phonesim.device.outcome import Stage
 
 _TOLD: Mapping[str, str] = {
     "cache_used": "the cache names {url} and {registrars}",
@@ -73,7 +75,7 @@ class BootStory:
 
     `url` and `registrar` are those that it was sent to last, `source` says by whom. `seconds` is
     the time from power to the last record. `cache_fault` says why what the cache named did not
-    work, if it did not.
+    work, if it did not. `has_ticket` is whether the Web Services gave one for the PIN.
     """
 
     def __init__(self) -> None:
@@ -83,6 +85,7 @@ class BootStory:
         self.source = ""
         self.user = ""
         self.seconds = 0.0
+        self.has_ticket = False
         self.is_signed_in = False
         self.failure: BootFailure | None = None
         self.cache_fault: BootFailure | None = None
@@ -125,6 +128,7 @@ class BootStory:
                 self.registrar = str(values["registrar"])
             case "ticket_received" | "identity_used":
                 self.user = str(values["user"])
+                self.has_ticket |= record.name == "ticket_received"
             case "signed_in":
                 self.registrar, self.user = str(values["registrar"]), str(values["user"])
                 self.is_signed_in = True
@@ -136,8 +140,19 @@ class BootStory:
         told = _TOLD.get(record.name)
         if told is not None:
             shown = {key: "-" if value == "" else value for key, value in values.items()}
-            self._found.append(told.format_map(shown))
+            self._tell(record.name, told.format_map(shown))
         return None
+
+    def _tell(self, name: str, told: str) -> None:
+        """Keep what was found out, with the stage that it belongs to."""
+        if name == "race_lost":
+            for index in reversed(range(len(self.steps))):
+                step = self.steps[index]
+                if step.stage == Stage.DISCOVERY:
+                    found = (*step.found, told)
+                    self.steps[index] = msgspec.structs.replace(step, found=found)
+                    return
+        self._found.append(told)
 
     def _stage_ended(self, values: Mapping[str, Value]) -> BootStep:
         found, self._found = tuple(self._found), []

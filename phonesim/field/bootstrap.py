@@ -12,7 +12,8 @@ nothing of the phones that still work. Each trial is a run of its own, made of a
 one of the worlds, with its run folder. A cached phone is one of an earlier run: of the trial that
 signed in, or of a run that the user names.
 
-When the PIN is refused no further trial is made: each counts towards locking the user.
+Each refused PIN counts towards locking the user. So when it is refused no further trial is made,
+and of several phones one goes first: the others try when it has its ticket, and else not at all.
 
 Specifications: device reference sections 11, 13 and 18.1; RFC 2606 section 2 (`.invalid`).
 """
@@ -33,7 +34,7 @@ from phonesim.device.actions import WriteLog
 from phonesim.device.cache import Contents, KeptAnswer
 from phonesim.device.device_log import Dialect
 from phonesim.device.events import RegistrarAddress, WebServicesAddress
-from phonesim.device.outcome import FailureReason
+from phonesim.device.outcome import FailureReason, Stage
 from phonesim.drivers.run_folder import RunFolder
 from phonesim.errors import UsageError
 from phonesim.field.boot_story import BootFailure, BootStep, BootStory
@@ -87,7 +88,8 @@ class Trial(msgspec.Struct, kw_only=True):
     """What came of the phones of one kind.
 
     `stories` are theirs, by phone; `left_out` says why there are none. `folder` is the run's.
-    `diagnosis` is there if one of them did not end well.
+    `diagnosis` is there if one of them did not end well. `held_back` counts those that did not
+    try, because the first one got no ticket.
     """
 
     kind: TrialKind
@@ -98,6 +100,7 @@ class Trial(msgspec.Struct, kw_only=True):
     is_interrupted: bool = False
     left_out: str = ""
     diagnosis: Diagnosis | None = None
+    held_back: int = 0
 
     @property
     def signed_in(self) -> int:
@@ -119,6 +122,19 @@ class Trial(msgspec.Struct, kw_only=True):
         """Whether a phone was told that its PIN will not do."""
         failures = (story.failure for story in self.stories.values())
         return any(each is not None and each.reason in _PIN_REFUSED for each in failures)
+
+    @property
+    def is_pin_accepted(self) -> bool:
+        """Whether a phone got its ticket by PIN."""
+        return any(story.has_ticket for story in self.stories.values())
+
+    @property
+    def is_past_ticket(self) -> bool:
+        """Whether a phone got its ticket, or needed none."""
+        steps = (step for story in self.stories.values() for step in story.steps)
+        return any(
+            step.stage == Stage.TICKET and step.result in ("ok", "skipped") for step in steps
+        )
 
     @property
     def shown(self) -> str:
@@ -182,7 +198,7 @@ def run_bootstrap(request: BootstrapRequest, base: Path, follow: Follow) -> list
     `UsageError` or `ProfileError` if it cannot be tried as asked.
     """
     first: TrialKind = "named" if request.target is not None else "cold"
-    trials = [_trial(request, first, base, follow)]
+    trials = [_safely(request, first, base, follow, [])]
     if not request.also:
         return trials
     if first == "named":
@@ -244,17 +260,38 @@ def _next(
             left_out="no phone has signed in whose cache could be taken: name the servers with"
             " --target-fqdn, or an earlier run with --cached-from",
         )
-    return _trial(request, kind, base, follow, None if kind == "cold" else kept)
+    return _safely(request, kind, base, follow, so_far, None if kind == "cold" else kept)
 
 
-def _trial(
+def _safely(
     request: BootstrapRequest,
     kind: TrialKind,
     base: Path,
     follow: Follow,
+    so_far: Sequence[Trial],
     earlier: Path | None = None,
 ) -> Trial:
+    """Try with one phone first, unless it is known that the PIN is right."""
     plan = plan_trial(request, kind, earlier)
+    others = len(plan.specs) - 1
+    if others and not any(trial.is_pin_accepted for trial in so_far):
+        one = msgspec.structs.replace(plan, specs=plan.specs[:1])
+        trial = _trial(request, one, kind, base, follow)
+        if trial.is_interrupted or not trial.is_past_ticket:
+            trial.held_back = others
+            return trial
+        discard([trial])
+        follow = _told_already
+    return _trial(request, plan, kind, base, follow)
+
+
+def _told_already(kind: TrialKind, step: BootStep) -> None:
+    """Say nothing of the same steps again."""
+
+
+def _trial(
+    request: BootstrapRequest, plan: Plan, kind: TrialKind, base: Path, follow: Follow
+) -> Trial:
     stories = {spec.phone_id: BootStory() for spec in plan.specs}
     leading = plan.specs[0].phone_id
 
@@ -279,6 +316,12 @@ def _trial(
             stage = "" if record.stage is None else record.stage
             stories[phone_id].failure = BootFailure(
                 stage=stage, reason=record.reason, detail=record.detail
+            )
+        elif record.stage is not None and not stories[phone_id].is_over and not stops[0].asked:
+            stories[phone_id].failure = BootFailure(
+                stage=record.stage,
+                reason=FailureReason.UNSETTLED,
+                detail=f"no end after {plan.limits.timeout:g} s",
             )
     results = {
         phone_id: result_of(story, request.sip_uri, is_named=kind == "named")

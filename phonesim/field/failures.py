@@ -124,6 +124,7 @@ FAILURE = Kind(
         (("faults", "*"), FAULT),
     ),
     try_out=_try_out,
+    listing="phonesim reproduce",
     words=(
         (("findings", "*"), "cause", CAUSES),
         (("findings", "log", "*"), "cause", CAUSES),

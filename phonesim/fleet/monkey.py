@@ -5,6 +5,9 @@ time: the same three give the same faults. All of them pass, and by the end of t
 well again. Then every phone has the time that it needs at most to come back by itself; one that is
 not registered at the end has a defect, or its site does not let it in any more.
 
+Phones start evenly over the first half of the span, so that faults fall on boots, too, and not
+only on phones that are registered; a fleet that says when its phones start is left as it is.
+
 A fault lasts `SHORTEST` to `LONGEST` seconds, no more than half of the span, and there are so many
 that at any time `AT_A_TIME` are there, more or less.
 """
@@ -12,7 +15,7 @@ that at any time `AT_A_TIME` are there, more or less.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -22,6 +25,7 @@ from phonesim.config.fault import FaultProfile, Outage, ShowCertificate, Silence
 from phonesim.config.site_profile import SiteProfile
 from phonesim.errors import UsageError
 from phonesim.fleet.plan import Monkey, Plan
+from phonesim.world import PhoneSpec
 
 DEFAULT_SPAN = 300.0
 """Seconds of faults where the fleet does not say how long it runs."""
@@ -44,9 +48,12 @@ _LOST_OF = (2, 3)
 """One request of so many is lost."""
 
 
-def with_monkey(plan: Plan, seed: int, grace: float | None = None) -> Plan:
+def with_monkey(
+    plan: Plan, seed: int, grace: float | None = None, *, keeps_starts: bool = False
+) -> Plan:
     """Return the plan with faults from `seed`, for as long as its fleet runs.
 
+    Phones start within the first half of that time, or with `keeps_starts` when the plan says.
     After that the run goes on for `grace` seconds, None for what its phones need at most.
     `UsageError` if the monkey can do nothing there, or what it did could not be told.
     """
@@ -66,14 +73,24 @@ def with_monkey(plan: Plan, seed: int, grace: float | None = None) -> Plan:
     rules = plan_faults(seed, site, span)
     if grace is None:
         grace = max(longest_way_back(spec.profile) for spec in plan.specs)
-    well_at = max(span, *(spec.starts_at for spec in plan.specs))
+    specs = plan.specs if keeps_starts else _spread(plan.specs, span / 2)
+    well_at = max(span, *(spec.starts_at for spec in specs))
     name = f"monkey-{seed}"
     profile = FaultProfile(name=name, description="What a monkey did", rules=tuple(rules))
     return msgspec.structs.replace(
         plan,
+        specs=specs,
         faults=(profile,),
         limits=msgspec.structs.replace(plan.limits, duration=well_at + grace),
         monkey=Monkey(seed=seed, span=span, grace=grace),
+    )
+
+
+def _spread(specs: Sequence[PhoneSpec], seconds: float) -> tuple[PhoneSpec, ...]:
+    """Let the phones start evenly within that time, the first one at its begin."""
+    return tuple(
+        msgspec.structs.replace(spec, starts_at=round(index * seconds / len(specs), 6))
+        for index, spec in enumerate(specs)
     )
 
 
@@ -111,18 +128,22 @@ def longest_way_back(profile: DeviceProfile) -> float:
     return address + boot + registered
 
 
-def schedule(plan: Plan) -> list[dict[str, Any]]:
-    """Return what the monkey of a plan does, for a summary: what, at which server, when."""
+def schedule(plan: Plan, until: float) -> list[dict[str, Any]]:
+    """Return what the monkey of a plan did, for a summary: what, at which server, when.
+
+    The run was over `until` seconds after its begin: what was not yet does not count, and what
+    was not over then has no end.
+    """
     rules = (rule for profile in plan.faults for rule in profile.rules)
     return [
         {
             "server": rule.target,
             "fault": describe(rule),
             "begins_at": rule.begins_at,
-            "ends_at": round(rule.ends_at, 3),
+            "ends_at": round(rule.ends_at, 3) if rule.ends_at <= until else None,
         }
         for rule in rules
-        if isinstance(rule, PassingRule)
+        if isinstance(rule, PassingRule) and rule.begins_at < until
     ]
 
 

@@ -267,7 +267,9 @@ def _finish(
     summary = summarize(recorder, facts)
     if plan.monkey is not None:
         monkey = msgspec.to_builtins(plan.monkey)
-        summary["monkey"] = {**monkey, "faults": schedule(plan)}
+        cut_at = round(report.seconds, 3) if stop.asked else None
+        faults = schedule(plan, report.seconds)
+        summary["monkey"] = {**monkey, "interrupted_at": cut_at, "faults": faults}
     log(
         report.seconds,
         not facts.valid,

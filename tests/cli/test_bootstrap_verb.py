@@ -77,6 +77,12 @@ def test_the_pin_is_read_from_stdin(
     out, err = run.communicate(f"{PIN}\n")
     assert run.returncode == 0, err
     assert "Result     : Success" in out
+    run = program(*arguments, "--pin", "-", stdin=subprocess.DEVNULL)
+    _, err = run.communicate()
+    assert (run.returncode, err) == (
+        2,
+        "phonesim: --pin -: there was no PIN on stdin: nothing was sent\n",
+    )
     run = program(*arguments, stdin=subprocess.DEVNULL)
     _, err = run.communicate()
     assert run.returncode == 2
@@ -93,6 +99,7 @@ def test_the_pin_is_read_from_stdin(
         (["--also", "warm"], "--also warm: it is cached"),
         (["--every", "soon"], "--every soon: "),
         (["--watch", "--json"], "one of them"),
+        (["--warning", "5"], "--warning: it is for --check"),
         (["--attach", "wire"], "give the interface to use"),
         (["--device", "cx601"], "no device profile is named 'cx601'"),
         (["--phone", ""], "give the number or extension"),
@@ -151,6 +158,35 @@ def test_check_is_one_line_with_a_plugin_s_status(bootstrap: Callable, tmp_path:
     assert came.out.startswith("BOOTSTRAP UNKNOWN - ")
 
 
+def test_check_gives_up_in_bounded_time_and_names_the_stage(bootstrap: Callable) -> None:
+    came = bootstrap(*VIRTUAL, "--check", "--fault", "dhcp-silent")
+    assert came.status == 2
+    assert came.out.startswith("BOOTSTRAP CRITICAL - ip: unsettled: no end after 30 s")
+    came = bootstrap(*VIRTUAL, "--check", "--fault", "dhcp-silent", "--timeout", 10)
+    assert "ip: unsettled: no end after 10 s" in came.out
+    came = bootstrap(*VIRTUAL, "--check", "--fault", "dhcp-silent", "--set", "fleet.timeout=11")
+    assert "ip: unsettled: no end after 11 s" in came.out
+    came = bootstrap(*VIRTUAL, "--fault", "dhcp-silent", "--timeout", 10)
+    assert came.status == 3
+    assert fields(came.out)["Error"] == "ERROR - ip: unsettled: no end after 10 s"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--check", "--warning", 20, "--critical", 5], "--warning 20 is more than --critical 5"),
+        (["--check", "--critical", -1], "--critical -1: it is a number of seconds, 0 or more"),
+    ],
+)
+def test_limits_of_a_check_that_cannot_be_are_refused(
+    bootstrap: Callable, arguments: list[object], told: str
+) -> None:
+    came = bootstrap(*VIRTUAL, *arguments)
+    assert (came.status, came.err) == (3, "")
+    assert came.out.startswith(f"BOOTSTRAP UNKNOWN - {told}")
+    assert came.out.count("\n") == 1
+
+
 def watched(run: subprocess.Popen[str]) -> tuple[str, str]:
     assert run.stdout is not None
     first = run.stdout.readline()
@@ -171,6 +207,14 @@ def test_watch_tells_changes_only_until_ctrl_c(program: Callable, tmp_path: Path
     [line] = out.splitlines()
     assert line.partition("  ")[2].startswith("cold: Success in 00:00:00.")
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_phones_that_do_not_try_are_told_of(bootstrap: Callable) -> None:
+    came = bootstrap(*VIRTUAL, "--phones", 3, "--fault", "pin-wrong")
+    assert came.status == 3
+    assert "cold: 2 more phones did not try, for the first one got no ticket" in came.out
+    document = bootstrap(*VIRTUAL, "--phones", 3, "--fault", "pin-wrong", "--json").document
+    assert [(each["count"], each["held_back"]) for each in document["trials"]] == [(1, 2)]
 
 
 def test_watch_does_not_try_a_refused_pin_again(bootstrap: Callable) -> None:

@@ -29,6 +29,11 @@ def test_the_version_is_that_of_the_package(phonesim: Callable) -> None:
         (["run", "dmo"], "no fleet profile is named 'dmo'; did you mean 'demo'?"),
         (["run", "--site", "contosso"], "did you mean 'contoso'?"),
         (["run", "--fault", "dns-dead"], "no fault profile is named 'dns-dead'"),
+        (
+            ["run", "--fault", "zzz"],
+            "no fault profile is named 'zzz'; see: phonesim profiles ls fault\n",
+        ),
+        (["run", "--set", "fleet.nope=1"], "fleet.nope=1: unknown key\n"),
         (["run", "--set", "fleet.phnes=1"], "unknown key; did you mean 'phones'?"),
         (["run", "--until", "later"], "--until later: should be signed-in, or a duration such as"),
         (["run", "--phones", "200000"], "200000 phones need as many users"),

@@ -33,6 +33,15 @@ def test_every_phone_comes_back(phonesim: Callable, tmp_path: Path, seed: int) -
     assert "lost" not in summary
 
 
+def test_faults_fall_on_boots_without_a_rate(phonesim: Callable, tmp_path: Path) -> None:
+    arguments = ("-n", 25, "--until", "2m", "--out", tmp_path, "--json")
+    spread = phonesim(*monkey(7, *arguments)).document
+    assert sum(stage["failed"] for stage in spread["stages"].values()) > 0
+    assert spread["signed_in"] == 25
+    at_once = phonesim(*monkey(7, "--set", "fleet.shape={kind: burst}", *arguments)).document
+    assert sum(stage["failed"] for stage in at_once["stages"].values()) == 0
+
+
 def test_the_same_seed_repeats_it_byte_for_byte(phonesim: Callable, tmp_path: Path) -> None:
     def trees(seed: int) -> dict[str, bytes]:
         came = phonesim(*monkey(seed, "-n", 12, "--rate", "0.1", "--out", tmp_path, "--json"))
@@ -130,5 +139,11 @@ def test_ctrl_c_ends_it_with_its_results(program: Callable, tmp_path: Path) -> N
     out, err = run.communicate()
     assert run.returncode == 4
     assert "Note: interrupted" in out
+    assert "s after the last of it" not in out
+    assert "before the faults were over (planned until 600 s): nobody knows" in out
+    [summary] = tmp_path.glob("*/summary.json")
+    monkey = json.loads(summary.read_text())["monkey"]
+    assert 0 < monkey["interrupted_at"] < 600
+    assert all(each["begins_at"] < monkey["interrupted_at"] for each in monkey["faults"])
     assert "What kept the phones" not in out
     assert "Traceback" not in err

@@ -84,7 +84,8 @@ def test_validate_follows_the_names_of_other_profiles(phonesim: Callable, tmp_pa
     assert came.out.splitlines() == [
         f"{file}:3: site: no site profile is named 'contosso'; did you mean 'contoso'?",
         f"{file}:4: users_from: {bad}:2: ntp_servers.0.address: is missing",
-        f"{file}:5: faults.1: no fault profile is named 'dns-silnt'; did you mean 'dns-silent'?",
+        f"{file}:5: faults.1: no fault profile is named 'dns-silnt'; did you mean 'dns-silent'"
+        " or 'ntp-silent' or 'lldp-silent'? see: phonesim profiles ls fault",
         f"{file}:7: devices.0.device: no device profile is named 'nope'; there are:"
         f" {', '.join(names(KINDS[0]))}",
     ]

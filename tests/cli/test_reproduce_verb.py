@@ -2,6 +2,7 @@
 
 import re
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,8 +78,13 @@ def test_without_a_name_the_failures_are_listed_with_what_the_user_sees(
 ) -> None:
     came = phonesim("reproduce")
     assert came.status == 0
-    assert [line.split()[0] for line in came.out.splitlines()[1:-2]] == names(FAILURE)
-    assert "The phone stays at Acquiring IP Address" in came.out
+    lines = came.out.splitlines()
+    assert all(len(line) <= WIDTH for line in lines)
+    named = [line.split()[0] for line in lines if re.match(r"  \S", line)]
+    assert sorted(set(named) & set(names(FAILURE))) == names(FAILURE)
+    *_, group = came.out.partition('The phone shows "Acquiring IP Address":\n')
+    assert group.partition("\n\n")[0].startswith("  dhcp-pool-exhausted ")
+    assert "The phone stays at Acquiring IP" in group
     rows = phonesim("reproduce", "--json").document
     assert [row["name"] for row in rows] == names(FAILURE)
     assert all(row["symptom"] for row in rows)
@@ -98,6 +104,8 @@ def test_all_is_a_table(phonesim: Callable, tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (["option-43-cutt"], "no failure profile is named 'option-43-cutt'; did you mean"),
+        (["zzz"], "no failure profile is named 'zzz'; see: phonesim reproduce\n"),
+        (["option-43-cutt"], "? see: phonesim reproduce\n"),
         (["./nowhere.yaml"], "nowhere.yaml: cannot be read: No such file or directory"),
         (["pin-locked", "--all"], "--all takes no name"),
         (["pin-locked", "--attach", "relay"], "--attach relay: it is loopback, wire, virtual"),
@@ -139,5 +147,29 @@ def test_all_of_them_end_with_the_one_that_is_interrupted(
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=40)
     assert process.returncode == 4
-    assert f"NOT VALID: {names(FAILURE)[0]}: " in out
-    assert "interrupted" in out
+    every = names(FAILURE)
+    assert f"NOT VALID: only 0 of {len(every)} were done, then {every[0]}: interrupted" in out
+    assert "as declared" not in out
+
+
+def test_of_all_of_them_those_that_were_done_before_an_interruption_are_told(
+    program: Callable, tmp_path: Path
+) -> None:
+    process = program("reproduce", "--all", "--out", tmp_path)
+    while len(list(tmp_path.glob("*/*/summary.json"))) < 2:  # the first one is done
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=40)
+    assert process.returncode == 4, err
+    assert "Traceback" not in err
+    heading, *lines = out.splitlines()
+    assert heading.split()[0] == "failure"
+    rows = lines[: lines.index("")]
+    done = len(rows)
+    assert [row.split()[:4] for row in rows] == [
+        [name, *["ok"] * 3] for name in names(FAILURE)[:done]
+    ]
+    assert f"{done} of {done} failures as declared, in " in out
+    cut_short = out.partition(f"NOT VALID: only {done} of {len(names(FAILURE))} were done, then ")
+    assert "interrupted" in cut_short[2].splitlines()[0]

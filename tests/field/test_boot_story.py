@@ -47,6 +47,21 @@ def test_it_knows_where_the_phone_was_sent_and_by_whom():
     assert len(steps[0].found) == 4
 
 
+def test_an_answer_that_comes_after_discovery_is_not_the_next_stage_s():
+    story, _ = told(
+        line(1, log.STAGE_ENDED("vlan", "ok", 0.001)),
+        line(5, log.RACE_WON("dhcp:10.0.0.1", "first"), log.STAGE_ENDED("discovery", "ok", 0.003)),
+        line(6, log.RACE_LOST("dns:a.contoso.com", "ignored: a DHCP answer is in use")),
+        line(9, log.CHAIN_RECEIVED(900), log.STAGE_ENDED("chain", "ok", 0.003)),
+    )
+    _, discovery, chain = story.steps
+    assert discovery.found == (
+        "won by dhcp:10.0.0.1: first",
+        "lost by dns:a.contoso.com: ignored: a DHCP answer is in use",
+    )
+    assert chain.found == ("900 octets",)
+
+
 def test_what_comes_after_the_end_of_a_boot_is_another_story():
     story, steps = told(
         line(221, log.SIGNED_IN("sip:a@contoso.com", "fe01.contoso.com:5061", 0.221)),

@@ -138,6 +138,30 @@ def test_several_phones_of_one_user(tried):
     assert len(followed) == 9
 
 
+def test_a_wrong_pin_is_sent_once_however_many_phones_there_are(tried, tmp_path):
+    trials, followed = tried(request("fleet.phones=3", pin="0000000", also=True))
+    cold = trials["cold"]
+    assert (cold.phones, cold.held_back, cold.is_pin_refused) == (1, 2, True)
+    assert [each for each in followed if each[1] == "ticket"] == [
+        ("cold", "ticket", "pin-incorrect")
+    ]
+    logs = [file.read_text() for file in tmp_path.rglob("cpsw3g.log")]
+    assert sum("pin-incorrect" in log for log in logs) == len(logs) == 1
+    assert all(trials[kind].left_out for kind in ("cached", "stale"))
+
+
+def test_one_phone_goes_first_only_until_the_pin_is_known_to_be_right(tried):
+    trials, followed = tried(request("fleet.phones=3", also=True))
+    came = [(trial.signed_in, trial.held_back) for trial in trials.values()]
+    assert came == [(3, 0)] * 3
+    assert [stage for kind, stage, _ in followed if kind == "cold"].count("ticket") == 1
+
+
+def test_phones_that_fail_after_the_ticket_all_try(tried):
+    trials, _ = tried(request("fleet.phones=3", faults=("registrar-forbids",)))
+    assert (trials["cold"].phones, trials["cold"].held_back) == (3, 0)
+
+
 def test_no_pin_is_in_what_trials_leave(tried, tmp_path):
     tried(request(also=True))
     files = [file for file in tmp_path.rglob("*") if file.is_file()]

@@ -60,17 +60,35 @@ def test_after_the_faults_phones_have_time():
     assert made.monkey.grace >= way_back > 300
     short = with_monkey(plan("fleet.until=20s"), 3, 5.0)
     assert short.limits.duration == 25
-    late = with_monkey(plan("fleet.until=20s", "fleet.rate=0.01"), 3, 5.0)
+    late = with_monkey(plan("fleet.until=20s", "fleet.rate=0.01"), 3, 5.0, keeps_starts=True)
     assert late.limits.duration == 205  # the last phone starts after 200 s
+
+
+def test_faults_fall_on_boots_too_for_phones_start_over_half_of_the_span():
+    made = with_monkey(plan("fleet.until=60s"), 3)
+    assert [spec.starts_at for spec in made.specs] == [0.0, 10.0, 20.0]
+    kept = with_monkey(plan("fleet.until=60s"), 3, keeps_starts=True)
+    assert [spec.starts_at for spec in kept.specs] == [0.0, 0.01, 0.02]
 
 
 def test_what_it_does_is_told():
     made = with_monkey(plan("fleet.until=40s"), 3)
     [profile] = made.faults
     assert profile.name == "monkey-3"
-    told = schedule(made)
+    told = schedule(made, made.limits.duration)
     assert len(told) == len(profile.rules)
     assert all(each["begins_at"] < each["ends_at"] <= 40.01 for each in told)
+
+
+def test_of_a_run_that_is_cut_short_only_what_happened_is_told():
+    made = with_monkey(plan("fleet.until=40s"), 3)
+    whole, cut = schedule(made, 40.01), schedule(made, 12.0)
+    assert [each["fault"] for each in cut] == [
+        each["fault"] for each in whole if each["begins_at"] < 12
+    ]
+    assert 0 < len(cut) < len(whole)
+    assert all(each["ends_at"] is None or each["ends_at"] <= 12 for each in cut)
+    assert any(each["ends_at"] is None for each in cut)
 
 
 @pytest.mark.parametrize(
