@@ -24,6 +24,7 @@ from phonesim.cli.bootstrap_report import (
 )
 from phonesim.cli.consent import ask_consent
 from phonesim.cli.diagnose_verb import to_lines
+from phonesim.cli.run_options import FaultOption, SetOption, YesOption
 from phonesim.cli.run_verb import DEFAULT_OUT
 from phonesim.cli.terminal import show, show_json, show_text
 from phonesim.config.duration import parse_duration
@@ -151,18 +152,8 @@ def bootstrap(
         int | None,
         typer.Option("--port-offset", metavar="N", help="Loopback: that of the site to use."),
     ] = None,
-    fault: Annotated[
-        list[str] | None,
-        typer.Option("--fault", metavar="NAME", help="A fault at the mock site (repeatable)."),
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Change a value of a profile: fleet.x, site.x or device.x (repeatable).",
-        ),
-    ] = None,
+    fault: FaultOption = None,
+    set_: SetOption = None,
     timeout: Annotated[
         float | None,
         typer.Option(
@@ -197,9 +188,7 @@ def bootstrap(
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Where the run folders are made.")
     ] = DEFAULT_OUT,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Do not ask before packets reach a real network.")
-    ] = False,
+    yes: YesOption = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as one JSON document.")
     ] = False,

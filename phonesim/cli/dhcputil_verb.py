@@ -16,6 +16,7 @@ from phonesim.cli.dhcputil_output import (
     show_inspection,
     values_document,
 )
+from phonesim.cli.run_options import YesOption
 from phonesim.cli.terminal import show, show_json, show_text, tell
 from phonesim.errors import DecodeError, UsageError
 from phonesim.field.dhcputil.client_findings import findings_of
@@ -33,7 +34,7 @@ from phonesim.wire.ipv4 import is_address
 from phonesim.wire.provisioning import UC_IDENTIFIER, VLAN_FORMS
 
 app = typer.Typer(
-    help="Options 43 and 120: encode, decode, ask for them, configure them (DHCPUtil's part).",
+    help="Encode, decode, ask for and configure options 43 and 120.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -189,9 +190,7 @@ def emulate_client(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a value, device.x (repeatable)."),
     ] = None,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Do not ask before packets reach a real network.")
-    ] = False,
+    yes: YesOption = False,
     as_json: AsJson = False,
 ) -> int:
     """Send a DHCPINFORM as a phone does, and say what a phone makes of every answer.

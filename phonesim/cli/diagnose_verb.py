@@ -40,7 +40,10 @@ def diagnose_paths(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> int:
-    """Say what is wrong with phones: the cause, its evidence, and how to mend it."""
+    """Say what is wrong with phones, by their logs and captures.
+
+    Every cause comes with its evidence, why it breaks the phone, and how to mend it.
+    """
     dialects = None if device is None else [Dialect(load(DEVICE, device).log.records)]
     diagnosis = diagnose(paths, dialects)
     if as_json:

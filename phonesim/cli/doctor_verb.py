@@ -20,7 +20,7 @@ def doctor(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> int:
-    """Say what this machine permits, and what is missing for each world.
+    """Say which worlds this machine permits, and what is missing.
 
     The exit status is 0 if the virtual and the loopback world work.
     """

@@ -16,6 +16,7 @@ from rich.table import Table
 from phonesim.cli import relived_case
 from phonesim.cli.consent import ask_consent
 from phonesim.cli.diagnose_verb import WIDTH, to_lines
+from phonesim.cli.run_options import SeedOption, SetOption, YesOption
 from phonesim.cli.run_verb import DEFAULT_OUT, progress_text
 from phonesim.cli.terminal import StatusLine, show, show_json, show_text
 from phonesim.config.failure import FailureProfile
@@ -66,26 +67,17 @@ def reproduce_failure(
         str | None,
         typer.Option("--site", metavar="NAME|PATH", help="Another mock site than the failure's."),
     ] = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", "-s", metavar="S", help="Seed of the run's randomness.")
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Change a value of a profile: fleet.x, site.x or device.x (repeatable).",
-        ),
-    ] = None,
+    seed: SeedOption = None,
+    set_: SetOption = None,
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Where the runs' folders are made.")
     ] = DEFAULT_OUT,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Do not ask before packets reach a real network.")
-    ] = False,
+    yes: YesOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> int:
-    """Make a field failure happen, and check that it and its diagnosis come out as declared.
+    """Make a field failure happen, and tell how it came about.
+
+    It and its diagnosis have to come out as declared.
 
     Without a name, list the failures. With --capture or --log, learn the site where it was taken,
     boot its phones there, and say whether the same came out.

@@ -9,6 +9,7 @@ import typer
 
 from phonesim.cli.consent import ask_consent
 from phonesim.cli.diagnose_verb import to_document, to_lines
+from phonesim.cli.run_options import FaultOption, SeedOption, SetOption, YesOption
 from phonesim.cli.run_summary import summary_tables
 from phonesim.cli.terminal import StatusLine, show, show_json
 from phonesim.errors import UsageError
@@ -34,9 +35,7 @@ def run(
     phones: Annotated[
         int | None, typer.Option("--phones", "-n", metavar="N", help="How many phones.")
     ] = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", "-s", metavar="S", help="Seed of the run's randomness.")
-    ] = None,
+    seed: SeedOption = None,
     site: Annotated[
         str | None,
         typer.Option(
@@ -64,10 +63,7 @@ def run(
     rate: Annotated[
         float | None, typer.Option("--rate", "-r", metavar="R", help="Phones started a second.")
     ] = None,
-    fault: Annotated[
-        list[str] | None,
-        typer.Option("--fault", metavar="NAME", help="A fault at the mock site (repeatable)."),
-    ] = None,
+    fault: FaultOption = None,
     until: Annotated[
         str | None,
         typer.Option("--until", metavar="signed-in|DURATION", help="When to end, such as 10m."),
@@ -105,14 +101,7 @@ def run(
         int | None,
         typer.Option("--port-offset", metavar="N", help="Loopback: added to standard ports."),
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Change a value of a profile: fleet.x, site.x or device.x (repeatable).",
-        ),
-    ] = None,
+    set_: SetOption = None,
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Where the run's folder is made.")
     ] = DEFAULT_OUT,
@@ -126,9 +115,7 @@ def run(
             "--transcript", metavar="FILE", help="Write a few phones' messages in words to a file."
         ),
     ] = None,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Do not ask before packets reach a real network.")
-    ] = False,
+    yes: YesOption = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the summary as one JSON document.")
     ] = False,

@@ -52,7 +52,10 @@ def serve(
         bool, typer.Option("--json", help="Print where it listens as one JSON document.")
     ] = False,
 ) -> int:
-    """Serve a mock site at its profile's addresses, which this host must have, until Ctrl-C."""
+    """Serve a mock site until Ctrl-C.
+
+    Its addresses are those of its profile; this host must have them.
+    """
     from phonesim.fleet.site_server import ServedSite, serve_site
 
     profile = load(SITE, site, map(parse_override, set_ or ()))
