@@ -12,6 +12,7 @@ import typer
 
 from phonesim.cli.terminal import show_json, show_text
 from phonesim.device.device_log import Dialect
+from phonesim.errors import UsageError
 from phonesim.field.diagnosis import Diagnosed, Diagnosis, diagnose
 from phonesim.field.finding import Evidence
 from phonesim.field.log_reader import LogReading
@@ -27,9 +28,9 @@ _CERTAINTY = {0: "certain", 1: "likely", 2: "possible"}
 
 def diagnose_paths(
     paths: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
-            metavar="PATH...", help="A cpsw3g.log, a phone's folder, a run folder or a capture."
+            metavar="PATH...", help="A cpsw3g.log, a capture, or a folder with any of these in it."
         ),
     ],
     device: Annotated[
@@ -42,7 +43,9 @@ def diagnose_paths(
 ) -> int:
     """Say what is wrong with phones: the cause, its evidence, and how to mend it."""
     dialects = None if device is None else [Dialect(load(DEVICE, device).log.records)]
-    diagnosis = diagnose(paths, dialects)
+    if "" in paths:
+        raise UsageError("a path is empty: name a log, a capture or a folder")
+    diagnosis = diagnose([Path(path) for path in paths], dialects)
     if as_json:
         show_json(to_document(diagnosis))
     else:
@@ -62,6 +65,7 @@ def to_document(diagnosis: Diagnosis) -> dict[str, Any]:
             for each in diagnosis.unexplained
         ],
         "inputs": [_input_document(reading) for reading in diagnosis.readings],
+        "not_read": [{"file": each.file, "why": each.why} for each in diagnosis.not_read],
     }
 
 
@@ -108,6 +112,7 @@ def to_lines(diagnosis: Diagnosis) -> Iterator[str]:
         f"{_count(diagnosis.phones, 'phone')}, {_count(diagnosis.boots, 'boot')}:"
         f" {diagnosis.signed_in} signed in, {failed} not"
     )
+    yield from _read_lines(diagnosis)
     noted = [reading for reading in diagnosis.readings if reading.notes or reading.unknown]
     for reading in noted[:_MOST_NAMED]:
         yield from _note_lines(reading)
@@ -124,6 +129,19 @@ def to_lines(diagnosis: Diagnosis) -> Iterator[str]:
     if diagnosis.is_well:
         yield ""
         yield "no fault found"
+
+
+def _read_lines(diagnosis: Diagnosis) -> Iterator[str]:
+    """What was read, unless that is the one input there is, and what was not."""
+    if len(diagnosis.readings) > 1 or diagnosis.not_read:
+        captures = sum(reading.is_capture for reading in diagnosis.readings)
+        logs = len(diagnosis.readings) - captures
+        counted = [(logs, "log file"), (captures, "capture")]
+        yield "Read: " + ", ".join(_count(number, what) for number, what in counted if number)
+    for each in diagnosis.not_read[:_MOST_NAMED]:
+        yield from _wrapped(each.why, f"Not read: {_shortened(each.file)}: ", "  ")
+    if len(diagnosis.not_read) > _MOST_NAMED:
+        yield f"Not read: {len(diagnosis.not_read) - _MOST_NAMED} more: see --json"
 
 
 def _note_lines(reading: LogReading) -> Iterator[str]:

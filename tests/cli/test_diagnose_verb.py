@@ -131,6 +131,24 @@ def test_what_cannot_be_found_is_one_line(phonesim: Callable, tmp_path: Path) ->
     assert phonesim("diagnose", golden("cold-boot"), "--device", "cx999").status == 2
 
 
+def test_what_was_read_and_what_was_not_is_said(phonesim: Callable, tmp_path: Path) -> None:
+    bad = tmp_path / "rnd.bin"
+    bad.write_bytes(b"\0\1\2")
+    came = phonesim("diagnose", golden("pin-wrong"), bad)
+    assert came.status == 3
+    assert "Read: 1 log file" in came.out.splitlines()
+    assert "Not read: " in came.out
+    assert "binary data" in " ".join(came.out.split())
+    document = phonesim("diagnose", golden("pin-wrong"), bad, "--json").document
+    assert document["not_read"][0]["file"] == str(bad)
+
+
+def test_an_empty_path_is_not_the_current_folder(phonesim: Callable) -> None:
+    came = phonesim("diagnose", "")
+    assert came.status == 2
+    assert "a path is empty" in came.err
+
+
 def test_another_dialect_is_named_by_its_profile(phonesim: Callable, tmp_path: Path) -> None:
     profile = tmp_path / "ours.yaml"
     profile.write_text(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 
@@ -196,17 +197,74 @@ def test_what_is_no_log_is_refused(tmp_path: Path, data: bytes, told: str) -> No
 def test_what_is_not_there_and_folders_without_logs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no such file or folder"):
         diagnose([tmp_path / "nothing"])
-    with pytest.raises(UsageError, match="no device log is in this folder"):
+    with pytest.raises(UsageError, match="no device log and no capture is in this"):
         diagnose([tmp_path])
 
 
-def test_one_bad_log_of_a_run_is_a_note(make_phone: MakePhone, tmp_path: Path) -> None:
+def test_one_bad_log_of_a_run_is_named(make_phone: MakePhone, tmp_path: Path) -> None:
     make_phone(1, "pin-wrong")
     make_phone(2, "cold-boot").write_bytes(b"\0\1\2")
     diagnosis = diagnose([tmp_path / "run"])
     assert names(diagnosis) == ["pin-wrong"]
-    (note,) = diagnosis.readings[1].notes
-    assert "binary data" in note
+    (not_read,) = diagnosis.not_read
+    assert "binary data" in not_read.why
+
+
+def test_of_a_folder_all_evidence_is_read(make_phone: MakePhone, tmp_path: Path) -> None:
+    make_phone(1, "pin-wrong")
+    folder = healthy_run(1, tmp_path / "healthy")
+    assert folder is not None
+    (folder / CAPTURE).rename(tmp_path / "switch-port.pcapng")
+    (tmp_path / "b.log").write_bytes((GOLDEN / "dhcp-silent.log").read_bytes())
+    (tmp_path / "old.log.gz").write_bytes(gzip.compress(b"a log"))
+    (tmp_path / "notes.txt").write_text("the third floor")
+    diagnosis = diagnose([tmp_path])
+    files = [Path(reading.file) for reading in diagnosis.readings]
+    own = [path.name for path in files if path.parent == tmp_path]
+    assert own == ["b.log", "switch-port.pcapng"]
+    assert any("00-04-F2-00-00-01" in path.parts and "run" in path.parts for path in files)
+    assert any("healthy" in path.parts for path in files)
+    assert [(Path(each.file).name, each.why) for each in diagnosis.not_read] == [
+        ("notes.txt", "neither a .log nor a capture"),
+        ("old.log.gz", "it is packed by gzip: unpack it first"),
+    ]
+    assert "pin-wrong" in names(diagnosis)
+
+
+def test_a_folder_with_a_capture_only_is_read(tmp_path: Path) -> None:
+    folder = healthy_run(1, tmp_path / "healthy")
+    assert folder is not None
+    (tmp_path / "site").mkdir()
+    (folder / CAPTURE).rename(tmp_path / "site" / "port.pcap")
+    (reading,) = diagnose([tmp_path / "site"]).readings
+    assert reading.is_capture
+
+
+def test_a_runs_own_capture_is_not_read_beside_its_logs(tmp_path: Path) -> None:
+    folder = healthy_run(1, tmp_path)
+    assert folder is not None
+    diagnosis = diagnose([folder])
+    assert not any(reading.is_capture for reading in diagnosis.readings)
+    (not_read,) = diagnosis.not_read
+    assert Path(not_read.file).name == CAPTURE
+    assert diagnose([folder / CAPTURE]).readings[0].is_capture
+
+
+def test_what_can_be_read_is_read_beside_what_cannot(tmp_path: Path) -> None:
+    bad = tmp_path / "rnd.bin"
+    bad.write_bytes(b"\0\1\2")
+    for paths in ([GOLDEN / "pin-wrong.log", bad], [bad, GOLDEN / "pin-wrong.log"]):
+        diagnosis = diagnose([*paths, tmp_path / "nothing"])
+        assert names(diagnosis) == ["pin-wrong"]
+        assert {Path(each.file).name for each in diagnosis.not_read} == {"rnd.bin", "nothing"}
+
+
+def test_a_bad_backup_does_not_hide_the_log(make_phone: MakePhone) -> None:
+    log = make_phone(1, "pin-wrong")
+    log.with_suffix(".bak").write_bytes(b"\0\1\2")
+    diagnosis = diagnose([log.parent])
+    assert names(diagnosis) == ["pin-wrong"]
+    assert len(diagnosis.not_read) == 1
 
 
 def test_a_run_of_bad_logs_is_refused(make_phone: MakePhone, tmp_path: Path) -> None:
