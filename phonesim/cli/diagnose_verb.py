@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +16,7 @@ from phonesim.errors import UsageError
 from phonesim.field.diagnosis import Diagnosed, Diagnosis, diagnose
 from phonesim.field.finding import Evidence
 from phonesim.field.log_reader import LogReading
+from phonesim.field.open_ends import OpenEnd
 from phonesim.profiles import DEVICE, load
 
 FAULTS_FOUND = 3
@@ -63,6 +64,14 @@ def to_document(diagnosis: Diagnosis) -> dict[str, Any]:
         "unexplained": [
             {"phone": each.phone_id, "evidence": _evidence_document(each.evidence)}
             for each in diagnosis.unexplained
+        ],
+        "not_signed_in_at_end": [
+            {
+                "phone": each.phone_id,
+                "stage": each.stage or None,
+                "last": _evidence_document(each.last),
+            }
+            for each in diagnosis.open_ends
         ],
         "inputs": [_input_document(reading) for reading in diagnosis.readings],
         "not_read": [{"file": each.file, "why": each.why} for each in diagnosis.not_read],
@@ -126,9 +135,12 @@ def to_lines(diagnosis: Diagnosis) -> Iterator[str]:
         yield f"Not explained, of {_count(len(diagnosis.unexplained), 'phone')}:"
         for each in diagnosis.unexplained[:_MOST_NAMED]:
             yield from _evidence_lines(each.evidence)
-    if diagnosis.is_well:
+    if diagnosis.open_ends:
         yield ""
-        yield "no fault found"
+        yield from _open_end_lines(diagnosis.open_ends)
+    if not diagnosis.found and not diagnosis.unexplained:
+        yield ""
+        yield "no fault found up to there" if diagnosis.open_ends else "no fault found"
 
 
 def _read_lines(diagnosis: Diagnosis) -> Iterator[str]:
@@ -180,6 +192,28 @@ def _finding_lines(number: int, found: Diagnosed, phones: int) -> Iterator[str]:
             yield f"     {remedy.where}:"
             for line in remedy.how.splitlines():
                 yield from _wrapped(line, "       ", "         ")
+
+
+def _open_end_lines(open_ends: Sequence[OpenEnd]) -> Iterator[str]:
+    """Phones whose input ends before they sign in; of a capture, in one line."""
+    shared = _count(len(open_ends), "phone")
+    yield from _wrapped(
+        f"Not signed in where the input ends, {shared}: the end of the sign-in is not in it. Get a"
+        " log or a capture that goes on longer.",
+        "",
+        "  ",
+    )
+    for each in open_ends[:_MOST_NAMED]:
+        stage = f" in the stage {each.stage}" if each.stage else ""
+        place = each.last.place
+        if place.is_frame:
+            file = _shortened(place.file)
+            yield f"  {each.phone_id}: the last of it is frame {place.number} of {file}"
+        else:
+            yield f"  {each.phone_id}: ends{stage}, the last of it:"
+            yield from _evidence_lines(each.last)
+    if len(open_ends) > _MOST_NAMED:
+        yield f"  and {len(open_ends) - _MOST_NAMED} more: see --json"
 
 
 def _evidence_lines(evidence: Evidence) -> Iterator[str]:

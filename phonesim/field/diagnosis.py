@@ -23,6 +23,7 @@ from phonesim.field.causes import Cause
 from phonesim.field.evidence_files import NotRead, Source, evidence_in
 from phonesim.field.finding import Certainty, Evidence, Finding, evidence_of
 from phonesim.field.log_reader import LogReading, read_log, shipped_dialects
+from phonesim.field.open_ends import OpenEnd, open_end_of
 from phonesim.field.rules.consequences import FOLLOWS, ORDER, find_in_boot
 from phonesim.field.rules.site_rules import BootFacts, facts_of, find_in_site
 from phonesim.field.sightings import Sighting
@@ -61,11 +62,13 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     signed_in: int
     found: tuple[Diagnosed, ...]
     unexplained: tuple[Unexplained, ...]
+    open_ends: tuple[OpenEnd, ...]
+    """Phones without a finding that are not signed in where their input ends."""
 
     @property
     def is_well(self) -> bool:
-        """Whether there is nothing to mend."""
-        return not self.found and not self.unexplained
+        """Whether there is nothing to mend, and every phone was seen to sign in."""
+        return not self.found and not self.unexplained and not self.open_ends
 
 
 def diagnose(paths: Sequence[Path], dialects: Sequence[Dialect] | None = None) -> Diagnosis:
@@ -104,6 +107,7 @@ class _Boots:
         self._found: dict[str, dict[Cause, list[Finding]]] = {}
         self._counts: dict[tuple[str, Cause], int] = {}
         self._unexplained: dict[str, Evidence] = {}
+        self._open_ends: dict[str, OpenEnd] = {}
 
     def take_all(self, boots: Iterable[Boot]) -> None:
         for boot in boots:
@@ -115,6 +119,10 @@ class _Boots:
             failure = boot.first("boot_failed")
             if failure is not None and not findings:
                 self._unexplained.setdefault(boot.phone_id, evidence_of(failure))
+            self._open_ends.pop(boot.phone_id, None)
+            open_end = None if findings else open_end_of(boot)
+            if open_end is not None:
+                self._open_ends[boot.phone_id] = open_end
 
     def _keep(self, finding: Finding) -> None:
         phone_id, cause = finding.phone_id, finding.cause
@@ -132,6 +140,8 @@ class _Boots:
             for consequence in FOLLOWS.get(finding.cause, ()):
                 self._found[finding.phone_id].pop(consequence, None)
             self._unexplained.pop(finding.phone_id, None)
+            self._open_ends.pop(finding.phone_id, None)
+        of_dhcp_only = {reading.file for reading in readings if reading.has_dhcp_only}
         return Diagnosis(
             readings=readings,
             not_read=not_read,
@@ -142,6 +152,11 @@ class _Boots:
             unexplained=tuple(
                 Unexplained(phone_id=phone_id, evidence=evidence)
                 for phone_id, evidence in self._unexplained.items()
+            ),
+            open_ends=tuple(
+                each
+                for each in self._open_ends.values()
+                if each.last.place.file not in of_dhcp_only
             ),
         )
 
@@ -210,6 +225,7 @@ def _read_capture(path: Path, readings: list[LogReading]) -> Iterator[Sighting]:
     reading.lines = capture.packets
     reading.notes += capture.notes
     if not has_more:
+        reading.has_dhcp_only = True
         reading.notes.append("it has DHCP only: what the phones did after that is not known")
 
 

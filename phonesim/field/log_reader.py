@@ -45,6 +45,7 @@ class LogReading(msgspec.Struct, kw_only=True):
 
     file: str
     is_capture: bool = False
+    has_dhcp_only: bool = False
     lines: int = 0
     records: int = 0
     unknown: int = 0

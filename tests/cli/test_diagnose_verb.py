@@ -149,6 +149,20 @@ def test_an_empty_path_is_not_the_current_folder(phonesim: Callable) -> None:
     assert "a path is empty" in came.err
 
 
+def test_a_log_that_is_cut_says_where_it_ends(phonesim: Callable, tmp_path: Path) -> None:
+    data = golden("cold-boot").read_bytes()
+    path = tmp_path / "cpsw3g.log"
+    path.write_bytes(data[: data.index(b"Stage discovery")])
+    came = phonesim("diagnose", path)
+    assert came.status == 3
+    text = " ".join(came.out.split())
+    assert "the end of the sign-in is not in it" in text
+    assert "ends in the stage discovery, the last of it:" in text
+    assert came.out.splitlines()[-1] == "no fault found up to there"
+    (end,) = phonesim("diagnose", path, "--json").document["not_signed_in_at_end"]
+    assert end["stage"] == "discovery"
+
+
 def test_another_dialect_is_named_by_its_profile(phonesim: Callable, tmp_path: Path) -> None:
     profile = tmp_path / "ours.yaml"
     profile.write_text(

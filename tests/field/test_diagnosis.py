@@ -164,6 +164,80 @@ def test_a_capture_that_is_cut_is_read_up_to_there(tmp_path: Path) -> None:
     assert reading.notes
 
 
+@pytest.mark.parametrize(
+    ("until", "stage"),
+    [
+        (b"SELECTING -> REQ", "ip"),
+        (b"DHCP INFORM", "discovery"),
+        (b"Stage ticket ended", "ticket"),
+    ],
+)
+def test_a_log_that_is_cut_is_no_success(tmp_path: Path, until: bytes, stage: str) -> None:
+    data = (GOLDEN / "cold-boot.log").read_bytes()
+    path = tmp_path / "cpsw3g.log"
+    path.write_bytes(data[: data.index(until) + 5])
+    diagnosis = diagnose([path])
+    assert not diagnosis.is_well
+    assert not diagnosis.found
+    (end,) = diagnosis.open_ends
+    assert end.stage == stage
+    assert end.last.place.number == data[: data.index(until)].count(b"\n")
+
+
+@pytest.mark.parametrize(
+    "name", ["cold-boot", "no-option-43", "no-option-120", "sign-in-by-password", "pin-wrong"]
+)
+def test_of_a_log_that_is_cut_nothing_wrong_is_certain(tmp_path: Path, name: str) -> None:
+    lines = (GOLDEN / f"{name}.log").read_bytes().splitlines(keepends=True)
+    right = set(names(diagnose([GOLDEN / f"{name}.log"])))
+    path = tmp_path / "cpsw3g.log"
+    for at in range(1, len(lines)):
+        for part in (lines[:at], lines[at:]):
+            path.write_bytes(b"".join(part))
+            certain = {
+                found.cause.name
+                for found in diagnose([path]).found
+                if found.certainty is Certainty.CERTAIN
+            }
+            assert certain <= right, (at, part[-1])
+
+
+def test_a_log_without_its_beginning_names_the_option(tmp_path: Path) -> None:
+    data = (GOLDEN / "no-option-43-no-dns.log").read_bytes()
+    path = tmp_path / "cpsw3g.log"
+    at = data.index(b"DNS answer SRV _sip._tls")
+    path.write_bytes(data[data.rindex(b"\n", 0, at) + 1 :])
+    diagnosis = diagnose([path])
+    assert names(diagnosis) == ["option-43-missing", "srv-missing"]
+    assert {found.certainty for found in diagnosis.found} == {Certainty.LIKELY}
+
+
+def test_the_last_boot_counts(make_phone: MakePhone) -> None:
+    log = make_phone(1, "cold-boot")
+    whole = log.read_bytes()
+    log.write_bytes(whole[:900] + b"\r\n" + whole)
+    assert diagnose([log]).is_well
+    log.write_bytes(whole + whole[:900])
+    assert len(diagnose([log]).open_ends) == 1
+
+
+def test_a_capture_that_ends_early_is_no_success(tmp_path: Path) -> None:
+    folder = healthy_run(1, tmp_path)
+    assert folder is not None
+    packets = rdpcap(str(folder / CAPTURE))
+    informs = [
+        number
+        for number, packet in enumerate(packets)
+        if DHCP in packet and ("message-type", 8) in packet[DHCP].options
+    ]
+    cut = tmp_path / "cut.pcap"
+    wrpcap(str(cut), packets[: informs[0] + 4], linktype=1)
+    diagnosis = diagnose([cut])
+    assert not diagnosis.found
+    (end,) = diagnosis.open_ends
+    assert (end.stage, end.last.place.is_frame) == ("", True)
+
+
 def test_a_capture_of_dhcp_only_says_so_and_shows_what_dhcp_shows(tmp_path: Path) -> None:
     capture = tmp_path / "dhcp.pcapng"
     fleet = FleetProfile(name="dhcp", attach="virtual", phones=2, faults=("option-43-cut",))
@@ -173,6 +247,7 @@ def test_a_capture_of_dhcp_only_says_so_and_shows_what_dhcp_shows(tmp_path: Path
     wrpcap(str(tmp_path / "dhcp.pcap"), packets, linktype=1)
     diagnosis = diagnose([tmp_path / "dhcp.pcap"])
     assert names(diagnosis) == ["option-43-cut"]
+    assert not diagnosis.open_ends
     (reading,) = diagnosis.readings
     assert "it has DHCP only: what the phones did after that is not known" in reading.notes
 
@@ -301,3 +376,4 @@ def test_at_healthy_sites_nothing_is_found(tmp_path: Path, group: int) -> None:
             diagnosis = diagnose([source])
             assert names(diagnosis) == [], (seed, source.name, describe_run(seed))
             assert not diagnosis.unexplained
+            assert not diagnosis.open_ends
