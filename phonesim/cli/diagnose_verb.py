@@ -104,7 +104,10 @@ def _finding_document(found: Diagnosed) -> dict[str, Any]:
         "phone": found.example.phone_id,
         "evidence": [_evidence_document(each) for each in found.example.evidence],
         "why": found.cause.why,
-        "remedies": [{"where": each.where, "how": each.how} for each in found.cause.remedies],
+        "remedies": [
+            {"where": each.where, "how": found.names.put_into(each)}
+            for each in found.cause.remedies
+        ],
     }
 
 
@@ -190,8 +193,16 @@ def _finding_lines(number: int, found: Diagnosed, phones: int) -> Iterator[str]:
         yield "   How to mend it:"
         for remedy in cause.remedies:
             yield f"     {remedy.where}:"
-            for line in remedy.how.splitlines():
-                yield from _wrapped(line, "       ", "         ")
+            for line in found.names.put_into(remedy).splitlines():
+                yield from _remedy_lines(line)
+
+
+def _remedy_lines(line: str) -> Iterator[str]:
+    """A line of a remedy; a command of a shell can be copied though it is broken."""
+    wrapped = _wrapped(line, "       ", "         ", width=WIDTH - 2)
+    end = " \\" if line.startswith("phonesim ") else ""
+    yield from (f"{each}{end}" for each in wrapped[:-1])
+    yield wrapped[-1]
 
 
 def _open_end_lines(open_ends: Sequence[OpenEnd]) -> Iterator[str]:
@@ -231,11 +242,13 @@ def _shortened(place: str) -> str:
     return f"...{place[too_long:].partition('/')[1]}{place[too_long:].partition('/')[2]}"
 
 
-def _wrapped(text: str, first: str, rest: str, *, breaks: bool = False) -> list[str]:
+def _wrapped(
+    text: str, first: str, rest: str, *, breaks: bool = False, width: int = WIDTH
+) -> list[str]:
     printable = _UNPRINTABLE.sub(lambda match: f"\\x{ord(match.group()):02X}", text)
     return textwrap.wrap(
         printable,
-        WIDTH,
+        width,
         initial_indent=first,
         subsequent_indent=rest,
         break_long_words=breaks,

@@ -27,6 +27,7 @@ from phonesim.field.open_ends import OpenEnd, open_end_of
 from phonesim.field.rules.consequences import FOLLOWS, ORDER, find_in_boot
 from phonesim.field.rules.site_rules import BootFacts, facts_of, find_in_site
 from phonesim.field.sightings import Sighting
+from phonesim.field.site_names import SiteNames, names_in
 
 _BEYOND_DHCP = frozenset({"dns_sent", "ntp_sent", "http_sent", "connect_failed", "tls_alert"})
 
@@ -43,6 +44,7 @@ class Diagnosed(msgspec.Struct, frozen=True, kw_only=True):
     signed_in: int
     boots: int
     example: Finding
+    names: SiteNames
 
 
 class Unexplained(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,12 +110,16 @@ class _Boots:
         self._counts: dict[tuple[str, Cause], int] = {}
         self._unexplained: dict[str, Evidence] = {}
         self._open_ends: dict[str, OpenEnd] = {}
+        self._names: dict[str, SiteNames] = {}
+        self._all_names = SiteNames()
 
     def take_all(self, boots: Iterable[Boot]) -> None:
         for boot in boots:
             findings = find_in_boot(boot)
             self._boots += 1
             self._facts[boot.phone_id] = facts_of(boot, findings)
+            names = self._names[boot.phone_id] = names_in(boot)
+            self._all_names = self._all_names.or_else(names)
             for finding in findings:
                 self._keep(finding)
             failure = boot.first("boot_failed")
@@ -174,6 +180,7 @@ class _Boots:
                 signed_in=sum(self._facts[finding.phone_id].ends_well for finding in findings),
                 boots=sum(self._counts[finding.phone_id, cause] for finding in findings),
                 example=example,
+                names=self._names[example.phone_id].or_else(self._all_names),
             )
 
 

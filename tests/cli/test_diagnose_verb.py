@@ -163,6 +163,14 @@ def test_a_log_that_is_cut_says_where_it_ends(phonesim: Callable, tmp_path: Path
     assert end["stage"] == "discovery"
 
 
+def test_a_command_that_is_broken_can_be_copied(phonesim: Callable) -> None:
+    lines = phonesim("diagnose", golden("no-option-120-no-dns")).out.splitlines()
+    starts = [number for number, line in enumerate(lines) if "phonesim dhcputil config kea" in line]
+    at = starts[0]
+    assert lines[at].endswith(" \\")
+    assert lines[at + 1].strip().startswith("--")
+
+
 def test_another_dialect_is_named_by_its_profile(phonesim: Callable, tmp_path: Path) -> None:
     profile = tmp_path / "ours.yaml"
     profile.write_text(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from healthy_runs import CAPTURE, describe_run, healthy_run
 from scapy.layers.dhcp import DHCP
+from scapy.layers.inet import IP
 from scapy.utils import rdpcap, wrpcap
 
 from phonesim.config.fleet_profile import FleetProfile
@@ -236,6 +237,19 @@ def test_a_capture_that_ends_early_is_no_success(tmp_path: Path) -> None:
     assert not diagnosis.found
     (end,) = diagnosis.open_ends
     assert (end.stage, end.last.place.is_frame) == ("", True)
+
+
+def test_of_a_rogue_server_a_capture_has_the_mac(tmp_path: Path) -> None:
+    capture = tmp_path / "rogue.pcapng"
+    fleet = FleetProfile(name="rogue", attach="virtual", phones=1, faults=("rogue-dhcp-server",))
+    run_fleet(plan_fleet(fleet, []), world_for("virtual", capture), tmp_path, lambda _: None)
+    packets = rdpcap(str(capture))
+    (found,) = diagnose([capture]).found
+    assert found.cause.name == "rogue-dhcp-server"
+    server = found.example.detail.split()[4]
+    macs = {packet.src for packet in packets if IP in packet and packet[IP].src == server}
+    (mac,) = macs
+    assert f"{server} at MAC {mac.replace(':', '-').upper()}," in found.example.detail
 
 
 def test_a_capture_of_dhcp_only_says_so_and_shows_what_dhcp_shows(tmp_path: Path) -> None:
