@@ -91,7 +91,9 @@ def _beside(folder: Path, names: Sequence[str]) -> Iterator[Source | NotRead]:
         path = folder / name
         if name in _OF_A_RUN:
             continue
-        if is_capture(path):
+        if not path.is_file():
+            yield NotRead(str(path), "not a file, or a link to nothing")
+        elif is_capture(path):
             if has_phones and name == CAPTURE_NAME:
                 yield NotRead(str(path), "the logs of the same phones beside it are read")
             else:
