@@ -207,7 +207,7 @@ def _remedy_lines(line: str) -> Iterator[str]:
 
 def _open_end_lines(open_ends: Sequence[OpenEnd]) -> Iterator[str]:
     """Phones whose input ends before they sign in; of a capture, in one line."""
-    shared = _count(len(open_ends), "phone")
+    shared = _count(len({each.phone_id for each in open_ends}), "phone")
     yield from _wrapped(
         f"Not signed in where the input ends, {shared}: the end of the sign-in is not in it. Get a"
         " log or a capture that goes on longer.",

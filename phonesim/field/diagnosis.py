@@ -109,11 +109,13 @@ class _Boots:
         self._found: dict[str, dict[Cause, list[Finding]]] = {}
         self._counts: dict[tuple[str, Cause], int] = {}
         self._unexplained: dict[str, Evidence] = {}
-        self._open_ends: dict[str, OpenEnd] = {}
+        self._open_ends: list[OpenEnd] = []
         self._names: dict[str, SiteNames] = {}
         self._all_names = SiteNames()
 
     def take_all(self, boots: Iterable[Boot]) -> None:
+        """Take the boots of one source: of each phone in it, the last may break off."""
+        open_ends: dict[str, OpenEnd] = {}
         for boot in boots:
             findings = find_in_boot(boot)
             self._boots += 1
@@ -125,10 +127,11 @@ class _Boots:
             failure = boot.first("boot_failed")
             if failure is not None and not findings:
                 self._unexplained.setdefault(boot.phone_id, evidence_of(failure))
-            self._open_ends.pop(boot.phone_id, None)
+            open_ends.pop(boot.phone_id, None)
             open_end = None if findings else open_end_of(boot)
             if open_end is not None:
-                self._open_ends[boot.phone_id] = open_end
+                open_ends[boot.phone_id] = open_end
+        self._open_ends += open_ends.values()
 
     def _keep(self, finding: Finding) -> None:
         phone_id, cause = finding.phone_id, finding.cause
@@ -141,12 +144,13 @@ class _Boots:
     def conclude(
         self, readings: tuple[LogReading, ...], not_read: tuple[NotRead, ...]
     ) -> Diagnosis:
-        for finding in find_in_site(list(self._facts.values())):
+        of_site = list(find_in_site(list(self._facts.values())))
+        for finding in of_site:
             self._keep(finding)
             for consequence in FOLLOWS.get(finding.cause, ()):
                 self._found[finding.phone_id].pop(consequence, None)
             self._unexplained.pop(finding.phone_id, None)
-            self._open_ends.pop(finding.phone_id, None)
+        explained = {finding.phone_id for finding in of_site}
         of_dhcp_only = {reading.file for reading in readings if reading.has_dhcp_only}
         return Diagnosis(
             readings=readings,
@@ -161,8 +165,8 @@ class _Boots:
             ),
             open_ends=tuple(
                 each
-                for each in self._open_ends.values()
-                if each.last.place.file not in of_dhcp_only
+                for each in self._open_ends
+                if each.phone_id not in explained and each.last.place.file not in of_dhcp_only
             ),
         )
 

@@ -220,6 +220,8 @@ def test_the_last_boot_counts(make_phone: MakePhone) -> None:
     assert diagnose([log]).is_well
     log.write_bytes(whole + whole[:900])
     assert len(diagnose([log]).open_ends) == 1
+    # Which of two files is the later one nobody knows.
+    assert len(diagnose([log, GOLDEN / "cold-boot.log"]).open_ends) == 1
 
 
 def test_a_capture_that_ends_early_is_no_success(tmp_path: Path) -> None:
