@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,9 +12,11 @@ import typer
 
 from phonesim.cli.terminal import show_json, show_text
 from phonesim.device.device_log import Dialect
+from phonesim.errors import UsageError
 from phonesim.field.diagnosis import Diagnosed, Diagnosis, diagnose
 from phonesim.field.finding import Evidence
 from phonesim.field.log_reader import LogReading
+from phonesim.field.open_ends import OpenEnd
 from phonesim.profiles import DEVICE, load
 
 FAULTS_FOUND = 3
@@ -27,9 +29,9 @@ _CERTAINTY = {0: "certain", 1: "likely", 2: "possible"}
 
 def diagnose_paths(
     paths: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
-            metavar="PATH...", help="A cpsw3g.log, a phone's folder, a run folder or a capture."
+            metavar="PATH...", help="A cpsw3g.log, a capture, or a folder with any of these in it."
         ),
     ],
     device: Annotated[
@@ -45,7 +47,9 @@ def diagnose_paths(
     Every cause comes with its evidence, why it breaks the phone, and how to mend it.
     """
     dialects = None if device is None else [Dialect(load(DEVICE, device).log.records)]
-    diagnosis = diagnose(paths, dialects)
+    if "" in paths:
+        raise UsageError("a path is empty: name a log, a capture or a folder")
+    diagnosis = diagnose([Path(path) for path in paths], dialects)
     if as_json:
         show_json(to_document(diagnosis))
     else:
@@ -64,7 +68,16 @@ def to_document(diagnosis: Diagnosis) -> dict[str, Any]:
             {"phone": each.phone_id, "evidence": _evidence_document(each.evidence)}
             for each in diagnosis.unexplained
         ],
+        "not_signed_in_at_end": [
+            {
+                "phone": each.phone_id,
+                "stage": each.stage or None,
+                "last": _evidence_document(each.last),
+            }
+            for each in diagnosis.open_ends
+        ],
         "inputs": [_input_document(reading) for reading in diagnosis.readings],
+        "not_read": [{"file": each.file, "why": each.why} for each in diagnosis.not_read],
     }
 
 
@@ -94,7 +107,10 @@ def _finding_document(found: Diagnosed) -> dict[str, Any]:
         "phone": found.example.phone_id,
         "evidence": [_evidence_document(each) for each in found.example.evidence],
         "why": found.cause.why,
-        "remedies": [{"where": each.where, "how": each.how} for each in found.cause.remedies],
+        "remedies": [
+            {"where": each.where, "how": found.names.put_into(each)}
+            for each in found.cause.remedies
+        ],
     }
 
 
@@ -111,6 +127,7 @@ def to_lines(diagnosis: Diagnosis) -> Iterator[str]:
         f"{_count(diagnosis.phones, 'phone')}, {_count(diagnosis.boots, 'boot')}:"
         f" {diagnosis.signed_in} signed in, {failed} not"
     )
+    yield from _read_lines(diagnosis)
     noted = [reading for reading in diagnosis.readings if reading.notes or reading.unknown]
     for reading in noted[:_MOST_NAMED]:
         yield from _note_lines(reading)
@@ -124,9 +141,25 @@ def to_lines(diagnosis: Diagnosis) -> Iterator[str]:
         yield f"Not explained, of {_count(len(diagnosis.unexplained), 'phone')}:"
         for each in diagnosis.unexplained[:_MOST_NAMED]:
             yield from _evidence_lines(each.evidence)
-    if diagnosis.is_well:
+    if diagnosis.open_ends:
         yield ""
-        yield "no fault found"
+        yield from _open_end_lines(diagnosis.open_ends)
+    if not diagnosis.found and not diagnosis.unexplained:
+        yield ""
+        yield "no fault found up to there" if diagnosis.open_ends else "no fault found"
+
+
+def _read_lines(diagnosis: Diagnosis) -> Iterator[str]:
+    """What was read, unless that is the one input there is, and what was not."""
+    if len(diagnosis.readings) > 1 or diagnosis.not_read:
+        captures = sum(reading.is_capture for reading in diagnosis.readings)
+        logs = len(diagnosis.readings) - captures
+        counted = [(logs, "log file"), (captures, "capture")]
+        yield "Read: " + ", ".join(_count(number, what) for number, what in counted if number)
+    for each in diagnosis.not_read[:_MOST_NAMED]:
+        yield from _wrapped(each.why, f"Not read: {_shortened(each.file)}: ", "  ")
+    if len(diagnosis.not_read) > _MOST_NAMED:
+        yield f"Not read: {len(diagnosis.not_read) - _MOST_NAMED} more: see --json"
 
 
 def _note_lines(reading: LogReading) -> Iterator[str]:
@@ -163,8 +196,38 @@ def _finding_lines(number: int, found: Diagnosed, phones: int) -> Iterator[str]:
         yield "   How to mend it:"
         for remedy in cause.remedies:
             yield f"     {remedy.where}:"
-            for line in remedy.how.splitlines():
-                yield from _wrapped(line, "       ", "         ")
+            for line in found.names.put_into(remedy).splitlines():
+                yield from _remedy_lines(line)
+
+
+def _remedy_lines(line: str) -> Iterator[str]:
+    """A line of a remedy; a command of a shell can be copied though it is broken."""
+    wrapped = _wrapped(line, "       ", "         ", width=WIDTH - 2)
+    end = " \\" if line.startswith("phonesim ") else ""
+    yield from (f"{each}{end}" for each in wrapped[:-1])
+    yield wrapped[-1]
+
+
+def _open_end_lines(open_ends: Sequence[OpenEnd]) -> Iterator[str]:
+    """Phones whose input ends before they sign in; of a capture, in one line."""
+    shared = _count(len({each.phone_id for each in open_ends}), "phone")
+    yield from _wrapped(
+        f"Not signed in where the input ends, {shared}: the end of the sign-in is not in it. Get a"
+        " log or a capture that goes on longer.",
+        "",
+        "  ",
+    )
+    for each in open_ends[:_MOST_NAMED]:
+        stage = f" in the stage {each.stage}" if each.stage else ""
+        place = each.last.place
+        if place.is_frame:
+            file = _shortened(place.file)
+            yield f"  {each.phone_id}: the last of it is frame {place.number} of {file}"
+        else:
+            yield f"  {each.phone_id}: ends{stage}, the last of it:"
+            yield from _evidence_lines(each.last)
+    if len(open_ends) > _MOST_NAMED:
+        yield f"  and {len(open_ends) - _MOST_NAMED} more: see --json"
 
 
 def _evidence_lines(evidence: Evidence) -> Iterator[str]:
@@ -182,11 +245,13 @@ def _shortened(place: str) -> str:
     return f"...{place[too_long:].partition('/')[1]}{place[too_long:].partition('/')[2]}"
 
 
-def _wrapped(text: str, first: str, rest: str, *, breaks: bool = False) -> list[str]:
+def _wrapped(
+    text: str, first: str, rest: str, *, breaks: bool = False, width: int = WIDTH
+) -> list[str]:
     printable = _UNPRINTABLE.sub(lambda match: f"\\x{ord(match.group()):02X}", text)
     return textwrap.wrap(
         printable,
-        WIDTH,
+        width,
         initial_indent=first,
         subsequent_indent=rest,
         break_long_words=breaks,

@@ -105,6 +105,12 @@ class Boot:
         return is_well
 
     @property
+    def lacks_beginning(self) -> bool:
+        """Whether it is a log's, and what was written first is not there."""
+        first = next(iter(self._first), None)
+        return first is not None and not first.place.is_frame and first.name not in _BEGINNINGS
+
+    @property
     def is_hurt(self) -> bool:
         """Whether the sign-in failed, if only once, or did not come to a good end."""
         return self.has("boot_failed") or not self.ends_well

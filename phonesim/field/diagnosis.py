@@ -3,8 +3,8 @@
     paths -> sources (a phone's log, or a capture) -> sightings -> boots -> rules
           -> findings, merged over phones and put in order
 
-A path is a device log, a phone's folder, a run folder or a capture; of a folder every phone in it
-is read, one after another, so that memory does not grow with their number. Findings of the same
+A path is a device log, a capture, or a folder with any of these in it. They are read one after
+another, so that memory does not grow with their number. Findings of the same
 cause are one `Diagnosed`, with the surest of them as its example.
 """
 
@@ -18,14 +18,16 @@ import msgspec
 from phonesim.device.device_log import Dialect
 from phonesim.errors import DecodeError, UsageError
 from phonesim.field.boots import Boot, each_boot
-from phonesim.field.captures.capture_reader import is_capture, read_capture
+from phonesim.field.captures.capture_reader import read_capture
 from phonesim.field.causes import Cause
+from phonesim.field.evidence_files import NotRead, Source, evidence_in
 from phonesim.field.finding import Certainty, Evidence, Finding, evidence_of
 from phonesim.field.log_reader import LogReading, read_log, shipped_dialects
+from phonesim.field.open_ends import OpenEnd, open_end_of
 from phonesim.field.rules.consequences import FOLLOWS, ORDER, find_in_boot
 from phonesim.field.rules.site_rules import BootFacts, facts_of, find_in_site
 from phonesim.field.sightings import Sighting
-from phonesim.fleet.run_logs import Run, list_phones, list_runs
+from phonesim.field.site_names import SiteNames, names_in
 
 _BEYOND_DHCP = frozenset({"dns_sent", "ntp_sent", "http_sent", "connect_failed", "tls_alert"})
 
@@ -42,6 +44,7 @@ class Diagnosed(msgspec.Struct, frozen=True, kw_only=True):
     signed_in: int
     boots: int
     example: Finding
+    names: SiteNames
 
 
 class Unexplained(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,47 +58,46 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     """What came of all inputs. `signed_in` counts phones whose last boot ended well."""
 
     readings: tuple[LogReading, ...]
+    not_read: tuple[NotRead, ...]
     phones: int
     boots: int
     signed_in: int
     found: tuple[Diagnosed, ...]
     unexplained: tuple[Unexplained, ...]
+    open_ends: tuple[OpenEnd, ...]
+    """Phones without a finding that are not signed in where their input ends."""
 
     @property
     def is_well(self) -> bool:
-        """Whether there is nothing to mend."""
-        return not self.found and not self.unexplained
-
-
-class _Source(msgspec.Struct, frozen=True):
-    """One phone's log, oldest file first, or one capture."""
-
-    files: tuple[Path, ...]
-    phone_id: str | None = None
-    must_be_good: bool = True
-    is_capture: bool = False
+        """Whether there is nothing to mend, and every phone was seen to sign in."""
+        return not self.found and not self.unexplained and not self.open_ends
 
 
 def diagnose(paths: Sequence[Path], dialects: Sequence[Dialect] | None = None) -> Diagnosis:
-    """Read all inputs and say what is wrong. `UsageError` for one that holds nothing to read.
+    """Read all inputs and say what is wrong. `UsageError` if none holds anything to read.
 
     `dialects` are those that a device log may be in; the shipped ones unless given.
     """
     readings: list[LogReading] = []
+    not_read: list[NotRead] = []
     boots = _Boots()
     known = shipped_dialects() if dialects is None else dialects
-    for source in _without_doubles(each for path in paths for each in _sources(path)):
-        boots.take_all(each_boot(_read(source, known, readings)))
-    if not any(reading.records for reading in readings):
-        raise UsageError(readings[0].notes[0])
-    return boots.conclude(tuple(readings))
+    for source in evidence_in(paths):
+        if isinstance(source, NotRead):
+            not_read.append(source)
+        else:
+            boots.take_all(each_boot(_read(source, known, readings, not_read)))
+    readings = [reading for reading in readings if reading.records]
+    if not readings:
+        raise UsageError(f"{not_read[0].file}: {not_read[0].why}")
+    return boots.conclude(tuple(readings), tuple(not_read))
 
 
 def diagnose_boots(boots: Iterable[Boot]) -> Diagnosis:
     """The same for boots that are there already, as of a phone that has just been run."""
     taken = _Boots()
     taken.take_all(boots)
-    return taken.conclude(())
+    return taken.conclude((), ())
 
 
 class _Boots:
@@ -107,17 +109,29 @@ class _Boots:
         self._found: dict[str, dict[Cause, list[Finding]]] = {}
         self._counts: dict[tuple[str, Cause], int] = {}
         self._unexplained: dict[str, Evidence] = {}
+        self._open_ends: list[OpenEnd] = []
+        self._names: dict[str, SiteNames] = {}
+        self._all_names = SiteNames()
 
     def take_all(self, boots: Iterable[Boot]) -> None:
+        """Take the boots of one source: of each phone in it, the last may break off."""
+        open_ends: dict[str, OpenEnd] = {}
         for boot in boots:
             findings = find_in_boot(boot)
             self._boots += 1
             self._facts[boot.phone_id] = facts_of(boot, findings)
+            names = self._names[boot.phone_id] = names_in(boot)
+            self._all_names = self._all_names.or_else(names)
             for finding in findings:
                 self._keep(finding)
             failure = boot.first("boot_failed")
             if failure is not None and not findings:
                 self._unexplained.setdefault(boot.phone_id, evidence_of(failure))
+            open_ends.pop(boot.phone_id, None)
+            open_end = None if findings else open_end_of(boot)
+            if open_end is not None:
+                open_ends[boot.phone_id] = open_end
+        self._open_ends += open_ends.values()
 
     def _keep(self, finding: Finding) -> None:
         phone_id, cause = finding.phone_id, finding.cause
@@ -127,14 +141,20 @@ class _Boots:
         if finding.certainty < best[0].certainty:
             best[0] = finding
 
-    def conclude(self, readings: tuple[LogReading, ...]) -> Diagnosis:
-        for finding in find_in_site(list(self._facts.values())):
+    def conclude(
+        self, readings: tuple[LogReading, ...], not_read: tuple[NotRead, ...]
+    ) -> Diagnosis:
+        of_site = list(find_in_site(list(self._facts.values())))
+        for finding in of_site:
             self._keep(finding)
             for consequence in FOLLOWS.get(finding.cause, ()):
                 self._found[finding.phone_id].pop(consequence, None)
             self._unexplained.pop(finding.phone_id, None)
+        explained = {finding.phone_id for finding in of_site}
+        of_dhcp_only = {reading.file for reading in readings if reading.has_dhcp_only}
         return Diagnosis(
             readings=readings,
+            not_read=not_read,
             phones=len(self._facts),
             boots=self._boots,
             signed_in=sum(facts.ends_well for facts in self._facts.values()),
@@ -142,6 +162,11 @@ class _Boots:
             unexplained=tuple(
                 Unexplained(phone_id=phone_id, evidence=evidence)
                 for phone_id, evidence in self._unexplained.items()
+            ),
+            open_ends=tuple(
+                each
+                for each in self._open_ends
+                if each.phone_id not in explained and each.last.place.file not in of_dhcp_only
             ),
         )
 
@@ -159,6 +184,7 @@ class _Boots:
                 signed_in=sum(self._facts[finding.phone_id].ends_well for finding in findings),
                 boots=sum(self._counts[finding.phone_id, cause] for finding in findings),
                 example=example,
+                names=self._names[example.phone_id].or_else(self._all_names),
             )
 
 
@@ -167,53 +193,30 @@ def _rank(found: Diagnosed) -> tuple[int, int, int]:
     return found.certainty, ORDER[found.cause], -len(found.phones)
 
 
-def _sources(path: Path) -> list[_Source]:
-    if not path.exists():
-        raise UsageError(f"{path}: there is no such file or folder")
-    if not path.is_dir():
-        return [_Source((path,), is_capture=is_capture(path))]
-    phones = list_phones(Run(path=path, summary=None))
-    if phones:
-        return [_Source(tuple(phone.files), phone.phone_id, must_be_good=False) for phone in phones]
-    if runs := list_runs(path):
-        return [source for run in runs for source in _sources(run.path)]
-    logs = sorted(path.rglob("*.log"))
-    if not logs:
-        raise UsageError(
-            f"{path}: no device log is in this folder: a phone's has DSK1/logs/cpsw3g.log,"
-            " a run's has phones"
-        )
-    return [_Source((*_backup_of(log), log), must_be_good=len(logs) == 1) for log in logs]
-
-
-def _backup_of(log: Path) -> list[Path]:
-    backup = log.with_suffix(".bak")
-    return [backup] if backup.exists() else []
-
-
-def _without_doubles(sources: Iterable[_Source]) -> Iterator[_Source]:
-    seen = set()
-    for source in sources:
-        key = source.files[-1].resolve()
-        if key not in seen:
-            seen.add(key)
-            yield source
-
-
 def _read(
-    source: _Source, dialects: Sequence[Dialect], readings: list[LogReading]
+    source: Source,
+    dialects: Sequence[Dialect],
+    readings: list[LogReading],
+    not_read: list[NotRead],
 ) -> Iterator[Sighting]:
+    """Yield what a source has; why it has nothing, or no more, goes into one of the lists."""
     first = len(readings)
-    if source.is_capture:
-        yield from _read_capture(source.files[0], readings)
-        return
     try:
-        yield from read_log(source.files, dialects, readings, source.phone_id)
-        _refuse_strange_text(readings[first:])
+        if source.is_capture:
+            yield from _read_capture(source.files[0], readings)
+        else:
+            yield from read_log(source.files, dialects, readings)
+            _refuse_strange_text(readings[first:])
     except UsageError as error:
-        if source.must_be_good:
-            raise
-        readings[-1].notes.append(str(error))
+        reading = readings[-1]
+        why = str(error).removeprefix(f"{reading.file}: ")
+        if reading.records:
+            reading.notes.append(why)
+        else:
+            not_read.append(NotRead(reading.file, why))
+        rest = source.files[len(readings) - first :]
+        if rest:
+            yield from _read(Source(rest), dialects, readings, not_read)
 
 
 def _read_capture(path: Path, readings: list[LogReading]) -> Iterator[Sighting]:
@@ -233,6 +236,7 @@ def _read_capture(path: Path, readings: list[LogReading]) -> Iterator[Sighting]:
     reading.lines = capture.packets
     reading.notes += capture.notes
     if not has_more:
+        reading.has_dhcp_only = True
         reading.notes.append("it has DHCP only: what the phones did after that is not known")
 
 

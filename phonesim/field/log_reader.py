@@ -45,6 +45,7 @@ class LogReading(msgspec.Struct, kw_only=True):
 
     file: str
     is_capture: bool = False
+    has_dhcp_only: bool = False
     lines: int = 0
     records: int = 0
     unknown: int = 0
@@ -74,7 +75,7 @@ def read_log(
     a folder or, for want of one, by what it says itself at power-on. `UsageError` for what cannot
     be read, or is no text.
     """
-    named = phone_id or _named_in(files[0])
+    named = phone_id or phone_named_in(files[0])
     owner = named or files[0].name
     has_begun = False
     for path in files:
@@ -162,7 +163,7 @@ def _not_known(line: str, text: str, number: int, reading: LogReading) -> None:
         reading.samples.append((Place(reading.file, number), text[:200]))
 
 
-def _named_in(path: Path) -> str | None:
+def phone_named_in(path: Path) -> str | None:
     """The phone that a folder on the way to a file is named after."""
     for part in reversed(path.absolute().parts):
         if _PHONE_ID.fullmatch(part):

@@ -1,7 +1,7 @@
 """Remedies: what to enter at which kind of server. `causes` puts them together.
 
-Commands are to be copied, with the names of a site in place of contoso's; `phonesim dhcputil
-config` prints those for DHCP with a site's own octets. A line is a sentence or a command.
+Commands are to be copied, with the names of a site in place of contoso's; those for DHCP are what
+`phonesim dhcputil config` prints. A line is a sentence or a command.
 
 Specifications: device reference sections 6, 11 and 18.3; the servers' own manuals.
 """
@@ -18,72 +18,49 @@ class Remedy(msgspec.Struct, frozen=True):
     how: str
 
 
+SIGN_IN_NAMES = "--web-server webpool.contoso.com --sip-server pool.contoso.com"
+"""In a remedy, names in whose place a site's own are put where they are known."""
+SCOPE_ID = "192.0.2.0"
+"""The same for the scope of a DHCP server."""
+
 # --- options 43 and 120 ---
+
+
+def _config(server: str) -> str:
+    return f"phonesim dhcputil config {server} {SIGN_IN_NAMES}"
+
 
 OPTION_43 = (
     Remedy(
         "Windows DHCP",
-        "Run DHCPUtil with -RunConfigScript, or enter each sub-option as Binary:\n"
-        'netsh dhcp server add class MSUCClient "UC Vendor Class Id" "MS-UC-Client" 1\n'
-        "netsh dhcp server add optiondef 3 WebServerFqdn Binary 0 Vendor=MSUCClient\n"
-        "netsh dhcp server set optionvalue 3 Binary vendor=MSUCClient 776562706F6F6C2E...",
+        f"Run what this prints; every sub-option is Binary, of class MS-UC-Client:\n"
+        f"{_config('windows-netsh')}",
     ),
-    Remedy(
-        "Windows DHCP, PowerShell",
-        "Add-DhcpServerv4Class -Name MSUCClient -Type Vendor -Data MS-UC-Client\n"
-        "Add-DhcpServerv4OptionDefinition -VendorClass MSUCClient -OptionId 3"
-        " -Name WebServerFqdn -Type BinaryData\n"
-        "Set-DhcpServerv4OptionValue -VendorClass MSUCClient -OptionId 3 -Value 0x77,0x65,...",
-    ),
+    Remedy("Windows DHCP, PowerShell", f"Run what this prints:\n{_config('windows-powershell')}"),
     Remedy(
         "Kea",
-        'In "client-classes":\n'
-        '{"name": "MS-UC-Client", "test": "option[60].text == \'MS-UC-Client\'",\n'
-        ' "option-def": [{"name": "uc", "code": 43, "type": "binary"}],\n'
-        ' "option-data": [{"name": "uc", "data": "010C4D532D55432D..."}]}',
+        'Put what this prints into the configuration, its class in "client-classes":\n'
+        f"{_config('kea')}",
     ),
-    Remedy(
-        "ISC dhcpd",
-        'class "uc" { match if option vendor-class-identifier = "MS-UC-Client";\n'
-        "  option vendor-encapsulated-options 01:0c:4d:53:2d:55:43:2d:...; }",
-    ),
-    Remedy(
-        "dnsmasq",
-        "dhcp-vendorclass=set:uc,MS-UC-Client\ndhcp-option=tag:uc,43,01:0c:4d:53:2d:55:43:2d:...",
-    ),
+    Remedy("ISC dhcpd", f"Put what this prints into dhcpd.conf:\n{_config('isc-dhcpd')}"),
+    Remedy("dnsmasq", f"Put what this prints into dnsmasq.conf:\n{_config('dnsmasq')}"),
     Remedy(
         "Cisco IOS",
-        "option 43 hex 010c.4d53.2d55.432d...\n"
-        "Not more than 180 digits, so web servers' names of 23 characters at most; from IOS XE"
-        " 3.2.1S on longer ones with:\n"
-        "option ext 43 hex 010c.4d53.2d55.432d...",
+        f"Type what this prints in the pool:\n{_config('cisco-ios')}\n"
+        "`option 43 hex` takes not more than 180 digits, so web servers' names of 23 characters at"
+        " most; from IOS XE 3.2.1S on longer ones with `option ext 43 hex`.",
     ),
 )
 OPTION_120 = (
     Remedy(
         "Windows DHCP",
-        'netsh dhcp server add optiondef 120 UCSipServer Binary 0 comment="Sip Server Fqdn"\n'
-        "netsh dhcp server set optionvalue 120 Binary 0004706F6F6C07636F6E746F736F03636F6D00",
+        "Run what this prints; option 120 is Binary: 00, then labels behind their lengths:\n"
+        f"{_config('windows-netsh')}",
     ),
-    Remedy(
-        "Windows DHCP, PowerShell",
-        "Add-DhcpServerv4OptionDefinition -OptionId 120 -Name UCSipServer -Type BinaryData\n"
-        "Set-DhcpServerv4OptionValue -OptionId 120 -Value 0x00,0x04,0x70,0x6F,0x6F,0x6C,...",
-    ),
-    Remedy(
-        "Kea",
-        'In "option-data":\n'
-        '{"code": 120, "csv-format": false, "data": "0004706F6F6C07636F6E746F736F03636F6D00"}',
-    ),
-    Remedy(
-        "ISC dhcpd",
-        "option uc-sip-servers code 120 = string;\n"
-        "option uc-sip-servers 00:04:70:6f:6f:6c:07:63:6f:6e:74:6f:73:6f:03:63:6f:6d:00;",
-    ),
-    Remedy("dnsmasq", "dhcp-option=option:sip-server,pool.contoso.com"),
-    Remedy("Cisco IOS", "option 120 hex 0004.706f.6f6c.0763.6f6e.746f.736f.0363.6f6d.00"),
+    *OPTION_43[1:5],
+    Remedy("Cisco IOS", f"Type what this prints in the pool:\n{_config('cisco-ios')}"),
 )
-BOTH_OPTIONS = (*OPTION_43, *(each for each in OPTION_120 if "PowerShell" not in each.where))
+BOTH_OPTIONS = OPTION_43
 CHECK_OPTIONS = Remedy(
     "to check",
     "`phonesim dhcputil decode` says what a server's octets mean, `phonesim dhcputil"
@@ -112,14 +89,19 @@ REGISTRAR_DHCP = Remedy(
 SCOPE = (
     Remedy(
         "Windows DHCP",
-        "Get-DhcpServerv4ScopeStatistics -ScopeId 192.0.2.0\n"
-        "Set-DhcpServerv4Scope -ScopeId 192.0.2.0 -StartRange ... -EndRange ...\n"
+        f"Get-DhcpServerv4ScopeStatistics -ScopeId {SCOPE_ID}\n"
+        f"Set-DhcpServerv4Scope -ScopeId {SCOPE_ID} -StartRange FIRST -EndRange LAST\n"
         "Shorten the lease, and delete the leases of what has gone.",
     ),
     Remedy("Kea", 'Widen "pools", lower "valid-lifetime"; lease4-del removes one lease.'),
     Remedy("ISC dhcpd", "Widen `range`, lower `max-lease-time`."),
     Remedy("dnsmasq", "Widen dhcp-range; its last field is the lease time."),
-    Remedy("Cisco IOS", "show ip dhcp pool\nclear ip dhcp binding *"),
+    Remedy(
+        "Cisco IOS",
+        "show ip dhcp pool\nshow ip dhcp binding\n"
+        "For each binding of what has gone, ADDRESS being its own (* drops those of all hosts):\n"
+        "clear ip dhcp binding ADDRESS",
+    ),
 )
 DHCP_LIVES = (
     Remedy("Windows DHCP", "Get-Service DHCPServer; Get-DhcpServerInDC\nActivate the scope."),

@@ -19,6 +19,7 @@ from phonesim.device.device_log import Dialect, LogLine
 from phonesim.drivers.run_folder import RunFolder
 from phonesim.errors import DecodeError, ProfileError
 from phonesim.field.diagnosis import Diagnosis, diagnose
+from phonesim.field.evidence_files import CAPTURE_NAME
 from phonesim.field.failures import FAILURE, plan_earlier_life, plan_failure
 from phonesim.field.timeline import Step, displays, tell
 from phonesim.fleet.plan import Plan
@@ -36,7 +37,6 @@ from phonesim.fleet.worlds import world_for
 from phonesim.profiles import Override, load, problems
 from phonesim.results import PhoneRecord, Recorder
 
-CAPTURE_NAME = "capture.pcapng"
 SOURCES: tuple[Source, ...] = ("log", "capture")
 
 

@@ -131,6 +131,46 @@ def test_what_cannot_be_found_is_one_line(phonesim: Callable, tmp_path: Path) ->
     assert phonesim("diagnose", golden("cold-boot"), "--device", "cx999").status == 2
 
 
+def test_what_was_read_and_what_was_not_is_said(phonesim: Callable, tmp_path: Path) -> None:
+    bad = tmp_path / "rnd.bin"
+    bad.write_bytes(b"\0\1\2")
+    came = phonesim("diagnose", golden("pin-wrong"), bad)
+    assert came.status == 3
+    assert "Read: 1 log file" in came.out.splitlines()
+    assert "Not read: " in came.out
+    assert "binary data" in " ".join(came.out.split())
+    document = phonesim("diagnose", golden("pin-wrong"), bad, "--json").document
+    assert document["not_read"][0]["file"] == str(bad)
+
+
+def test_an_empty_path_is_not_the_current_folder(phonesim: Callable) -> None:
+    came = phonesim("diagnose", "")
+    assert came.status == 2
+    assert "a path is empty" in came.err
+
+
+def test_a_log_that_is_cut_says_where_it_ends(phonesim: Callable, tmp_path: Path) -> None:
+    data = golden("cold-boot").read_bytes()
+    path = tmp_path / "cpsw3g.log"
+    path.write_bytes(data[: data.index(b"Stage discovery")])
+    came = phonesim("diagnose", path)
+    assert came.status == 3
+    text = " ".join(came.out.split())
+    assert "the end of the sign-in is not in it" in text
+    assert "ends in the stage discovery, the last of it:" in text
+    assert came.out.splitlines()[-1] == "no fault found up to there"
+    (end,) = phonesim("diagnose", path, "--json").document["not_signed_in_at_end"]
+    assert end["stage"] == "discovery"
+
+
+def test_a_command_that_is_broken_can_be_copied(phonesim: Callable) -> None:
+    lines = phonesim("diagnose", golden("no-option-120-no-dns")).out.splitlines()
+    starts = [number for number, line in enumerate(lines) if "phonesim dhcputil config kea" in line]
+    at = starts[0]
+    assert lines[at].endswith(" \\")
+    assert lines[at + 1].strip().startswith("--")
+
+
 def test_another_dialect_is_named_by_its_profile(phonesim: Callable, tmp_path: Path) -> None:
     profile = tmp_path / "ours.yaml"
     profile.write_text(

@@ -105,7 +105,7 @@ def test_datagrams_that_are_there_twice_count_once(tmp_path: Path) -> None:
 
 def test_a_link_that_is_not_read(tmp_path: Path) -> None:
     _, reader = read(tmp_path, capture_of(lease(), link_type=105))
-    assert "4 packets have link type 105 (802.11), which is not read" in reader.notes[0]
+    assert "4 packets of link type 105 (802.11) not read" in reader.notes[0]
 
 
 def test_the_same_on_other_links(tmp_path: Path) -> None:
@@ -137,14 +137,14 @@ def test_fragments_are_put_together_or_counted(tmp_path: Path) -> None:
     found = sightings(tmp_path, *before, *reversed(pieces))
     assert values(found, "dhcp_lease")
     _, reader = read(tmp_path, capture_of([*before, *pieces[1:]]))
-    assert reader.notes == ["site.pcapng: 1 fragmented datagrams are incomplete"]
+    assert reader.notes == ["site.pcapng: 1 incomplete fragmented datagram"]
 
 
 def test_malformed_packets_are_counted(tmp_path: Path) -> None:
     broken = bytearray(lease()[1])
     broken[42] = 9  # op
     _, reader = read(tmp_path, capture_of([lease()[0], bytes(broken)]))
-    assert reader.notes == ["site.pcapng: 1 packets of phones are malformed"]
+    assert reader.notes == ["site.pcapng: 1 malformed packet of phones"]
 
 
 def test_what_is_no_capture(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_what_is_no_capture(tmp_path: Path) -> None:
 def test_a_capture_of_nothing(tmp_path: Path) -> None:
     found, reader = read(tmp_path, capture_of([]))
     assert (found, reader.packets) == ([], 0)
-    assert "none of 0 packets is a phone's" in reader.notes[0]
+    assert "no packet of 0 is a phone's" in reader.notes[0]
 
 
 def test_every_sighting_has_the_fields_of_its_kind(tmp_path: Path) -> None:

@@ -197,4 +197,4 @@ def test_a_capture_that_lacks_segments_says_so(tmp_path: Path) -> None:
     assert reader.notes == []
     missing = opening.say(bytes(100_000))[1:]
     _, reader = read(tmp_path, capture_of([*frames, *missing]))
-    assert "1 TCP connections lack octets" in reader.notes[0]
+    assert "1 TCP connection not read to the end" in reader.notes[0]

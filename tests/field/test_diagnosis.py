@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from healthy_runs import CAPTURE, describe_run, healthy_run
 from scapy.layers.dhcp import DHCP
+from scapy.layers.inet import IP
 from scapy.utils import rdpcap, wrpcap
 
 from phonesim.config.fleet_profile import FleetProfile
@@ -163,6 +165,95 @@ def test_a_capture_that_is_cut_is_read_up_to_there(tmp_path: Path) -> None:
     assert reading.notes
 
 
+@pytest.mark.parametrize(
+    ("until", "stage"),
+    [
+        (b"SELECTING -> REQ", "ip"),
+        (b"DHCP INFORM", "discovery"),
+        (b"Stage ticket ended", "ticket"),
+    ],
+)
+def test_a_log_that_is_cut_is_no_success(tmp_path: Path, until: bytes, stage: str) -> None:
+    data = (GOLDEN / "cold-boot.log").read_bytes()
+    path = tmp_path / "cpsw3g.log"
+    path.write_bytes(data[: data.index(until) + 5])
+    diagnosis = diagnose([path])
+    assert not diagnosis.is_well
+    assert not diagnosis.found
+    (end,) = diagnosis.open_ends
+    assert end.stage == stage
+    assert end.last.place.number == data[: data.index(until)].count(b"\n")
+
+
+@pytest.mark.parametrize(
+    "name", ["cold-boot", "no-option-43", "no-option-120", "sign-in-by-password", "pin-wrong"]
+)
+def test_of_a_log_that_is_cut_nothing_wrong_is_certain(tmp_path: Path, name: str) -> None:
+    lines = (GOLDEN / f"{name}.log").read_bytes().splitlines(keepends=True)
+    right = set(names(diagnose([GOLDEN / f"{name}.log"])))
+    path = tmp_path / "cpsw3g.log"
+    for at in range(1, len(lines)):
+        for part in (lines[:at], lines[at:]):
+            path.write_bytes(b"".join(part))
+            certain = {
+                found.cause.name
+                for found in diagnose([path]).found
+                if found.certainty is Certainty.CERTAIN
+            }
+            assert certain <= right, (at, part[-1])
+
+
+def test_a_log_without_its_beginning_names_the_option(tmp_path: Path) -> None:
+    data = (GOLDEN / "no-option-43-no-dns.log").read_bytes()
+    path = tmp_path / "cpsw3g.log"
+    at = data.index(b"DNS answer SRV _sip._tls")
+    path.write_bytes(data[data.rindex(b"\n", 0, at) + 1 :])
+    diagnosis = diagnose([path])
+    assert names(diagnosis) == ["option-43-missing", "srv-missing"]
+    assert {found.certainty for found in diagnosis.found} == {Certainty.LIKELY}
+
+
+def test_the_last_boot_counts(make_phone: MakePhone) -> None:
+    log = make_phone(1, "cold-boot")
+    whole = log.read_bytes()
+    log.write_bytes(whole[:900] + b"\r\n" + whole)
+    assert diagnose([log]).is_well
+    log.write_bytes(whole + whole[:900])
+    assert len(diagnose([log]).open_ends) == 1
+    # Which of two files is the later one nobody knows.
+    assert len(diagnose([log, GOLDEN / "cold-boot.log"]).open_ends) == 1
+
+
+def test_a_capture_that_ends_early_is_no_success(tmp_path: Path) -> None:
+    folder = healthy_run(1, tmp_path)
+    assert folder is not None
+    packets = rdpcap(str(folder / CAPTURE))
+    informs = [
+        number
+        for number, packet in enumerate(packets)
+        if DHCP in packet and ("message-type", 8) in packet[DHCP].options
+    ]
+    cut = tmp_path / "cut.pcap"
+    wrpcap(str(cut), packets[: informs[0] + 4], linktype=1)
+    diagnosis = diagnose([cut])
+    assert not diagnosis.found
+    (end,) = diagnosis.open_ends
+    assert (end.stage, end.last.place.is_frame) == ("", True)
+
+
+def test_of_a_rogue_server_a_capture_has_the_mac(tmp_path: Path) -> None:
+    capture = tmp_path / "rogue.pcapng"
+    fleet = FleetProfile(name="rogue", attach="virtual", phones=1, faults=("rogue-dhcp-server",))
+    run_fleet(plan_fleet(fleet, []), world_for("virtual", capture), tmp_path, lambda _: None)
+    packets = rdpcap(str(capture))
+    (found,) = diagnose([capture]).found
+    assert found.cause.name == "rogue-dhcp-server"
+    server = found.example.detail.split()[4]
+    macs = {packet.src for packet in packets if IP in packet and packet[IP].src == server}
+    (mac,) = macs
+    assert f"{server} at MAC {mac.replace(':', '-').upper()}," in found.example.detail
+
+
 def test_a_capture_of_dhcp_only_says_so_and_shows_what_dhcp_shows(tmp_path: Path) -> None:
     capture = tmp_path / "dhcp.pcapng"
     fleet = FleetProfile(name="dhcp", attach="virtual", phones=2, faults=("option-43-cut",))
@@ -172,6 +263,7 @@ def test_a_capture_of_dhcp_only_says_so_and_shows_what_dhcp_shows(tmp_path: Path
     wrpcap(str(tmp_path / "dhcp.pcap"), packets, linktype=1)
     diagnosis = diagnose([tmp_path / "dhcp.pcap"])
     assert names(diagnosis) == ["option-43-cut"]
+    assert not diagnosis.open_ends
     (reading,) = diagnosis.readings
     assert "it has DHCP only: what the phones did after that is not known" in reading.notes
 
@@ -196,17 +288,74 @@ def test_what_is_no_log_is_refused(tmp_path: Path, data: bytes, told: str) -> No
 def test_what_is_not_there_and_folders_without_logs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no such file or folder"):
         diagnose([tmp_path / "nothing"])
-    with pytest.raises(UsageError, match="no device log is in this folder"):
+    with pytest.raises(UsageError, match="no device log and no capture is in this"):
         diagnose([tmp_path])
 
 
-def test_one_bad_log_of_a_run_is_a_note(make_phone: MakePhone, tmp_path: Path) -> None:
+def test_one_bad_log_of_a_run_is_named(make_phone: MakePhone, tmp_path: Path) -> None:
     make_phone(1, "pin-wrong")
     make_phone(2, "cold-boot").write_bytes(b"\0\1\2")
     diagnosis = diagnose([tmp_path / "run"])
     assert names(diagnosis) == ["pin-wrong"]
-    (note,) = diagnosis.readings[1].notes
-    assert "binary data" in note
+    (not_read,) = diagnosis.not_read
+    assert "binary data" in not_read.why
+
+
+def test_of_a_folder_all_evidence_is_read(make_phone: MakePhone, tmp_path: Path) -> None:
+    make_phone(1, "pin-wrong")
+    folder = healthy_run(1, tmp_path / "healthy")
+    assert folder is not None
+    (folder / CAPTURE).rename(tmp_path / "switch-port.pcapng")
+    (tmp_path / "b.log").write_bytes((GOLDEN / "dhcp-silent.log").read_bytes())
+    (tmp_path / "old.log.gz").write_bytes(gzip.compress(b"a log"))
+    (tmp_path / "notes.txt").write_text("the third floor")
+    diagnosis = diagnose([tmp_path])
+    files = [Path(reading.file) for reading in diagnosis.readings]
+    own = [path.name for path in files if path.parent == tmp_path]
+    assert own == ["b.log", "switch-port.pcapng"]
+    assert any("00-04-F2-00-00-01" in path.parts and "run" in path.parts for path in files)
+    assert any("healthy" in path.parts for path in files)
+    assert [(Path(each.file).name, each.why) for each in diagnosis.not_read] == [
+        ("notes.txt", "neither a .log nor a capture"),
+        ("old.log.gz", "it is packed by gzip: unpack it first"),
+    ]
+    assert "pin-wrong" in names(diagnosis)
+
+
+def test_a_folder_with_a_capture_only_is_read(tmp_path: Path) -> None:
+    folder = healthy_run(1, tmp_path / "healthy")
+    assert folder is not None
+    (tmp_path / "site").mkdir()
+    (folder / CAPTURE).rename(tmp_path / "site" / "port.pcap")
+    (reading,) = diagnose([tmp_path / "site"]).readings
+    assert reading.is_capture
+
+
+def test_a_runs_own_capture_is_not_read_beside_its_logs(tmp_path: Path) -> None:
+    folder = healthy_run(1, tmp_path)
+    assert folder is not None
+    diagnosis = diagnose([folder])
+    assert not any(reading.is_capture for reading in diagnosis.readings)
+    (not_read,) = diagnosis.not_read
+    assert Path(not_read.file).name == CAPTURE
+    assert diagnose([folder / CAPTURE]).readings[0].is_capture
+
+
+def test_what_can_be_read_is_read_beside_what_cannot(tmp_path: Path) -> None:
+    bad = tmp_path / "rnd.bin"
+    bad.write_bytes(b"\0\1\2")
+    for paths in ([GOLDEN / "pin-wrong.log", bad], [bad, GOLDEN / "pin-wrong.log"]):
+        diagnosis = diagnose([*paths, tmp_path / "nothing"])
+        assert names(diagnosis) == ["pin-wrong"]
+        assert {Path(each.file).name for each in diagnosis.not_read} == {"rnd.bin", "nothing"}
+
+
+def test_a_bad_backup_does_not_hide_the_log(make_phone: MakePhone) -> None:
+    log = make_phone(1, "pin-wrong")
+    log.with_suffix(".bak").write_bytes(b"\0\1\2")
+    diagnosis = diagnose([log.parent])
+    assert names(diagnosis) == ["pin-wrong"]
+    assert len(diagnosis.not_read) == 1
 
 
 def test_a_run_of_bad_logs_is_refused(make_phone: MakePhone, tmp_path: Path) -> None:
@@ -243,3 +392,4 @@ def test_at_healthy_sites_nothing_is_found(tmp_path: Path, group: int) -> None:
             diagnosis = diagnose([source])
             assert names(diagnosis) == [], (seed, source.name, describe_run(seed))
             assert not diagnosis.unexplained
+            assert not diagnosis.open_ends

@@ -43,7 +43,7 @@ def test_a_phone(frame: bytes, tmp_path: Path) -> None:
 def test_no_phone(frame: bytes, tmp_path: Path) -> None:
     found, reader = read(tmp_path, capture_of([frame]))
     assert (found, reader.phones) == ([], 0)
-    assert "none of 1 packets is a phone's" in reader.notes[0]
+    assert "no packet of 1 is a phone's" in reader.notes[0]
 
 
 def test_a_maker_asks_for_a_registrar_or_connects_to_one(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ class CaptureReader:
             notes.insert(0, f"{reader.problem}: what is before was read")
         if not self.phones:
             notes.append(
-                f"none of {self.packets} packets is a phone's: no DHCP of class MS-UC-Client or "
+                f"no packet of {self.packets} is a phone's: no DHCP of class MS-UC-Client or "
                 "CPE-OCPHONE, no INFORM for options 43 and 120"
             )
         self.notes = [f"{self._file}: {note}" for note in notes]

@@ -100,23 +100,23 @@ class PacketNarrator:
     def notes(self) -> list[str]:
         """What was not read, and why."""
         notes = [
-            f"{count} packets have {link_name(link_type)}, which is not read: capture on Ethernet"
+            f"{_count(count, 'packet')} of {link_name(link_type)} not read: capture on Ethernet"
             for link_type, count in sorted(self._other_links.items())
         ]
         if self._cut:
             notes.append(
-                f"{self._cut} packets of phones were captured in part: capture without a limit "
-                "of size"
+                f"{_count(self._cut, 'packet')} of phones captured in part: capture without a "
+                "limit of size"
             )
         if self._unreadable:
-            notes.append(f"{self._unreadable} packets of phones are malformed")
+            notes.append(f"{_count(self._unreadable, 'malformed packet')} of phones")
         unfinished = self._fragments.unfinished()
         if unfinished:
-            notes.append(f"{unfinished} fragmented datagrams are incomplete")
+            notes.append(f"{_count(unfinished, 'incomplete fragmented datagram')}")
         if self._streams.given_up:
             notes.append(
-                f"{self._streams.given_up} TCP connections lack octets or were too many at once: "
-                "the rest of them was not read"
+                f"{_count(self._streams.given_up, 'TCP connection')} not read to the end: octets "
+                "are missing, or there were too many at once"
             )
         if self.known.refused:
             notes.append(f"there are more than {MOST_PHONES} phones: the others were not read")
@@ -202,7 +202,10 @@ class PacketNarrator:
         phone = self.known.of_dhcp(message, packet.comment)
         if phone is None:
             return []
-        seen = _seen(packet, dhcp_words(payload, ends))
+        words = dhcp_words(payload, ends)
+        if message.op != BOOTREQUEST and link.source_mac and message.giaddr == UNSPECIFIED:
+            words += f"; frame from {format_mac(link.source_mac)}"
+        seen = _seen(packet, words)
         is_new = not phone.has_begun
         told = phone.begin(seen)
         if is_new and self.known.switch is not None:
@@ -426,6 +429,10 @@ def _segment_words(segment: Segment, ends: Ends) -> str:
     return plain_words(
         f"TCP {' '.join(flags)}" + (f" {len(octets)} octets" if octets else ""), ends
     )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _seen(packet: CapturedPacket, text: str) -> Seen:

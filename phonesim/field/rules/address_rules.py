@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from phonesim.field import causes
@@ -11,6 +12,7 @@ from phonesim.field.rules.sign import find
 from phonesim.field.rules.ways import has_address, has_web_services, web_url_of_dhcp
 from phonesim.field.sightings import Sighting
 
+_FRAME_OF = re.compile(r"; frame from ([0-9A-F-]{17})")
 _MANY_ATTEMPTS = 4
 _SHORTLY = 60.0
 
@@ -103,8 +105,14 @@ def find_rogue(boot: Boot) -> Iterator[Finding]:
         evidence_of(lease, f"the lease is of {winner}: its DNS server and domain are used"),
         *missing[:1],
         evidence_of(others[0], "another server, which came too late for the lease"),
-        detail=f"the lease is of {winner}, domain {lease['domain'] or 'none'}",
+        detail=f"the lease is of {winner}{_mac_of(lease)}, domain {lease['domain'] or 'none'}",
     )
+
+
+def _mac_of(lease: Sighting) -> str:
+    """The source of the frame in which a server answered, where a capture has it."""
+    match = _FRAME_OF.search(lease.text)
+    return "" if match is None else f" at MAC {match[1]}"
 
 
 def find_disagreement(boot: Boot) -> Iterator[Finding]:

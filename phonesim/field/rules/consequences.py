@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import msgspec
+
 from phonesim.field import causes
 from phonesim.field.boots import Boot
 from phonesim.field.causes import Cause
@@ -58,6 +60,21 @@ _OF_NAMES = frozenset(
     }
 )
 
+_BY_ABSENCE = (
+    _OF_OPTIONS
+    | _OF_NAMES
+    | {
+        causes.DHCP_REFUSES,
+        causes.ROGUE_DHCP_SERVER,
+        causes.DHCP_SERVERS_DISAGREE,
+        causes.INFORM_UNANSWERED,
+        causes.INFORM_REFUSED,
+        causes.OPTION_43_OTHER_CLASS,
+        causes.OPTION_120_STALE,
+    }
+)
+"""Causes that rest on what did not come: only a whole boot makes sure of that."""
+
 FOLLOWS: Mapping[Cause, frozenset[Cause]] = {
     causes.VOICE_VLAN_DEAD: frozenset({causes.DHCP_SILENT, causes.DHCP_POOL_EXHAUSTED}),
     causes.DHCP_POOL_EXHAUSTED: frozenset({causes.DHCP_SILENT}),
@@ -96,4 +113,9 @@ def find_in_boot(boot: Boot) -> list[Finding]:
 
 def _each(boot: Boot) -> Iterator[Finding]:
     for rule in RULES:
-        yield from rule(boot)
+        for finding in rule(boot):
+            is_bold = finding.certainty is Certainty.CERTAIN and finding.cause in _BY_ABSENCE
+            if is_bold and boot.lacks_beginning:
+                yield msgspec.structs.replace(finding, certainty=Certainty.LIKELY)
+            else:
+                yield finding

@@ -12,6 +12,7 @@ from phonesim.field.rules.option_rules import lacks_registrar, lacks_web_service
 from phonesim.field.rules.sign import find
 from phonesim.field.rules.ways import (
     denied_hosts,
+    denies_every_srv,
     failed_web_hosts,
     has_address,
     has_web_services,
@@ -36,6 +37,7 @@ _OF_NAMES = frozenset(
         FailureReason.CLOCK_NOT_SET,
     }
 )
+_NOT_LOCATED = ("boot_failed", "web_services_not_located", "registrar_not_located")
 _FURTHER = ("http_sent", "http_failed", "connect_failed", "registrar_connecting")
 _DOWN = frozenset({"refused", "timeout", "unreachable"})
 
@@ -52,7 +54,8 @@ def find_silent_dns(boot: Boot) -> Iterator[Finding]:
     if answered:
         needed = str(failure["detail"]) if failure is not None else str(asked[-1]["qname"])
         silent = [each for each in silent if str(each["qname"]) in needed]
-    if len(silent) >= _MANY_QUERIES:
+    is_given_time = failure is not None or any(int(each["attempt"]) > 1 for each in silent)
+    if len(silent) >= _MANY_QUERIES and is_given_time:
         certainty = Certainty.LIKELY if answered else Certainty.CERTAIN
         servers = ", ".join(dict.fromkeys(str(each["server"]) for each in silent))
         detail = f"DNS server {servers}"
@@ -94,13 +97,21 @@ def _is_of_names(failure: Sighting) -> bool:
 
 
 def find_missing_srv(boot: Boot) -> Iterator[Finding]:
-    """No SRV record came, where the phone had to turn to DNS."""
+    """DNS denied every SRV name that was asked for, where the phone had to turn to DNS.
+
+    One of the names is missing at healthy sites as well, so a single denial says nothing before
+    the phone has given up.
+    """
     said_no = [each for each in srv_answers(boot) if says_no(each)]
     if not said_no or srv_targets(boot):
         return
+    is_each = denies_every_srv(boot)
+    if not (is_each or boot.has(*_NOT_LOCATED)):
+        return
     if lacks_web_services(boot) or lacks_registrar(boot):
+        certainty = Certainty.CERTAIN if is_each else Certainty.LIKELY
         detail = ", ".join(str(each["qname"]) for each in said_no)
-        yield find(boot, causes.SRV_MISSING, Certainty.CERTAIN, *said_no, detail=detail)
+        yield find(boot, causes.SRV_MISSING, certainty, *said_no, detail=detail)
 
 
 def find_alias(boot: Boot) -> Iterator[Finding]:

@@ -15,13 +15,12 @@ from phonesim.field.rules.option_verdict import judge_option_43, judge_option_12
 from phonesim.field.rules.sign import find
 from phonesim.field.rules.ways import (
     denied_hosts,
+    denies_every_srv,
     failed_web_hosts,
     has_registrar_in_dns,
     has_web_services,
     host_of_registrar,
     registrars_of_dhcp,
-    says_no,
-    srv_answers,
     web_url_of_dhcp,
 )
 from phonesim.field.sightings import Sighting
@@ -121,6 +120,28 @@ def find_missing_options(boot: Boot) -> Iterator[Finding]:
         yield _missing(boot, causes.OPTION_120_MISSING, missing[120][:1])
 
 
+def find_options_by_word(boot: Boot) -> Iterator[Finding]:
+    """The option itself is not in a log that was cut, and the phone says that it had no use for it.
+
+    A warning about the option says that there was one.
+    """
+    words = boot.all("web_services_not_located", "registrar_not_located", "boot_failed")
+    rows = (
+        (43, lacks_web_services(boot), causes.OPTION_43_MALFORMED, causes.OPTION_43_MISSING),
+        (120, lacks_registrar(boot), causes.OPTION_120_MALFORMED, causes.OPTION_120_MISSING),
+    )
+    for option, is_needed, if_warned, otherwise in rows:
+        said = [each for each in words if f"no usable option {option}" in str(each["detail"])]
+        missing = [each for each in boot.all("option_missing") if each["option"] == option]
+        if not said or not is_needed or missing or boot.has(f"option_{option}"):
+            continue
+        warned = [each for each in boot.all("option_warning") if each["option"] == option]
+        cause = if_warned if warned else otherwise
+        note = f"the phone's own word; the line with option {option} is not in this log"
+        word = evidence_of(said[0], note)
+        yield find(boot, cause, Certainty.LIKELY, *warned[:2], word)
+
+
 def _missing(boot: Boot, cause: causes.Cause, shown: list[Sighting]) -> Finding:
     detail = f"DHCP server {shown[0]['server']}"
     return find(boot, cause, _how_sure(boot, cause), *shown, detail=detail)
@@ -137,7 +158,7 @@ def _how_sure(boot: Boot, cause: causes.Cause) -> Certainty:
         failures = failed_web_hosts(boot).values()
         leads_nowhere = any(each["failure"] in _GONE for each in failures)
         return Certainty.LIKELY if needs_url and leads_nowhere else Certainty.POSSIBLE
-    has_come_to_nothing = boot.has("boot_failed") or any(map(says_no, srv_answers(boot)))
+    has_come_to_nothing = boot.has("boot_failed") or denies_every_srv(boot)
     return Certainty.CERTAIN if has_come_to_nothing else Certainty.LIKELY
 
 
@@ -224,6 +245,7 @@ RULES = (
     find_wrong_class,
     find_inform_trouble,
     find_missing_options,
+    find_options_by_word,
     find_bad_option_43,
     find_bad_option_120,
     find_stale_option_120,

@@ -93,7 +93,8 @@ def find_exhausted_pool(boots: Sequence[BootFacts]) -> Iterator[Finding]:
     example = served[0]
     assert example.lease is not None
     detail = (
-        f"{len(served)} phones have a lease of {example.server}, {len(silent)} are offered none"
+        f"leases of {example.server}: {len(served)} of {len(served) + len(silent)} phones have one,"
+        " the others are offered none"
     )
     for each in silent:
         assert each.silence is not None
@@ -146,7 +147,7 @@ def find_cache_survivors(boots: Sequence[BootFacts]) -> Iterator[Finding]:
         return
     example = survivors[0]
     assert example.kept is not None
-    detail = f"{len(survivors)} with a cache sign in, {len(stuck)} without do not"
+    detail = f"signed in: {len(survivors)} with a cache, none of {len(stuck)} without"
     for each in stuck:
         assert each.failure is not None
         evidence = [each.cold, each.failure, example.kept, example.signed_in]

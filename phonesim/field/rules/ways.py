@@ -94,6 +94,17 @@ def srv_targets(boot: Boot) -> dict[str, Sighting]:
     return found
 
 
+def denies_every_srv(boot: Boot) -> bool:
+    """Whether DNS denied each SRV name of SIP that the phone is seen to ask for."""
+    denied = {each["qname"] for each in srv_answers(boot) if says_no(each)}
+    asked = {
+        each["qname"]
+        for each in boot.all("dns_sent")
+        if each["qtype"] == "SRV" and str(each["qname"]).startswith("_sip")
+    }
+    return bool(denied) and asked <= denied
+
+
 def has_registrar_in_dns(boot: Boot) -> bool:
     """Whether DNS names a Registrar, by SRV or by one of the names without."""
     return bool(srv_targets(boot)) or any(

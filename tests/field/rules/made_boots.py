@@ -119,6 +119,7 @@ def http_sent(operation: str = "GetMetadata") -> LogRecord:
     return log.HTTP_SENT(operation, URL, "192.0.2.20", 1)
 
 
+POWER = log.POWER_APPLIED("POLYCOM", "CX600", "4.0.7577.4066", PHONE)
 SRV = "_sipinternaltls._tcp.contoso.com"
 NO_SRV = answer(SRV, qtype="SRV")
 LOCATED = (

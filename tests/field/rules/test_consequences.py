@@ -8,9 +8,11 @@ from made_boots import SIGNED_IN, boot_of, causes_in, findings_in, shown
 
 from phonesim.device.device_log import KINDS, NUMBER, SECONDS, XID, LogRecord
 from phonesim.field.causes import CAUSES
+from phonesim.field.open_ends import open_end_of
 from phonesim.field.rules.consequences import find_in_boot
 from phonesim.field.rules.site_rules import facts_of, find_in_site
 from phonesim.field.sightings import ONLY_CAPTURED
+from phonesim.field.site_names import names_in
 
 _WORDS = st.sampled_from(
     [
@@ -90,4 +92,6 @@ def test_whatever_was_seen_breaks_no_rule(records: list[LogRecord], is_frame: bo
     boot = boot_of(*records, is_frame=is_frame)
     findings = find_in_boot(boot)
     assert all(each.evidence for each in findings)
+    names_in(boot)
+    open_end_of(boot)
     list(find_in_site([facts_of(boot, findings), facts_of(boot_of(*SIGNED_IN), [])]))

@@ -5,6 +5,7 @@ from cause_cases import OPTIONS
 from made_boots import (
     NO_SRV,
     ONE_SRV,
+    POWER,
     SIGNED_IN,
     causes_in,
     failed,
@@ -48,8 +49,25 @@ def test_a_small_log_shows_the_cause_first(cause: str) -> None:
 def test_options_are_missed_the_more_surely_the_less_dns_makes_up_for_them(
     after: tuple[LogRecord, ...], certainty: Certainty
 ) -> None:
-    found = {each.cause.name: each.certainty for each in findings_in(*LACKING, *after)}
+    found = {each.cause.name: each.certainty for each in findings_in(POWER, *LACKING, *after)}
     assert found["sign-in-options-missing"] is certainty
+
+
+def test_a_log_without_its_beginning_makes_nothing_missing_certain() -> None:
+    after = failed("discovery", "web-services-not-located")
+    found = {each.cause.name: each.certainty for each in findings_in(*LACKING, after)}
+    assert found["sign-in-options-missing"] is Certainty.LIKELY
+
+
+@pytest.mark.parametrize("option", [43, 120])
+def test_the_phones_own_word_counts_where_the_option_is_not_in_the_log(option: int) -> None:
+    name = {43: "web-services-not-located", 120: "registrar-not-located"}[option]
+    detail = f"the DHCP answer of 192.0.2.10 has no usable option {option}; DNS is no help"
+    failure = failed("discovery", name, detail)
+    warning = log.OPTION_WARNING("192.0.2.10", option, "it is of no use")
+    for before, cause in (((), "missing"), ((warning,), "malformed")):
+        found = {each.cause.name: each for each in findings_in(*before, failure)}
+        assert found[f"option-{option}-{cause}"].certainty is Certainty.LIKELY
 
 
 def test_options_that_dns_made_up_for_are_not_missed() -> None:
