@@ -9,8 +9,8 @@ import msgspec
 from rich.table import Table
 
 from phonesim.cli.diagnose_verb import to_document
+from phonesim.cli.run_options import DEFAULT_OUT
 from phonesim.cli.run_summary import milliseconds
-from phonesim.cli.run_verb import DEFAULT_OUT
 from phonesim.field.boot_story import BootStep
 from phonesim.field.bootstrap import Trial, TrialKind, conclusion
 from phonesim.field.bootstrap_result import time_span

@@ -24,8 +24,7 @@ from phonesim.cli.bootstrap_report import (
 )
 from phonesim.cli.consent import ask_consent
 from phonesim.cli.diagnose_verb import to_lines
-from phonesim.cli.run_options import FaultOption, SetOption, YesOption
-from phonesim.cli.run_verb import DEFAULT_OUT
+from phonesim.cli.run_options import DEFAULT_OUT, FaultOption, SetOption, YesOption
 from phonesim.cli.terminal import show, show_json, show_text
 from phonesim.config.duration import parse_duration
 from phonesim.errors import PhonesimError, UsageError
@@ -61,7 +60,7 @@ _CHECK_TIMEOUT = 30.0
 """Seconds after which a monitor gets its answer: it does not wait much longer for a plugin."""
 
 
-def bootstrap(
+def command(
     phone: Annotated[
         str | None,
         typer.Option(

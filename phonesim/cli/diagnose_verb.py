@@ -27,7 +27,7 @@ _UNPRINTABLE = re.compile(r"[^ -~]")
 _CERTAINTY = {0: "certain", 1: "likely", 2: "possible"}
 
 
-def diagnose_paths(
+def command(
     paths: Annotated[
         list[str],
         typer.Argument(

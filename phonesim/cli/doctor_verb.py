@@ -13,7 +13,7 @@ from phonesim.fleet.doctor import clean, examine, is_healthy, works
 SOMETHING_MISSING = 3
 
 
-def doctor(
+def command(
     clean_up: Annotated[
         bool,
         typer.Option("--clean", help="First remove what killed runs left on the network."),

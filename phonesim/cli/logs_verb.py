@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from phonesim.cli.run_verb import DEFAULT_OUT
+from phonesim.cli.run_options import DEFAULT_OUT
 from phonesim.cli.terminal import show, show_bytes, show_json
 from phonesim.fleet.run_logs import (
     Run,

@@ -17,23 +17,13 @@ import errno
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as distribution_version
 from typing import Annotated
 
 import typer
 
-from phonesim.cli import (
-    bootstrap_verb,
-    dhcputil_verb,
-    diagnose_verb,
-    doctor_verb,
-    logs_verb,
-    profiles_verb,
-    reproduce_verb,
-    run_verb,
-    site_verb,
-)
 from phonesim.cli.terminal import drop_output, show_error, show_text
 from phonesim.errors import PhonesimError, UsageError
 
@@ -48,26 +38,42 @@ EXIT_STATUSES = (
     " 3 phones failed or an expectation was not met; 4 the run is not valid."
 )
 
-app = typer.Typer(
-    name="phonesim",
-    help="Boot a fleet of emulated Lync Phone Edition desk phones.",
-    epilog=EXIT_STATUSES,
-    rich_markup_mode=None,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+VERBS = (
+    "run",
+    "site",
+    "reproduce",
+    "diagnose",
+    "bootstrap",
+    "dhcputil",
+    "logs",
+    "profiles",
+    "doctor",
 )
-app.command("run", epilog=EXIT_STATUSES)(run_verb.run)
-app.command("site")(site_verb.serve)
-app.command("reproduce", epilog=EXIT_STATUSES)(reproduce_verb.reproduce_failure)
-app.command("diagnose", epilog=EXIT_STATUSES)(diagnose_verb.diagnose_paths)
-app.command("bootstrap", epilog=EXIT_STATUSES)(bootstrap_verb.bootstrap)
-app.add_typer(dhcputil_verb.app, name="dhcputil")
-app.add_typer(logs_verb.app, name="logs")
-app.add_typer(profiles_verb.app, name="profiles")
-app.command("doctor")(doctor_verb.doctor)
 
 
-@app.callback(invoke_without_command=True)
+def program(verbs: Sequence[str]) -> typer.Typer:
+    """The program with these verbs, and what they import: nobody waits for that of others."""
+    app = typer.Typer(
+        name="phonesim",
+        help="Boot a fleet of emulated Lync Phone Edition desk phones.",
+        epilog=EXIT_STATUSES,
+        rich_markup_mode=None,
+        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(invoke_without_command=True)(phonesim)
+    for verb in verbs:
+        module = import_module(f"phonesim.cli.{verb}_verb")
+        match verb:
+            case "dhcputil" | "logs" | "profiles":
+                app.add_typer(module.app, name=verb)
+            case "run" | "reproduce" | "diagnose" | "bootstrap":
+                app.command(verb, epilog=EXIT_STATUSES)(module.command)
+            case _:
+                app.command(verb)(module.command)
+    return app
+
+
 def phonesim(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Say which version this is.")] = False,
@@ -84,7 +90,7 @@ def main(arguments: Sequence[str]) -> int:
     """Do what the arguments say; return the exit status."""
     is_debug = "--debug" in arguments
     try:
-        status = app(
+        status = program(_verbs_of(arguments))(
             [argument for argument in arguments if argument != "--debug"],
             prog_name="phonesim",
             standalone_mode=False,
@@ -118,6 +124,12 @@ def main(arguments: Sequence[str]) -> int:
         show_error("interrupted")
         return INTERRUPTED
     return status if isinstance(status, int) else 0
+
+
+def _verbs_of(arguments: Sequence[str]) -> Sequence[str]:
+    """The verb that is asked for; all of them if none is, or none of that name."""
+    words = [argument for argument in arguments if not argument.startswith("-")]
+    return words[:1] if words and words[0] in VERBS else VERBS
 
 
 def _show(error: Exception, is_debug: bool) -> None:

@@ -16,8 +16,8 @@ from rich.table import Table
 from phonesim.cli import relived_case
 from phonesim.cli.consent import ask_consent
 from phonesim.cli.diagnose_verb import WIDTH, to_lines
-from phonesim.cli.run_options import SeedOption, SetOption, YesOption
-from phonesim.cli.run_verb import DEFAULT_OUT, progress_text
+from phonesim.cli.run_options import DEFAULT_OUT, SeedOption, SetOption, YesOption
+from phonesim.cli.run_verb import progress_text
 from phonesim.cli.terminal import StatusLine, show, show_json, show_text
 from phonesim.config.failure import FailureProfile
 from phonesim.config.fleet_profile import Attach
@@ -40,7 +40,7 @@ _NAME = 34
 _WORLDS = tuple(each for each in get_args(Attach) if each != "relay")
 
 
-def reproduce_failure(
+def command(
     failure: Annotated[
         str | None,
         typer.Argument(metavar="[FAILURE]", help="A failure profile: its name, or a path."),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+DEFAULT_OUT = Path("logs")
+"""Where runs' folders are made."""
 
 SeedOption = Annotated[
     int | None, typer.Option("--seed", "-s", metavar="S", help="Seed of the run's randomness.")

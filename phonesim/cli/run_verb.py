@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from phonesim.cli.consent import ask_consent
-from phonesim.cli.diagnose_verb import to_document, to_lines
-from phonesim.cli.run_options import FaultOption, SeedOption, SetOption, YesOption
+from phonesim.cli.run_options import DEFAULT_OUT, FaultOption, SeedOption, SetOption, YesOption
 from phonesim.cli.run_summary import summary_tables
 from phonesim.cli.terminal import StatusLine, show, show_json
 from phonesim.errors import UsageError
-from phonesim.field.diagnosis import Diagnosis
-from phonesim.field.lost_phones import diagnose_lost
 from phonesim.fleet.monkey import with_monkey
 from phonesim.fleet.plan import read_plan
 from phonesim.fleet.runner import Finished, Progress, run_fleet
 from phonesim.fleet.worlds import world_for
 from phonesim.profiles import Override, option_override, parse_override
 
+if TYPE_CHECKING:
+    from phonesim.cli.lost_report import LostReport
+
 _NAMES = {"phones_from": "--resume"}
-DEFAULT_OUT = Path("logs")
 MOST_IN_TRANSCRIPT = 10
 _PACE = ("rate", "shape")
 """What of a fleet says when its phones start."""
 
 
-def run(
+def command(
     fleet: Annotated[
         str, typer.Argument(metavar="FLEET", help="A fleet profile: its name, or a path.")
     ] = "demo",
@@ -167,7 +166,7 @@ def run(
         )
     lost = None if plan.monkey is None else _lost(finished, plan.monkey.grace)
     if as_json:
-        show_json(finished.summary | ({} if lost is None else {"lost": to_document(lost)}))
+        show_json(finished.summary | ({} if lost is None else {"lost": lost.document}))
     else:
         show(*summary_tables(finished))
         if pcap is not None:
@@ -175,17 +174,14 @@ def run(
         if transcript is not None:
             show(f"Transcript: {transcript}")
         if lost is not None:
-            show("", "What kept the phones that are not back:", *to_lines(lost))
+            show("", "What kept the phones that are not back:", *lost.lines)
     return finished.status
 
 
-def _lost(finished: Finished, grace: float) -> Diagnosis | None:
-    """What is wrong with phones that are not back though all is well; None if all are."""
-    phones = finished.recorder.phones.values()
-    lost = [phone.phone_id for phone in phones if not phone.is_signed_in]
-    if not lost or not finished.summary["valid"]:
-        return None
-    return diagnose_lost(finished.folder, lost, grace)
+def _lost(finished: Finished, grace: float) -> LostReport | None:
+    from phonesim.cli.lost_report import report_lost  # most runs have no need of the field tools
+
+    return report_lost(finished, grace)
 
 
 def progress_text(progress: Progress, success: str = "signed-in") -> str:

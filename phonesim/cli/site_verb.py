@@ -15,7 +15,7 @@ from phonesim.profiles import FAULT, SITE, is_path, load, parse_override
 from phonesim.results import Fields
 
 
-def serve(
+def command(
     site: Annotated[
         str, typer.Argument(metavar="SITE", help="A site profile: its name, or a path.")
     ] = "contoso",
