@@ -1,3 +1,4 @@
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -8,6 +9,8 @@ from phonesim.drivers.mac_claim import MacClaim
 from phonesim.errors import UsageError
 
 POLYCOM, AASTRA = 0x0004F2, 0x00085D
+# Claims are the whole machine's, and tests run in several processes.
+ONE, OTHER = (f"claim{os.getpid()}-{number}" for number in range(2))
 
 
 def macs(first: int, last: int, vendor: int = POLYCOM) -> list[bytes]:
@@ -18,7 +21,7 @@ def macs(first: int, last: int, vendor: int = POLYCOM) -> list[bytes]:
 def claim() -> Iterator[Any]:
     with ExitStack() as stack:
 
-        def make(*ranges: list[bytes], interface: str = "claim-test0") -> MacClaim:
+        def make(*ranges: list[bytes], interface: str = ONE) -> MacClaim:
             made = MacClaim(interface, [mac for each in ranges for mac in each])
             stack.callback(made.release)
             return made
@@ -32,7 +35,7 @@ def test_who_has_one_of_the_macs_is_named(claim: Any, others: tuple[int, int]) -
     with pytest.raises(UsageError) as raised:
         claim(macs(*others))
     assert str(raised.value) == (
-        "interface claim-test0: another run on this machine has the MACs 00-04-F2-00-00-01 to "
+        f"interface {ONE}: another run on this machine has the MACs 00-04-F2-00-00-01 to "
         "00-04-F2-00-00-19: end it, or give this fleet others (first_phone)"
     )
 
@@ -48,7 +51,7 @@ def test_other_macs_and_other_interfaces_do_not_matter(claim: Any) -> None:
     claim(macs(1, 25))
     claim(macs(26, 50))
     claim(macs(1, 25, AASTRA))
-    claim(macs(1, 25), interface="claim-test1")
+    claim(macs(1, 25), interface=OTHER)
 
 
 def test_a_released_claim_is_free(claim: Any) -> None:
