@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import Any
 
 from rich.table import Table
 
-from phonesim.cli.diagnose_verb import WIDTH
 from phonesim.cli.terminal import show, tell
+from phonesim.cli.wrapping import printable, wrapped
 from phonesim.field.dhcputil.client_findings import missed
 from phonesim.field.dhcputil.emulated_client import Answer, EmulatedClient
 from phonesim.field.dhcputil.inspection import OPTION_43, OPTION_120, Inspection
@@ -27,7 +26,7 @@ def show_inspection(inspection: Inspection, where: str) -> None:
     octets = "1 octet" if size == 1 else f"{size} octets"
     head = f"Option {option.code}, {octets} ({2 * size} hexadecimal digits)"
     if option.vendor_class is not None:
-        head += f', class "{_printable(option.vendor_class)}"'
+        head += f', class "{printable(option.vendor_class)}"'
     if option.line and where:
         head += f", {Place(where, option.line, is_frame=bool(option.origin))}"
     if option.origin:
@@ -52,11 +51,11 @@ def _parts(inspection: Inspection) -> list[Table]:
 
 def _complaints(inspection: Inspection) -> list[str]:
     return [
-        *(line for warning in inspection.warnings for line in _wrapped(warning, "! ", "  ")),
+        *(line for warning in inspection.warnings for line in wrapped(warning, "! ", "  ")),
         *(
             line
             for cause in inspection.causes
-            for line in _wrapped(f"Cause: {cause.name}: {cause.title}", "", "  ")
+            for line in wrapped(f"Cause: {cause.name}: {cause.title}", "", "  ")
         ),
         f"{'The emulated' if inspection.is_doubtful else 'A'} phone takes from it:"
         f" {inspection.taken}",
@@ -113,24 +112,7 @@ def _show_finding(finding: Finding) -> None:
 
 def _say(text: str, first: str = "", rest: str | None = None, *, breaks: bool = False) -> None:
     rest = first + "  " if rest is None else rest
-    show(*_wrapped(text, first, rest, breaks=breaks))
-
-
-def _wrapped(text: str, first: str, rest: str, *, breaks: bool = False) -> list[str]:
-    """Lines of `WIDTH` columns; without `breaks`, a word that is longer stays whole."""
-    return textwrap.wrap(
-        _printable(text),
-        WIDTH,
-        initial_indent=first,
-        subsequent_indent=rest,
-        break_long_words=breaks,
-        break_on_hyphens=False,
-    ) or [first.rstrip()]
-
-
-def _printable(text: str) -> str:
-    """A text with what it might do to the terminal made visible."""
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+    show(*wrapped(text, first, rest, breaks=breaks))
 
 
 # --- for programs ------------------------------------------------------------

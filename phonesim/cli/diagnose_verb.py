@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from phonesim.cli.terminal import show_json, show_text
+from phonesim.cli.wrapping import WIDTH, wrapped
 from phonesim.device.device_log import Dialect
 from phonesim.errors import UsageError
 from phonesim.field.diagnosis import Diagnosed, Diagnosis, diagnose
@@ -20,10 +19,8 @@ from phonesim.field.open_ends import OpenEnd
 from phonesim.profiles import DEVICE, load
 
 FAULTS_FOUND = 3
-WIDTH = 80
 
 _MOST_NAMED = 5
-_UNPRINTABLE = re.compile(r"[^ -~]")
 _CERTAINTY = {0: "certain", 1: "likely", 2: "possible"}
 
 
@@ -157,7 +154,7 @@ def _read_lines(diagnosis: Diagnosis) -> Iterator[str]:
         counted = [(logs, "log file"), (captures, "capture")]
         yield "Read: " + ", ".join(_count(number, what) for number, what in counted if number)
     for each in diagnosis.not_read[:_MOST_NAMED]:
-        yield from _wrapped(each.why, f"Not read: {_shortened(each.file)}: ", "  ")
+        yield from wrapped(each.why, f"Not read: {_shortened(each.file)}: ", "  ")
     if len(diagnosis.not_read) > _MOST_NAMED:
         yield f"Not read: {len(diagnosis.not_read) - _MOST_NAMED} more: see --json"
 
@@ -165,32 +162,32 @@ def _read_lines(diagnosis: Diagnosis) -> Iterator[str]:
 def _note_lines(reading: LogReading) -> Iterator[str]:
     file = _shortened(reading.file)
     for note in reading.notes:
-        yield from _wrapped(note.removeprefix(f"{reading.file}: "), f"Note: {file}: ", "  ")
+        yield from wrapped(note.removeprefix(f"{reading.file}: "), f"Note: {file}: ", "  ")
     if reading.unknown:
         share = f"{reading.unknown} of {_count(reading.lines, 'line')} not known, such as"
-        yield from _wrapped(share, f"Note: {file}: ", "  ")
+        yield from wrapped(share, f"Note: {file}: ", "  ")
         for place, text in reading.samples[:3]:
-            yield from _wrapped(f"{place.number}: {text[:100]}", "    ", "      ")
+            yield from wrapped(f"{place.number}: {text[:100]}", "    ", "      ")
 
 
 def _finding_lines(number: int, found: Diagnosed, phones: int) -> Iterator[str]:
     cause, example = found.cause, found.example
-    yield from _wrapped(f"{number}. {cause.title[:1].upper()}{cause.title[1:]}", "", "   ")
+    yield from wrapped(f"{number}. {cause.title[:1].upper()}{cause.title[1:]}", "", "   ")
     share = f"{len(found.phones)} of {_count(phones, 'phone')}"
     if found.signed_in:
         share += f", {found.signed_in} signed in nevertheless"
     yield f"   {cause.name}: {_CERTAINTY[found.certainty]}, {share}"
     if example.detail:
-        yield from _wrapped(example.detail, "   ", "   ")
+        yield from wrapped(example.detail, "   ", "   ")
     if len(found.phones) > 1:
-        yield from _wrapped(_named(found.phones), "   Phones: ", "     ")
+        yield from wrapped(_named(found.phones), "   Phones: ", "     ")
     yield ""
     yield f"   Evidence, of {example.phone_id}:"
     for evidence in example.evidence:
         yield from _evidence_lines(evidence)
     if cause.why:
         yield ""
-        yield from _wrapped(cause.why, "   Why: ", "     ")
+        yield from wrapped(cause.why, "   Why: ", "     ")
     if cause.remedies:
         yield ""
         yield "   How to mend it:"
@@ -202,16 +199,16 @@ def _finding_lines(number: int, found: Diagnosed, phones: int) -> Iterator[str]:
 
 def _remedy_lines(line: str) -> Iterator[str]:
     """A line of a remedy; a command of a shell can be copied though it is broken."""
-    wrapped = _wrapped(line, "       ", "         ", width=WIDTH - 2)
+    lines = wrapped(line, "       ", "         ", width=WIDTH - 2)
     end = " \\" if line.startswith("phonesim ") else ""
-    yield from (f"{each}{end}" for each in wrapped[:-1])
-    yield wrapped[-1]
+    yield from (f"{each}{end}" for each in lines[:-1])
+    yield lines[-1]
 
 
 def _open_end_lines(open_ends: Sequence[OpenEnd]) -> Iterator[str]:
     """Phones whose input ends before they sign in; of a capture, in one line."""
     shared = _count(len({each.phone_id for each in open_ends}), "phone")
-    yield from _wrapped(
+    yield from wrapped(
         f"Not signed in where the input ends, {shared}: the end of the sign-in is not in it. Get a"
         " log or a capture that goes on longer.",
         "",
@@ -232,9 +229,9 @@ def _open_end_lines(open_ends: Sequence[OpenEnd]) -> Iterator[str]:
 
 def _evidence_lines(evidence: Evidence) -> Iterator[str]:
     yield f"     {_shortened(str(evidence.place))}"
-    yield from _wrapped(evidence.text, "       ", "       ", breaks=True)
+    yield from wrapped(evidence.text, "       ", "       ", breaks=True)
     if evidence.note:
-        yield from _wrapped(evidence.note, "       => ", "          ")
+        yield from wrapped(evidence.note, "       => ", "          ")
 
 
 def _shortened(place: str) -> str:
@@ -243,20 +240,6 @@ def _shortened(place: str) -> str:
     if too_long <= 0:
         return place
     return f"...{place[too_long:].partition('/')[1]}{place[too_long:].partition('/')[2]}"
-
-
-def _wrapped(
-    text: str, first: str, rest: str, *, breaks: bool = False, width: int = WIDTH
-) -> list[str]:
-    printable = _UNPRINTABLE.sub(lambda match: f"\\x{ord(match.group()):02X}", text)
-    return textwrap.wrap(
-        printable,
-        width,
-        initial_indent=first,
-        subsequent_indent=rest,
-        break_long_words=breaks,
-        break_on_hyphens=False,
-    ) or [first.rstrip()]
 
 
 def _named(phones: tuple[str, ...]) -> str:

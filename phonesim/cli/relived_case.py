@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from phonesim.cli.diagnose_verb import WIDTH
+from phonesim.cli.wrapping import wrapped
 from phonesim.field.learning.comparison import Comparison, Milestone
 from phonesim.field.learning.rerun import Relived
 
@@ -20,7 +19,7 @@ def to_case(case: Relived) -> Iterator[str]:
     for path in case.files:
         yield f"  {path}"
     for note in case.notes:
-        yield from _wrapped(f"Note: {note}")
+        yield from wrapped(f"Note: {note}", rest="    ")
     shown = sorted(case.compared.items(), key=lambda each: each[1].is_same_outcome)
     for phone_id, compared in shown[:MOST_SHOWN]:
         yield ""
@@ -41,8 +40,8 @@ def to_case(case: Relived) -> Iterator[str]:
 
 def _phone(phone_id: str, compared: Comparison) -> Iterator[str]:
     yield phone_id
-    yield from _wrapped(f"  in the field: {compared.field_outcome}")
-    yield from _wrapped(f"  here:         {compared.again_outcome}")
+    yield from wrapped(f"  in the field: {compared.field_outcome}", rest="    ")
+    yield from wrapped(f"  here:         {compared.again_outcome}", rest="    ")
     yield f"  alike: {compared.same} milestones of the boot"
     yield from _parted("only in the field", compared.field)
     yield from _parted("only here", compared.again)
@@ -51,13 +50,7 @@ def _phone(phone_id: str, compared: Comparison) -> Iterator[str]:
 def _parted(where: str, milestone: Milestone | None) -> Iterator[str]:
     if milestone is not None:
         seen = milestone.seen
-        yield from _wrapped(f"  {where}: {milestone.words} ({seen.place})")
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(
-        text, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
-    )
+        yield from wrapped(f"  {where}: {milestone.words} ({seen.place})", rest="    ")
 
 
 def to_document(case: Relived) -> dict[str, Any]:

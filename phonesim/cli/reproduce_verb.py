@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -15,10 +14,11 @@ from rich.table import Table
 
 from phonesim.cli import relived_case
 from phonesim.cli.consent import ask_consent
-from phonesim.cli.diagnose_verb import WIDTH, to_lines
+from phonesim.cli.diagnose_verb import to_lines
 from phonesim.cli.run_options import DEFAULT_OUT, SeedOption, SetOption, YesOption
 from phonesim.cli.run_verb import progress_text
 from phonesim.cli.terminal import StatusLine, show, show_json, show_text
+from phonesim.cli.wrapping import wrapped
 from phonesim.config.failure import FailureProfile
 from phonesim.config.fleet_profile import Attach
 from phonesim.errors import UsageError
@@ -37,7 +37,7 @@ from phonesim.profiles import load, names, option_override, parse_override
 _ALL = "reproduce-all"
 _TIME, _WHO = 9, 18
 _NAME = 34
-_WORLDS = tuple(each for each in get_args(Attach) if each != "relay")
+_WORLDS: tuple[Attach, ...] = tuple(each for each in get_args(Attach) if each != "relay")
 
 
 def command(
@@ -90,7 +90,8 @@ def command(
                 " the profiles that are written, and use phonesim run"
             )
         return _relive(capture, log, out, as_json=as_json)
-    if attach not in _WORLDS:
+    world = next((each for each in _WORLDS if each == attach), None)
+    if world is None:
         raise UsageError(f"--attach {attach}: it is {', '.join(_WORLDS)}")
     if failure is None and not every:
         _show_failures(as_json=as_json)
@@ -112,7 +113,7 @@ def command(
             return reproduce(
                 load_failure(name),
                 base,
-                attach,  # type: ignore[arg-type]  # it is one of _WORLDS
+                world,
                 overrides,
                 agree=partial(ask_consent, again="", is_agreed=yes),
                 on_progress=lambda progress: line.update(f"{name}  {progress_text(progress)}"),
@@ -197,8 +198,8 @@ def to_story(came: Reproduced) -> Iterator[str]:
     """What came of a failure, as people read it, in lines of 80 columns."""
     failure = came.failure
     yield f"{failure.name} ({came.attach}, {came.seconds:.1f} s)"
-    yield from _wrapped(f"What is wrong: {failure.description}")
-    yield from _wrapped(f"What the user sees: {failure.symptom}")
+    yield from wrapped(f"What is wrong: {failure.description}")
+    yield from wrapped(f"What the user sees: {failure.symptom}")
     for story in came.stories:
         yield ""
         yield from _told(story)
@@ -209,10 +210,10 @@ def to_story(came: Reproduced) -> Iterator[str]:
     yield ""
     for source, diagnosis in came.diagnoses.items():
         found = ", ".join(each.cause.name for each in diagnosis.found) or "nothing"
-        yield from _wrapped(f"Found in the {source}: {found}")
+        yield from wrapped(f"Found in the {source}: {found}")
     yield from _verdict(came)
     for note in came.notes:
-        yield from _wrapped(f"Note: {note}")
+        yield from wrapped(f"Note: {note}")
     yield f"Logs: {came.folder}"
     if came.earlier is not None:
         yield f"Logs of the earlier life: {came.earlier}"
@@ -222,7 +223,7 @@ def to_story(came: Reproduced) -> Iterator[str]:
 
 def _told(story: PhoneStory) -> Iterator[str]:
     more = "" if story.phones == 1 else f", one of {story.phones} alike"
-    yield from _wrapped(f"{story.phone_id}, {story.boot}{more}: {story.outcome}")
+    yield from wrapped(f"{story.phone_id}, {story.boot}{more}: {story.outcome}")
     for step in story.steps:
         yield from _step(step)
 
@@ -235,10 +236,7 @@ def _step(step: Step) -> list[str]:
 
 
 def _folded(text: str, first: str) -> list[str]:
-    rest = " " * (_TIME + _WHO + 4)
-    return textwrap.wrap(
-        text, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
-    ) or [first.rstrip()]
+    return wrapped(text, first, " " * (_TIME + _WHO + 4), breaks=True)
 
 
 def _verdict(came: Reproduced) -> Iterator[str]:
@@ -247,13 +245,7 @@ def _verdict(came: Reproduced) -> Iterator[str]:
     elif not came.differences:
         yield "The failure and its diagnosis appeared as declared."
     for difference in came.differences:
-        yield from _wrapped(f"NOT AS DECLARED: {difference}")
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(
-        text, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
-    )
+        yield from wrapped(f"NOT AS DECLARED: {difference}")
 
 
 def _show_failures(*, as_json: bool) -> None:
@@ -279,7 +271,7 @@ def _by_display(failures: Sequence[FailureProfile]) -> Iterator[str]:
     """The failures by what the phone shows, in lines of 80 columns."""
     shown = {failure.display or "" for failure in failures}
     for display in sorted(shown, key=lambda text: (not text, text.lower())):
-        yield from _wrapped(
+        yield from wrapped(
             f'The phone shows "{display}":' if display else "No message of its own on the display:"
         )
         for failure in failures:
@@ -289,14 +281,8 @@ def _by_display(failures: Sequence[FailureProfile]) -> Iterator[str]:
 
 
 def _listed(failure: FailureProfile) -> list[str]:
-    first, rest = f"  {failure.name:<{_NAME}}  ", " " * (_NAME + 4)
-    return textwrap.wrap(
-        failure.symptom,
-        WIDTH,
-        initial_indent=first,
-        subsequent_indent=rest,
-        break_on_hyphens=False,
-    )
+    first = f"  {failure.name:<{_NAME}}  "
+    return wrapped(failure.symptom, first, " " * (_NAME + 4), breaks=True)
 
 
 def _table(rows: list[tuple[Reproduced, float]]) -> Table:
@@ -331,7 +317,7 @@ def _below(
 ) -> Iterator[str]:
     for came in different:
         for difference in came.differences:
-            yield from _wrapped(f"{came.failure.name}: {difference}")
+            yield from wrapped(f"{came.failure.name}: {difference}")
     seconds = sum(each for _, each in rows)
     if rows or not cut_short:
         well = len(rows) - len(different)
