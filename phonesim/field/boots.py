@@ -7,7 +7,7 @@ boot that goes on for days, its first `MOST_SEEN` sightings and its last ones ar
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from phonesim.field.sightings import Sighting
 
@@ -123,15 +123,12 @@ def _is_setback(sighting: Sighting) -> bool:
     return sighting.name in ("http_failed", "registrar_failed")
 
 
-def each_boot(
-    sightings: Iterable[Sighting], is_new: Callable[[Sighting], bool] | None = None
-) -> Iterator[Boot]:
+def each_boot(sightings: Iterable[Sighting]) -> Iterator[Boot]:
     """Yield every boot when it is over: at the phone's next one, or at the end of everything."""
-    begins = is_new or (lambda sighting: sighting.name in _BEGINNINGS)
     open_boots: dict[str, Boot] = {}
     for sighting in sightings:
         boot = open_boots.get(sighting.phone_id)
-        if boot is None or begins(sighting):
+        if boot is None or sighting.name in _BEGINNINGS:
             if boot is not None:
                 yield boot
             boot = open_boots[sighting.phone_id] = Boot(sighting.phone_id)

@@ -38,24 +38,9 @@ _ALERTS = {
     "certificate_expired": "expired",
     "unknown_ca": "untrusted",
 }
-_SIP_PORTS = frozenset({5060, 5061})
+_SIP_PORT = 5061
+_SIP_PORTS = frozenset({5060, _SIP_PORT})
 _SECURE = 443
-
-
-class _WebServer:
-    def __init__(self, name: str, address: str, fqdn: str) -> None:
-        self.seen: list[str] = []
-        self.values: dict[str, Any] = {"name": name, "address": address, "fqdn": fqdn}
-
-
-class _Registrar:
-    def __init__(self, name: str, address: str, host: str, port: int, transport: str) -> None:
-        self.seen: list[str] = []
-        self.values: dict[str, Any] = {"name": name, "address": address, "fqdn": host}
-        if port != 5061:
-            self.values["port"] = port
-        if transport == "tcp":
-            self.values["transport"] = transport
 
 
 class _Services:
@@ -63,41 +48,40 @@ class _Services:
 
     def __init__(self, draft: Draft) -> None:
         self.draft = draft
-        self.web: dict[str, _WebServer] = {}
-        self.web_by_address: dict[str, _WebServer] = {}
-        self.registrars: dict[str, _Registrar] = {}
-        self.registrars_by_address: dict[str, _Registrar] = {}
+        self.web: dict[str, Entry] = {}
+        self.web_by_address: dict[str, Entry] = {}
+        self.registrars: dict[str, Entry] = {}
+        self.registrars_by_address: dict[str, Entry] = {}
         self.users: dict[str, Sighting] = {}
         self.refusals: dict[str, Sighting] = {}
 
-    def web_server(self, url: SplitResult, address: str, seen: Sighting) -> _WebServer:
+    def web_server(self, url: SplitResult, address: str, seen: Sighting) -> Entry:
         host = url.hostname or address
         server = self.web.get(host)
         if server is None:
-            server = _WebServer(f"web{len(self.web) + 1:02d}", address, host)
+            name = f"web{len(self.web) + 1:02d}"
+            server = Entry({"name": name, "address": address, "fqdn": host}, [quote(seen)])
             self.web[host] = self.web_by_address[address] = server
-            server.seen.append(quote(seen))
         secure = url.scheme == "https"
         port = url.port or (_SECURE if secure else 80)
         if port != (_SECURE if secure else 80):
             server.values["https_port" if secure else "http_port"] = port
         return server
 
-    def registrar(self, seen: Sighting) -> _Registrar:
-        name = str(seen["registrar"])
-        registrar = self.registrars.get(name)
+    def registrar(self, end: str, address: str, transport: str, seen: Sighting) -> Entry:
+        """The Registrar that is called `end`, its name or address and its port."""
+        registrar = self.registrars.get(end)
         if registrar is None:
-            host, _, port = name.rpartition(":")
-            address = str(seen["address"])
-            registrar = _Registrar(
-                f"registrar{len(self.registrars) + 1:02d}",
-                address,
-                host or name,
-                int(port) if port.isdigit() else 5061,
-                str(seen["transport"]),
-            )
-            self.registrars[name] = self.registrars_by_address[address] = registrar
-            registrar.seen.append(quote(seen))
+            host, _, digits = end.rpartition(":")
+            port = int(digits) if digits.isdigit() else _SIP_PORT
+            name = f"registrar{len(self.registrars) + 1:02d}"
+            values: dict[str, Any] = {"name": name, "address": address, "fqdn": host or end}
+            if port != _SIP_PORT:
+                values["port"] = port
+            if transport == "tcp":
+                values["transport"] = transport
+            registrar = Entry(values, [quote(seen)])
+            self.registrars[end] = self.registrars_by_address[address] = registrar
         return registrar
 
 
@@ -110,10 +94,8 @@ def learn_services(boots: Sequence[Boot], draft: Draft) -> None:
         _read_packets(boot, services)
         for sighting in boot.all("ticket_received", "signed_in", "registered"):
             services.users.setdefault(str(sighting["user"]), sighting)
-    draft.web_services += (Entry(server.values, server.seen) for server in services.web.values())
-    draft.registrars += (
-        Entry(registrar.values, registrar.seen) for registrar in services.registrars.values()
-    )
+    draft.web_services += services.web.values()
+    draft.registrars += services.registrars.values()
     _add_users(boots, services)
 
 
@@ -220,7 +202,12 @@ def _read_registrars(boot: Boot, services: _Services) -> None:
     for sighting in boot.sightings:
         match sighting.name:
             case "registrar_connecting":
-                registrar = services.registrar(sighting)
+                registrar = services.registrar(
+                    str(sighting["registrar"]),
+                    str(sighting["address"]),
+                    str(sighting["transport"]),
+                    sighting,
+                )
             case "scheme_chosen" if registrar is not None:
                 offers = [o for o in str(sighting["offers"]).lower().split("+") if o]
                 known = [o for o in offers if o in ("ntlm", "kerberos", "tls-dsk", "digest")]
@@ -342,21 +329,17 @@ def _at(
     shown: Sighting | None,
     seen: Sighting,
     boot: Boot,
-) -> _WebServer | _Registrar:
+) -> Entry:
     """The server at an address and port: a known one, or one with the name that DNS has for it."""
     address, _, port = end.rpartition(":")
     known = services.registrars_by_address if scheme == "sip" else services.web_by_address
-    server: _WebServer | _Registrar | None = known.get(address)
+    server = known.get(address)
     if server is not None:
         return server
     host = str(shown["asked"]) if shown is not None and shown["asked"] else _name_of(address, boot)
     if scheme != "sip":
         return services.web_server(urlsplit(f"{scheme}://{host}:{port}/"), address, seen)
-    number = f"registrar{len(services.registrars) + 1:02d}"
-    registrar = _Registrar(number, address, host, int(port), "tls")
-    services.registrars[f"{host}:{port}"] = services.registrars_by_address[address] = registrar
-    registrar.seen.append(quote(seen))
-    return registrar
+    return services.registrar(f"{host}:{port}", address, "tls", seen)
 
 
 def _name_of(address: str, boot: Boot) -> str:
