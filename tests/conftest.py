@@ -70,10 +70,21 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     lacking = missing_for(item)
     if lacking is not None:
         pytest.fail(f"{REQUIRE_INTEROP} is set, but {lacking}", pytrace=False)
+    if is_beside_its_group(item):
+        pytest.fail("its xdist_group is not kept in one process: --dist=loadgroup", pytrace=False)
 
 
 def is_interop_required() -> bool:
     return os.environ.get(REQUIRE_INTEROP, "") not in ("", "0")
+
+
+def is_beside_its_group(item: pytest.Item) -> bool:
+    """Whether tests of the same group may run in other processes at the same time.
+
+    pytest-xdist hands a group to its scheduler in the test's name, and where it cannot, is silent.
+    """
+    in_a_group = item.get_closest_marker("xdist_group") is not None
+    return in_a_group and "PYTEST_XDIST_WORKER" in os.environ and "@" not in item.nodeid
 
 
 def missing_for(item: pytest.Item) -> str | None:
