@@ -2,6 +2,7 @@
 
 Three worlds of real sockets, `loopback`, `wire` and `relay`, run the same parts:
 
+    live_world    the way of a run, from its keys to the last socket closed
     live_run      starts, reboots and ends the phones of a run
     phone_host    one powered phone: events in, actions out, one timer
     datagrams, http_client, sip_connection, trust    what a phone says, and to whom

@@ -14,28 +14,20 @@ told to the DHCP servers. A site that another process serves knows nothing of ei
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable
 from functools import partial
 
-from phonesim.capture import Capture
 from phonesim.device.actions import AdvertiseLldp, ConfigureAddress, SendDhcp, SendDns
 from phonesim.device.events import AddressProbed, LldpReceived
-from phonesim.drivers.authority import SiteAuthority
 from phonesim.drivers.client_ports import ClientPorts, deliver_dhcp
-from phonesim.drivers.key_pool import KeyPool
-from phonesim.drivers.live_run import LiveRun, first_of
+from phonesim.drivers.live_world import LiveWorld
 from phonesim.drivers.open_files import allow_open_files
-from phonesim.drivers.packet_pace import PacketPace
 from phonesim.drivers.phone_host import PhoneHost
 from phonesim.drivers.server_host import ServerHost
 from phonesim.drivers.site_datagrams import LOOPBACK_BROADCAST, DhcpPorts
-from phonesim.drivers.site_host import SiteHost
 from phonesim.drivers.udp_socket import Address, UdpSocket
 from phonesim.errors import UsageError
 from phonesim.mocksite.exchange import LldpAdvertised, SendDhcpReply, SendLldp
-from phonesim.mocksite.site import Site
 from phonesim.wire.dhcp import (
     BROADCAST,
     CLIENT_PORT,
@@ -43,68 +35,37 @@ from phonesim.wire.dhcp import (
     UNSPECIFIED,
     encode_dhcp,
 )
-from phonesim.world import Observer, PhoneDisk, PhoneSpec, RunLimits
+from phonesim.world import Observer
 
 _SQUATTER = "02-00-00-00-00-01"
 _CHADDR = slice(28, 34)
 
 
-async def run_loopback(
-    specs: Sequence[PhoneSpec],
-    site: Site | None,
-    authority: SiteAuthority | None,
-    disk_for: Callable[[str], PhoneDisk],
-    observer: Observer,
-    limits: RunLimits,
-    port_offset: int | None,
-    keys: KeyPool,
-    stop: asyncio.Event,
-    pace: PacketPace | None = None,
-    capture: Capture | None = None,
-) -> None:
-    """Boot `specs` on the loopback interface, against `site` served from this process.
+async def open_loopback(world: LiveWorld, port_offset: int | None) -> LoopbackLink:
+    """Open the loopback interface to phones, and serve the site there.
 
     Without a site one is expected at `port_offset`; with one, None takes the first
-    offset that is free. Returns when `limits` or `stop` end the run and the phones are
-    down. `UsageError` if this machine does not permit it.
+    offset that is free. `UsageError` if this machine does not permit it.
     """
-    if site is None and port_offset is None:
+    fleet = world.fleet
+    if fleet.site is None and port_offset is None:
         raise UsageError(
             "a loopback run without a site needs --port-offset: that of the site to use"
         )
-    allow_open_files(len(specs), has_site=site is not None)
-    async with keys:
-        await first_of(keys.ready(), stop.wait())
-        if stop.is_set():
-            return
-        began = time.monotonic()
-
-        def clock() -> float:
-            return time.monotonic() - began
-
-        async with AsyncExitStack() as stack:
-            failures: list[asyncio.Future[None]] = []
-            squatters = frozenset[str]()
-            switch = None
-            vlans: dict[bytes, int] = {}
-            listening: list[Callable[[SendDhcpReply], None]] = []
-            if site is not None:
-                assert authority is not None
-                open_dhcp = partial(DhcpPorts, vlans=vlans, listening=listening)
-                site_host = SiteHost(site, authority, observer, clock, open_dhcp)
-                stack.push_async_callback(site_host.stop)
-                await site_host.start(port_offset)
-                port_offset = site_host.port_offset
-                failures.append(site_host.failure)
-                squatters = site.squatters
-                switch = site_host.switch
-            assert port_offset is not None
-            link = LoopbackLink(port_offset, squatters, observer, clock, switch, vlans)
-            stack.callback(link.close)
-            if capture is not None:
-                listening.append(link.replied)
-            run = LiveRun(specs, link, disk_for, observer, limits, keys, clock, pace, capture)
-            await run.run(stop, *failures)
+    allow_open_files(len(fleet.specs), has_site=fleet.site is not None)
+    vlans: dict[bytes, int] = {}
+    listening: list[Callable[[SendDhcpReply], None]] = []
+    open_dhcp = partial(DhcpPorts, vlans=vlans, listening=listening)
+    site_host = await world.serve_site(port_offset, open_dhcp)
+    switch = None
+    if site_host is not None:
+        port_offset, switch = site_host.port_offset, site_host.switch
+    assert port_offset is not None
+    link = LoopbackLink(port_offset, world.squatters, fleet.observer, world.clock, switch, vlans)
+    world.closing.callback(link.close)
+    if fleet.capture is not None:
+        listening.append(link.replied)
+    return link
 
 
 class LoopbackLink:
@@ -240,6 +201,9 @@ class LoopbackLink:
         """Close what was bound to it."""
         self._addresses.get(phone, set()).discard(address)
         self._forget(phone, address)
+
+    async def drained(self) -> None:
+        """No address goes: all of them stay the kernel's."""
 
     def _forget(self, phone: PhoneHost, address: str) -> None:
         if self._users.get(address) is phone:

@@ -26,7 +26,6 @@ import struct
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Protocol
 
 from phonesim.device.actions import AdvertiseLldp, ConfigureAddress, SendDhcp, SendDns
 from phonesim.drivers.interface import Interface
@@ -49,15 +48,7 @@ _LAST_BURSTS = 100  # more than the queue of a tap holds
 _FULL = (errno.EAGAIN, errno.ENOBUFS)
 
 
-class VlanLink(AddressLink, Protocol):
-    """The link of one VLAN."""
-
-    async def drained(self) -> None:
-        """Wait until nothing of phones that left is on it."""
-        ...
-
-
-OpenLink = Callable[[Interface, ExitStack], VlanLink]
+OpenLink = Callable[[Interface, ExitStack], AddressLink]
 """Opens a link on a tap; what has to be closed goes on the stack. `UsageError` if it cannot."""
 
 
@@ -70,15 +61,15 @@ class VoiceVlans:
     port_offset = 0
 
     def __init__(
-        self, interface: Interface, untagged: VlanLink, lldp: LldpPort, open_link: OpenLink
+        self, interface: Interface, untagged: AddressLink, lldp: LldpPort, open_link: OpenLink
     ) -> None:
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._interface = interface
         self._untagged = untagged
         self._lldp = lldp
         self._open_link = open_link
-        self._vlans: dict[int, tuple[VlanBridge, VlanLink]] = {}
-        self._links: dict[PhoneHost, VlanLink] = {}
+        self._vlans: dict[int, tuple[VlanBridge, AddressLink]] = {}
+        self._links: dict[PhoneHost, AddressLink] = {}
         self._closing = ExitStack()
 
     def close(self) -> None:
@@ -158,7 +149,7 @@ class VoiceVlans:
         if not self.failure.done():
             self.failure.set_exception(error)
 
-    def _vlan(self, vlan_id: int) -> tuple[VlanBridge, VlanLink]:
+    def _vlan(self, vlan_id: int) -> tuple[VlanBridge, AddressLink]:
         found = self._vlans.get(vlan_id)
         if found is not None:
             return found

@@ -20,14 +20,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, ExitStack
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
-from phonesim.capture import Capture
 from phonesim.config.fleet_profile import OwnMac
 from phonesim.device.actions import ConfigureAddress, SendDhcp, SendDns
 from phonesim.device.events import (
@@ -38,21 +36,17 @@ from phonesim.device.events import (
 )
 from phonesim.device.outcome import Stage
 from phonesim.drivers.arp import Arp
-from phonesim.drivers.authority import SiteAuthority
 from phonesim.drivers.frame_hosts import FrameHosts
 from phonesim.drivers.interface import Interface
 from phonesim.drivers.interface_capture import capture_interfaces
-from phonesim.drivers.key_pool import KeyPool
 from phonesim.drivers.leftovers import describe_leftovers, remove_leftovers
-from phonesim.drivers.live_run import LiveRun, first_of
+from phonesim.drivers.live_world import LiveWorld
 from phonesim.drivers.lldp_port import LldpPort
 from phonesim.drivers.mac_claim import MacClaim
 from phonesim.drivers.open_files import allow_open_files
 from phonesim.drivers.own_macs import OwnMacs
-from phonesim.drivers.packet_pace import PacketPace
 from phonesim.drivers.packet_socket import PacketSocket
 from phonesim.drivers.phone_host import PhoneHost
-from phonesim.drivers.site_host import SiteHost
 from phonesim.drivers.site_wire import WireDhcpPorts
 from phonesim.drivers.voice_vlan import VoiceVlans
 from phonesim.errors import DecodeError, UsageError
@@ -74,7 +68,7 @@ from phonesim.wire.frame import (
     is_arp_frame,
 )
 from phonesim.wire.ipv4 import pack_address
-from phonesim.world import Observer, PhoneDisk, PhoneSpec, RunLimits
+from phonesim.world import Observer
 
 _SQUATTER = "02-00-00-00-00-01"
 _CHADDR = slice(28, 34)
@@ -83,102 +77,68 @@ _LINGER_SECONDS = 0.5
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}
 
 
-async def run_wire(
-    specs: Sequence[PhoneSpec],
-    site: Site | None,
-    authority: SiteAuthority | None,
-    disk_for: Callable[[str], PhoneDisk],
-    observer: Observer,
-    limits: RunLimits,
-    interface: str,
-    own_mac: OwnMac | None,
-    keys: KeyPool,
-    stop: asyncio.Event,
-    note: Callable[[str], None],
-    pace: PacketPace | None = None,
-    capture: Capture | None = None,
-) -> None:
-    """Boot `specs` on the interface of that name.
+async def open_wire(world: LiveWorld, interface: str, own_mac: OwnMac | None) -> VoiceVlans:
+    """Open the interface of that name to phones, and serve the site there.
 
-    With a `site` and the `authority` of its certificates, its servers get their addresses on
-    the same interface and answer anybody on that network. Without an `own_mac` phones have
-    theirs in everything if this machine can do it; `note` is told which it was. Returns when
-    `limits` or `stop` end the run, the phones are down and the interface is as it was.
-    `UsageError` if this machine does not permit it.
+    The site's servers get their addresses on the same interface and answer anybody on that
+    network. Without an `own_mac` phones have theirs in everything if this machine can do it;
+    the world is told which it was. `UsageError` if this machine does not permit it.
     """
-    check_privileges()
+    fleet, closing, failures = world.fleet, world.closing, world.failures
     left_behind = remove_leftovers()
     if left_behind:
-        note(f"removed what a killed run had left: {describe_leftovers(left_behind)}")
-    last_stages = {spec.last_stage for spec in specs}
-    has_sockets = any(spec.may_register for spec in specs)
-    asks_dns = last_stages != {Stage.IP}
-    allow_open_files(len(specs) if has_sockets else 0, has_site=site is not None)
-    async with keys:
-        await first_of(keys.ready(), stop.wait())
-        if stop.is_set():
-            return
-        began = time.monotonic()
+        fleet.note(f"removed what a killed run had left: {describe_leftovers(left_behind)}")
+    has_sockets = any(spec.may_register for spec in fleet.specs)
+    asks_dns = {spec.last_stage for spec in fleet.specs} != {Stage.IP}
+    allow_open_files(len(fleet.specs) if has_sockets else 0, has_site=fleet.site is not None)
+    claim = MacClaim(interface, (spec.mac for spec in fleet.specs))
+    closing.callback(claim.release)
+    network = Interface(interface)
+    closing.callback(network.close)
+    # DNS that a truncated answer sends on to TCP needs the kernel after all.
+    own_macs = _open_own_macs(network, own_mac, fleet.note) if asks_dns else None
+    if not asks_dns:
+        fleet.note("phones had MACs of their own in full: all their frames were made here")
+    if own_macs is not None:
+        closing.callback(own_macs.close)
+        failures.append(own_macs.failure)
+    closing.callback(network.clear)
+    if fleet.site is not None:
+        for listener in fleet.site.listeners:
+            _check_address(listener.address)
+            network.add_address(listener.address)
+        await world.serve_site(0, partial(WireDhcpPorts, network))
+    if fleet.capture is not None:
+        sees_interface = own_macs is None and has_sockets
+        ouis = None if sees_interface else {spec.mac[:3] for spec in fleet.specs}
+        names = (interface,) if fleet.site is None else (interface, "lo")
+        await closing.enter_async_context(
+            capture_interfaces(names, fleet.capture, ouis, fleet.note)
+        )
+    open_link = partial(_open_link, has_sockets=has_sockets, world=world)
+    link = open_link(network, own_macs, world.squatters)
+    closing.callback(link.close)
+    failures.append(link.failure)
+    lldp = LldpPort(network.name, network.index, link.unsent)
+    closing.callback(lldp.close)
 
-        def clock() -> float:
-            return time.monotonic() - began
+    def open_vlan(tap: Interface, closing: ExitStack) -> WireLink:
+        own_macs = None
+        if asks_dns:
+            own_macs = _open_own_macs(tap, own_mac, lambda _: None)
+        if own_macs is not None:
+            closing.callback(own_macs.close)
+            own_macs.failure.add_done_callback(vlans.watch)
+        closing.callback(tap.clear)
+        tagged = open_link(tap, own_macs, frozenset())
+        closing.callback(tagged.close)
+        tagged.failure.add_done_callback(vlans.watch)
+        return tagged
 
-        async with AsyncExitStack() as stack:
-            claim = MacClaim(interface, (spec.mac for spec in specs))
-            stack.callback(claim.release)
-            network = Interface(interface)
-            stack.callback(network.close)
-            # DNS that a truncated answer sends on to TCP needs the kernel after all.
-            own_macs = _open_own_macs(network, own_mac, note) if asks_dns else None
-            if not asks_dns:
-                note("phones had MACs of their own in full: all their frames were made here")
-            failures: list[asyncio.Future[None]] = []
-            if own_macs is not None:
-                stack.callback(own_macs.close)
-                failures.append(own_macs.failure)
-            stack.callback(network.clear)
-            squatters = frozenset[str]()
-            if site is not None:
-                assert authority is not None
-                for listener in site.listeners:
-                    _check_address(listener.address)
-                    network.add_address(listener.address)
-                open_dhcp = partial(WireDhcpPorts, network)
-                site_host = SiteHost(site, authority, observer, clock, open_dhcp)
-                stack.push_async_callback(site_host.stop)
-                await site_host.start(0)
-                failures.append(site_host.failure)
-                squatters = site.squatters
-            if capture is not None:
-                sees_interface = own_macs is None and has_sockets
-                ouis = None if sees_interface else {spec.mac[:3] for spec in specs}
-                names = (interface,) if site is None else (interface, "lo")
-                await stack.enter_async_context(capture_interfaces(names, capture, ouis, note))
-            link = _open_link(network, has_sockets, own_macs, squatters, observer, clock)
-            stack.callback(link.close)
-            failures.append(link.failure)
-            lldp = LldpPort(network.name, network.index, link.unsent)
-            stack.callback(lldp.close)
-
-            def open_vlan(tap: Interface, closing: ExitStack) -> WireLink:
-                own_macs = None
-                if asks_dns:
-                    own_macs = _open_own_macs(tap, own_mac, lambda _: None)
-                if own_macs is not None:
-                    closing.callback(own_macs.close)
-                    own_macs.failure.add_done_callback(vlans.watch)
-                closing.callback(tap.clear)
-                tagged = _open_link(tap, has_sockets, own_macs, frozenset(), observer, clock)
-                closing.callback(tagged.close)
-                tagged.failure.add_done_callback(vlans.watch)
-                return tagged
-
-            vlans = VoiceVlans(network, link, lldp, open_vlan)
-            stack.callback(vlans.close)
-            failures.append(vlans.failure)
-            run = LiveRun(specs, vlans, disk_for, observer, limits, keys, clock, pace, capture)
-            await run.run(stop, *failures)
-            await vlans.drained()
+    vlans = VoiceVlans(network, link, lldp, open_vlan)
+    closing.callback(vlans.close)
+    failures.append(vlans.failure)
+    return vlans
 
 
 def check_wire(interface: str, macs: Iterable[bytes], site: Site | None) -> None:
@@ -545,12 +505,13 @@ def _open_own_macs(
 
 def _open_link(
     network: Interface,
-    has_sockets: bool,
     own_macs: OwnMacs | None,
     squatters: frozenset[str],
-    observer: Observer,
-    clock: Callable[[], float],
+    *,
+    has_sockets: bool,
+    world: LiveWorld,
 ) -> WireLink:
+    observer, clock = world.fleet.observer, world.clock
     try:
         return WireLink(network, has_sockets, own_macs, squatters, observer, clock)
     except OSError as error:

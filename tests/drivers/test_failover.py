@@ -10,6 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ import pytest
 from phonesim.device.events import Observation, RegistrarChanged, RegistrationRegained, SignedIn
 from phonesim.drivers.authority import SiteAuthority
 from phonesim.drivers.key_pool import SHARED_KEYS, KeyPool, PhoneKey
-from phonesim.drivers.loopback import run_loopback
+from phonesim.drivers.live_world import LiveFleet, run_live
+from phonesim.drivers.loopback import open_loopback
 from phonesim.drivers.run_folder import RunFolder
 from phonesim.drivers.site_host import SiteHost
 from phonesim.mocksite.site import build_site
@@ -102,19 +104,18 @@ async def test_a_fleet_fails_over_to_the_backup_and_returns(
     await host.start(None)
     folder = RunFolder.create(tmp_path, "run")
     stop = asyncio.Event()
-    running = asyncio.ensure_future(
-        run_loopback(
-            specs,
-            None,
-            site_authority,
-            lambda phone_id: folder.disk(phone_id, specs[0].profile.log),
-            watcher,
-            RunLimits(duration=600),
-            host.port_offset,
-            KeyPool(len(specs), given=[phone_key] * SHARED_KEYS),
-            stop,
-        )
+    fleet = LiveFleet(
+        specs=specs,
+        site=None,
+        authority=None,
+        disk_for=lambda phone_id: folder.disk(phone_id, specs[0].profile.log),
+        observer=watcher,
+        limits=RunLimits(duration=600),
+        keys=KeyPool(len(specs), given=[phone_key] * SHARED_KEYS),
+        note=lambda _: None,
     )
+    open_network = partial(open_loopback, port_offset=host.port_offset)
+    running = asyncio.ensure_future(run_live(fleet, open_network, stop))
     await watcher.until(lambda: watcher.signed_in == PHONES)
     [first] = host.server("lync01").ports.streams
 

@@ -15,9 +15,9 @@ from phonesim.device.actions import ConfigureAddress, SendDhcp
 from phonesim.drivers import voice_vlan
 from phonesim.drivers.interface import Interface
 from phonesim.drivers.lldp_port import LldpPort
-from phonesim.drivers.phone_host import PhoneHost
+from phonesim.drivers.phone_host import AddressLink, PhoneHost
 from phonesim.drivers.raw_socket import LARGEST_FRAME, all_in_vlan, open_raw_socket
-from phonesim.drivers.voice_vlan import VlanBridge, VlanLink, VoiceVlans
+from phonesim.drivers.voice_vlan import VlanBridge, VoiceVlans
 from phonesim.errors import UsageError
 from phonesim.wire.dhcp import DhcpMessage, MessageType
 from phonesim.wire.frame import ARP_REQUEST, BROADCAST_MAC, ArpFrame, add_tag, encode_arp_frame
@@ -160,11 +160,11 @@ ADDRESS = ConfigureAddress(address="10.0.0.50", subnet_mask="255.255.255.0")
 async def with_vlans(main: Callable[[VoiceVlans], Any], calls: list[str]) -> None:
     interface = Interface(PHONES)
 
-    def open_link(tap: Interface, closing: ExitStack) -> VlanLink:
+    def open_link(tap: Interface, closing: ExitStack) -> AddressLink:
         closing.callback(calls.append, f"{tap.name} closed")
-        return cast(VlanLink, Link(tap.name, calls))
+        return cast(AddressLink, Link(tap.name, calls))
 
-    untagged = cast(VlanLink, Link("untagged", calls))
+    untagged = cast(AddressLink, Link("untagged", calls))
     vlans = VoiceVlans(interface, untagged, cast(LldpPort, Port()), open_link)
     try:
         await main(vlans)
