@@ -13,6 +13,6 @@ Three worlds of real sockets, `loopback`, `wire` and `relay`, run the same parts
     capture_file, interface_capture                  where captures go, and frames come from
 
 They differ in how DHCP travels and what it takes to have an address: `LoopbackLink`, `WireLink`
-and `RelayLink`. Below them are `udp_socket`, `client_ports`, `packet_socket`, `packet_filter`,
-`arp` and `interface`.
+and `RelayLink`. Below them are `link_phones`, `refusals`, `udp_socket`, `client_ports`,
+`packet_socket`, `packet_filter`, `arp` and `interface`.
 """

@@ -32,9 +32,11 @@ from phonesim.device.events import AddressProbed, DhcpMessageReceived
 from phonesim.drivers.client_ports import ClientPorts, read_dhcp
 from phonesim.drivers.interface import Interface
 from phonesim.drivers.leftovers import describe_leftovers, remove_leftovers
+from phonesim.drivers.link_phones import LinkPhones
 from phonesim.drivers.live_world import LiveWorld
 from phonesim.drivers.open_files import allow_open_files
 from phonesim.drivers.phone_host import PhoneHost
+from phonesim.drivers.refusals import BY_THIS_MACHINE, Refusals
 from phonesim.drivers.udp_socket import Address, UdpSocket
 from phonesim.errors import UsageError
 from phonesim.relay_agent import lacks_information, refuse_answer, relay_answer, relay_request
@@ -47,8 +49,6 @@ from phonesim.wire.dhcp import (
 )
 from phonesim.world import Observer
 
-_SQUATTER = "02-00-00-00-00-01"
-_CHADDR = slice(28, 34)
 _LINGER_SECONDS = 0.5
 """For the last segments of connections, which need their address."""
 
@@ -143,15 +143,12 @@ class RelayLink:
         self._copies = network.copies
         self._has_addresses = network.has_addresses
         self._interface = interface
-        self._squatters = squatters
         self._observer = observer
         self._clock = clock
-        self._phones: dict[bytes, PhoneHost] = {}
-        self._users: dict[str, PhoneHost] = {}
-        self._addresses: dict[PhoneHost, set[str]] = {}
+        self._phones = LinkPhones(squatters)
+        self._refusals = Refusals("relay", BY_THIS_MACHINE, observer, clock)
         self._ports = ClientPorts(CLIENT_PORT + port_offset, self.unsent)
         self._agents: dict[str, UdpSocket] = {}
-        self._unsent: dict[int | None, str] = {}
         self._refused = Counter[str]()
         self._lacking = 0
         try:
@@ -179,18 +176,17 @@ class RelayLink:
                 " back as RFC 3046 wants"
             )
         return notes + [
-            f"what phones sent was refused here: {each}" for each in self._unsent.values()
+            f"what phones sent was refused here: {each}" for each in self._refusals.kinds
         ]
 
     def attach(self, phone: PhoneHost) -> None:
         """Take a phone that has power."""
-        self._phones[phone.spec.mac] = phone
+        self._phones.attach(phone)
 
     def detach(self, phone: PhoneHost) -> None:
         """Let a phone go that has lost power."""
-        self._phones.pop(phone.spec.mac, None)
-        for address in self._addresses.pop(phone, ()):
-            self._forget(phone, address)
+        for address in self._phones.detach(phone):
+            self._ports.forget(address)
 
     def advertise(self, phone: PhoneHost, action: AdvertiseLldp) -> None:
         """No switch is there to hear it."""
@@ -230,12 +226,7 @@ class RelayLink:
 
     def probe_address(self, phone: PhoneHost, address: str) -> None:
         """Look who of this fleet uses the address; nobody else is there to be asked."""
-        conflict = None
-        user = self._users.get(address)
-        if address in self._squatters:
-            conflict = _SQUATTER
-        elif user is not None and user is not phone:
-            conflict = user.spec.phone_id
+        conflict = self._phones.conflict(phone, address)
         phone.deliver(AddressProbed(address=address, conflict=conflict))
 
     def configure_address(self, phone: PhoneHost, action: ConfigureAddress) -> None:
@@ -243,8 +234,7 @@ class RelayLink:
 
         It stays there until the run ends: only servers beyond a router could notice.
         """
-        self._users[action.address] = phone
-        self._addresses.setdefault(phone, set()).add(action.address)
+        self._phones.take_address(phone, action.address)
         is_usable = self._has_addresses and not IPv4Address(action.address).is_link_local
         if self._interface is not None and is_usable:
             try:
@@ -257,8 +247,8 @@ class RelayLink:
 
     def remove_address(self, phone: PhoneHost, address: str) -> None:
         """Let another phone have it."""
-        self._addresses.get(phone, set()).discard(address)
-        self._forget(phone, address)
+        if self._phones.give_up_address(phone, address):
+            self._ports.forget(address)
 
     async def drained(self) -> None:
         """Wait for what was sent from the addresses that are here for phones."""
@@ -267,12 +257,7 @@ class RelayLink:
 
     def unsent(self, error: OSError) -> None:
         """Report each kind of refusal once."""
-        if error.errno not in self._unsent:
-            self._unsent[error.errno] = error.strerror or str(error)
-            self._report(
-                "the network of this machine refused what a phone asked for",
-                ("error", self._unsent[error.errno]),
-            )
+        self._refusals.met(error)
 
     def _send(self, sender: UdpSocket, data: bytes, server: Address) -> None:
         error = sender.send(data, server)
@@ -280,7 +265,7 @@ class RelayLink:
             self.unsent(error)
 
     def _answered(self, giaddr: str, data: bytes, sender: Address) -> None:
-        phone = self._phones.get(data[_CHADDR])
+        phone = self._phones.addressed_by(data)
         if phone is None:
             return
         if phone.tap is not None:
@@ -311,11 +296,6 @@ class RelayLink:
 
     def _report(self, text: str, *fields: tuple[str, str]) -> None:
         self._observer.report("relay", text, fields, True, self._clock())
-
-    def _forget(self, phone: PhoneHost, address: str) -> None:
-        if self._users.get(address) is phone:
-            del self._users[address]
-            self._ports.forget(address)
 
     def _open_agent(self, giaddr: str) -> UdpSocket:
         address = (giaddr, SERVER_PORT + self.port_offset)

@@ -40,6 +40,7 @@ from phonesim.drivers.frame_hosts import FrameHosts
 from phonesim.drivers.interface import Interface
 from phonesim.drivers.interface_capture import capture_interfaces
 from phonesim.drivers.leftovers import describe_leftovers, remove_leftovers
+from phonesim.drivers.link_phones import LinkPhones
 from phonesim.drivers.live_world import LiveWorld
 from phonesim.drivers.lldp_port import LldpPort
 from phonesim.drivers.mac_claim import MacClaim
@@ -47,6 +48,7 @@ from phonesim.drivers.open_files import allow_open_files
 from phonesim.drivers.own_macs import OwnMacs
 from phonesim.drivers.packet_socket import PacketSocket
 from phonesim.drivers.phone_host import PhoneHost
+from phonesim.drivers.refusals import BY_THIS_MACHINE, Refusals
 from phonesim.drivers.site_wire import WireDhcpPorts
 from phonesim.drivers.voice_vlan import VoiceVlans
 from phonesim.errors import DecodeError, UsageError
@@ -70,8 +72,6 @@ from phonesim.wire.frame import (
 from phonesim.wire.ipv4 import pack_address
 from phonesim.world import Observer
 
-_SQUATTER = "02-00-00-00-00-01"
-_CHADDR = slice(28, 34)
 _SHORTEST_PREFIX = 8
 _LINGER_SECONDS = 0.5
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}
@@ -187,16 +187,11 @@ class WireLink:
         self._interface = interface
         self._has_sockets = has_sockets
         self._own_macs = own_macs
-        self._squatters = squatters
-        self._observer = observer
-        self._clock = clock
-        self._phones: dict[bytes, PhoneHost] = {}
-        self._users: dict[str, PhoneHost] = {}
+        self._phones = LinkPhones(squatters)
         self._configured: dict[str, ConfigureAddress] = {}
-        self._addresses: dict[PhoneHost, set[str]] = {}
         self._handed: set[str] = set()
         self._leaving: dict[str, asyncio.TimerHandle] = {}
-        self._reported: set[int | None] = set()
+        self._refusals = Refusals(interface.name, BY_THIS_MACHINE, observer, clock)
         self._socket = PacketSocket(
             interface.name,
             interface.index,
@@ -230,13 +225,12 @@ class WireLink:
 
     def attach(self, phone: PhoneHost) -> None:
         """Take a phone that has power."""
-        self._phones[phone.spec.mac] = phone
+        self._phones.attach(phone)
 
     def detach(self, phone: PhoneHost) -> None:
         """Let a phone go that has lost power."""
-        self._phones.pop(phone.spec.mac, None)
-        for address in self._addresses.pop(phone, ()):
-            self._forget(phone, address)
+        for address in self._phones.detach(phone):
+            self._forget(address)
 
     def send_dhcp(self, phone: PhoneHost, action: SendDhcp) -> None:
         """Send a frame with the phone's MAC, to everybody or to the next hop."""
@@ -263,23 +257,20 @@ class WireLink:
         The address is the phone's from now on, unless somebody has it: its MAC must be
         in place before the address is, and the address before the phone sends from it.
         """
-        user = self._users.get(address)
-        if address in self._squatters:
-            _tell_probed(phone, address, _SQUATTER)
-        elif user is not None and user is not phone:
-            _tell_probed(phone, address, user.spec.phone_id)
-        else:
-            if address in self._leaving:
-                self._leave(address)
-            self._users[address] = phone
-            self._addresses.setdefault(phone, set()).add(address)
-            if self._has_sockets and self._own_macs is not None:
-                self._own_macs.add(address, phone.spec.mac)
-            asked = partial(self._probed, phone, address)
-            self._arp.probe(address, phone.spec.mac, phone.spec.profile.arp, asked)
+        conflict = self._phones.conflict(phone, address)
+        if conflict is not None:
+            _tell_probed(phone, address, conflict)
+            return
+        if address in self._leaving:
+            self._leave(address)
+        self._phones.take_address(phone, address)
+        if self._has_sockets and self._own_macs is not None:
+            self._own_macs.add(address, phone.spec.mac)
+        asked = partial(self._probed, phone, address)
+        self._arp.probe(address, phone.spec.mac, phone.spec.profile.arp, asked)
 
     def _probed(self, phone: PhoneHost, address: str, conflict: str | None) -> None:
-        if self._users.get(address) is not phone:
+        if self._phones.user_of(address) is not phone:
             return
         if conflict is not None:
             self.remove_address(phone, address)
@@ -291,7 +282,7 @@ class WireLink:
 
     def _probed_free(self, phone: PhoneHost, address: str) -> None:
         _tell_probed(phone, address, None)
-        if self._users.get(address) is phone and address not in self._configured:
+        if self._phones.user_of(address) is phone and address not in self._configured:
             self.remove_address(phone, address)
 
     def configure_address(self, phone: PhoneHost, action: ConfigureAddress) -> None:
@@ -314,20 +305,12 @@ class WireLink:
 
     def remove_address(self, phone: PhoneHost, address: str) -> None:
         """Take the address off the interface."""
-        self._addresses.get(phone, set()).discard(address)
-        self._forget(phone, address)
+        if self._phones.give_up_address(phone, address):
+            self._forget(address)
 
     def unsent(self, error: OSError) -> None:
         """Report each kind of refusal once."""
-        if error.errno not in self._reported:
-            self._reported.add(error.errno)
-            self._observer.report(
-                self._interface.name,
-                "the network of this machine refused what a phone asked for",
-                (("error", error.strerror or str(error)),),
-                True,
-                self._clock(),
-            )
+        self._refusals.met(error)
 
     def _send_dhcp_to(self, source_mac: bytes, action: SendDhcp, destination_mac: bytes) -> None:
         self._send(
@@ -361,7 +344,7 @@ class WireLink:
 
     def _claimed(self, address: str, mac: bytes) -> None:
         """Tell the phone whose address somebody else claims."""
-        phone = self._users.get(address)
+        phone = self._phones.user_of(address)
         if phone is None or address not in self._configured:
             return
         if mac not in (phone.spec.mac, self._interface.mac):
@@ -390,7 +373,7 @@ class WireLink:
 
         def ready() -> None:
             configured = self._configured.get(address)
-            if self._users.get(address) is not phone or configured is None:
+            if self._phones.user_of(address) is not phone or configured is None:
                 return
             self._give_way_out(configured)
             self._framed.give_up(address)
@@ -410,10 +393,7 @@ class WireLink:
             if not self.failure.done():
                 self.failure.set_exception(error)
 
-    def _forget(self, phone: PhoneHost, address: str) -> None:
-        if self._users.get(address) is not phone:
-            return
-        del self._users[address]
+    def _forget(self, address: str) -> None:
         was_configured = self._configured.pop(address, None) is not None
         if address in self._framed:
             self._framed.give_up(address)
@@ -435,7 +415,7 @@ class WireLink:
         self._handed.discard(address)
 
         def withdrawn() -> None:
-            if self._own_macs is not None and address not in self._users:
+            if self._own_macs is not None and self._phones.user_of(address) is None:
                 self._own_macs.remove(address)
 
         self._on_interface.want(address, None)
@@ -465,7 +445,7 @@ class WireLink:
         if frame.source_port == DNS_PORT:
             self._framed.received_dns(frame)
             return
-        phone = self._phones.get(frame.payload[_CHADDR])
+        phone = self._phones.addressed_by(frame.payload)
         if phone is None:
             return
         try:
