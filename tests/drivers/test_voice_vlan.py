@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from arp_frames import arp_frame
 from namespaces import PHONES, SERVERS, Inside, Segment, ip
 
 from phonesim.device.actions import ConfigureAddress, SendDhcp
@@ -20,7 +21,7 @@ from phonesim.drivers.raw_socket import LARGEST_FRAME, all_in_vlan, open_raw_soc
 from phonesim.drivers.voice_vlan import VlanBridge, VoiceVlans
 from phonesim.errors import UsageError
 from phonesim.wire.dhcp import DhcpMessage, MessageType
-from phonesim.wire.frame import ARP_REQUEST, BROADCAST_MAC, ArpFrame, add_tag, encode_arp_frame
+from phonesim.wire.frame import ARP_REQUEST, BROADCAST_MAC, add_tag
 
 pytestmark = pytest.mark.interop("nsenter")
 
@@ -28,17 +29,7 @@ MAC, OTHER = (bytes.fromhex(f"0004f200000{number}") for number in (1, 2))
 
 
 def arp(destination_mac: bytes, number: int) -> bytes:
-    return encode_arp_frame(
-        ArpFrame(
-            operation=ARP_REQUEST,
-            source_mac=OTHER,
-            destination_mac=destination_mac,
-            sender_mac=OTHER,
-            sender_ip=f"10.0.0.{number}",
-            target_mac=bytes(6),
-            target_ip="10.0.0.200",
-        )
-    )
+    return arp_frame(ARP_REQUEST, OTHER, f"10.0.0.{number}", "10.0.0.200", destination_mac)
 
 
 def inside(namespace: str, main: Callable[[], Any]) -> Any:
