@@ -25,6 +25,7 @@ from phonesim.drivers.packet_pace import PacketPace
 from phonesim.drivers.run_folder import RunFolder
 from phonesim.mocksite.site import Site, build_site
 from phonesim.profiles import DEVICE, FAULT, SITE, load
+from phonesim.wire.dhcp import format_mac
 from phonesim.world import PhoneDisk, PhoneSpec, RunLimits
 
 
@@ -98,17 +99,18 @@ class Run:
             section, _, key = name.partition("__")
             changed = getattr(profile, section).model_copy(update={key: value})
             profile = profile.model_copy(update={section: changed})
+        macs = [bytes.fromhex("0004f2") + n.to_bytes(3, "big") for n in range(1, count + 1)]
         return [
             PhoneSpec(
-                phone_id=f"00-04-F2-00-00-{number:02X}",
-                mac=bytes.fromhex(f"0004f20000{number:02x}"),
+                phone_id=format_mac(mac),
+                mac=mac,
                 profile=profile,
                 number=f"+1425555{number:05d}",
                 pin=f"8{number:05d}4",
                 starts_at=number / 100,
                 seed=str(number),
             )
-            for number in range(1, count + 1)
+            for number, mac in enumerate(macs, 1)
         ]
 
     def disk(self, profile: DeviceProfile) -> Callable[[str], PhoneDisk]:
