@@ -31,7 +31,13 @@ from phonesim.device.actions import AdvertiseLldp, ConfigureAddress, SendDhcp, S
 from phonesim.drivers.interface import Interface
 from phonesim.drivers.lldp_port import LldpPort
 from phonesim.drivers.phone_host import AddressLink, PhoneHost
-from phonesim.drivers.raw_socket import LARGEST_FRAME, SOL_PACKET, all_in_vlan, open_raw_socket
+from phonesim.drivers.raw_socket import (
+    LARGEST_FRAME,
+    PACKET_IGNORE_OUTGOING,
+    SOL_PACKET,
+    all_in_vlan,
+    open_raw_socket,
+)
 from phonesim.errors import UsageError
 from phonesim.wire.frame import add_tag
 
@@ -40,7 +46,7 @@ TUN = Path("/dev/net/tun")
 _TUNSETIFF = 0x400454CA
 _IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR = 0x0002, 0x1000, 0x4000
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x0001
-_PACKET_VNET_HDR, _PACKET_IGNORE_OUTGOING = 15, 23
+_PACKET_VNET_HDR = 15
 _HEADER = 10
 _PASSING = (b"\x08\x00", b"\x08\x06")
 _BURST = 64
@@ -185,7 +191,7 @@ class VlanBridge:
             self._socket = open_raw_socket(interface, index, all_in_vlan(vlan_id))
             opening.callback(self._socket.close)
             self._socket.setsockopt(SOL_PACKET, _PACKET_VNET_HDR, 1)
-            self._socket.setsockopt(SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
+            self._socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
             self._closing = opening.pop_all()
         self._loop.add_reader(self._tap, self._read_tap)
         self._loop.add_reader(self._socket, self._read_interface)

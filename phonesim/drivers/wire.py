@@ -28,14 +28,10 @@ from pathlib import Path
 
 from phonesim.config.fleet_profile import OwnMac
 from phonesim.device.actions import ConfigureAddress, SendDhcp, SendDns
-from phonesim.device.events import (
-    AddressClaimed,
-    AddressProbed,
-    DhcpMessageReceived,
-    MalformedReceived,
-)
+from phonesim.device.events import AddressClaimed, AddressProbed, DhcpMessageReceived
 from phonesim.device.outcome import Stage
 from phonesim.drivers.arp import Arp
+from phonesim.drivers.client_ports import read_dhcp
 from phonesim.drivers.frame_hosts import FrameHosts
 from phonesim.drivers.interface import Interface
 from phonesim.drivers.interface_capture import capture_interfaces
@@ -46,7 +42,7 @@ from phonesim.drivers.lldp_port import LldpPort
 from phonesim.drivers.mac_claim import MacClaim
 from phonesim.drivers.open_files import allow_open_files
 from phonesim.drivers.own_macs import OwnMacs
-from phonesim.drivers.packet_socket import PacketSocket
+from phonesim.drivers.packet_socket import PacketSocket, dhcp_program
 from phonesim.drivers.phone_host import PhoneHost
 from phonesim.drivers.refusals import BY_THIS_MACHINE, Refusals
 from phonesim.drivers.site_wire import WireDhcpPorts
@@ -57,7 +53,6 @@ from phonesim.wire.dhcp import (
     BROADCAST,
     CLIENT_PORT,
     SERVER_PORT,
-    decode_dhcp,
     encode_dhcp,
     format_mac,
 )
@@ -192,14 +187,8 @@ class WireLink:
         self._handed: set[str] = set()
         self._leaving: dict[str, asyncio.TimerHandle] = {}
         self._refusals = Refusals(interface.name, BY_THIS_MACHINE, observer, clock)
-        self._socket = PacketSocket(
-            interface.name,
-            interface.index,
-            CLIENT_PORT,
-            self._arrived,
-            takes_arp=True,
-            is_host=not has_sockets,
-        )
+        program = dhcp_program(CLIENT_PORT, takes_arp=True, is_host=not has_sockets)
+        self._socket = PacketSocket(interface.name, interface.index, program, self._arrived)
         self._arp = Arp(self._send, self._claimed)
         self._framed = FrameHosts(self._arp, self._send, self._next_hop)
         self._on_interface = interface.phone_addresses(self.unsent)
@@ -448,18 +437,10 @@ class WireLink:
         phone = self._phones.addressed_by(frame.payload)
         if phone is None:
             return
-        try:
-            message = decode_dhcp(frame.payload)
-        except DecodeError as error:
-            size = len(frame.payload)
-            phone.deliver(
-                MalformedReceived(
-                    protocol="dhcp", source=frame.source, reason=str(error), size=size
-                )
-            )
-            return
-        self._arp.learn(frame.source, frame.source_mac)
-        phone.deliver(DhcpMessageReceived(message=message, source=frame.source))
+        event = read_dhcp(frame.payload, (frame.source, frame.source_port))
+        if isinstance(event, DhcpMessageReceived):
+            self._arp.learn(frame.source, frame.source_mac)
+        phone.deliver(event)
 
 
 def _tell_probed(phone: PhoneHost, address: str, conflict: str | None) -> None:

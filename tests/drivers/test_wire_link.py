@@ -23,7 +23,7 @@ ADDRESS = "10.0.0.5"
 
 
 class Socket:
-    def __init__(self, *args: object, takes_arp: bool, is_host: bool) -> None:
+    def __init__(self, *args: object) -> None:
         self.sent: list[bytes] = []
 
     def send(self, frame: bytes) -> None:
