@@ -88,7 +88,7 @@ OpenNetwork = Callable[[LiveWorld], Awaitable[PhoneLink]]
 """Opens the network of a world; `UsageError` if this machine does not permit it."""
 
 
-async def run_live(fleet: LiveFleet, open_network: OpenNetwork, stop: asyncio.Event) -> None:
+async def boot_fleet(fleet: LiveFleet, open_network: OpenNetwork, stop: asyncio.Event) -> None:
     """Boot a fleet in the world whose network `open_network` opens.
 
     Returns when the fleet's limits or `stop` end the run, the phones are down and the machine is

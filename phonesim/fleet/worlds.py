@@ -190,7 +190,7 @@ def run_live(
     writers: Sequence[PacketWriter] = (),
 ) -> WorldReport:
     """Run in real time, with real sockets and TLS, where the plan's fleet is attached."""
-    from phonesim.drivers.live_world import LiveFleet, run_live
+    from phonesim.drivers.live_world import LiveFleet, boot_fleet
 
     network = _network(plan)
     capture = _live_capture(writers, makes_frames=network.makes_frames)
@@ -210,7 +210,7 @@ def run_live(
             pace=pace,
             capture=capture,
         )
-        await run_live(fleet, network.open, stopped)
+        await boot_fleet(fleet, network.open, stopped)
 
     report = _in_real_time(plan, folder, run, stop, tick)
     return msgspec.structs.replace(report, notes=(*notes, *report.notes))
@@ -224,7 +224,7 @@ class _Network(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _network(plan: Plan) -> _Network:
-    """`UsageError` at once if this process may not open it at all."""
+    """Where the plan says; `UsageError` at once if this process may not open it at all."""
     fleet = plan.fleet
     match fleet.attach:
         case "loopback":

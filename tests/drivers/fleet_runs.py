@@ -19,7 +19,7 @@ from phonesim.device.events import (
 from phonesim.device.outcome import FailureReason, Stage
 from phonesim.drivers.authority import SiteAuthority
 from phonesim.drivers.key_pool import SHARED_KEYS, KeyPool, PhoneKey
-from phonesim.drivers.live_world import LiveFleet, run_live
+from phonesim.drivers.live_world import LiveFleet, boot_fleet
 from phonesim.drivers.loopback import open_loopback
 from phonesim.drivers.packet_pace import PacketPace
 from phonesim.drivers.run_folder import RunFolder
@@ -147,7 +147,7 @@ class Run:
             limits=limits or RunLimits(timeout=20),
             pace=pace,
         )
-        await run_live(fleet, partial(open_loopback, port_offset=port_offset), self.stop)
+        await boot_fleet(fleet, partial(open_loopback, port_offset=port_offset), self.stop)
         return self.observer
 
     def log(self, spec: PhoneSpec) -> str:

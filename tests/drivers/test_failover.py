@@ -15,7 +15,7 @@ import pytest
 from fleet_runs import Run
 
 from phonesim.device.events import Observation, RegistrarChanged, RegistrationRegained, SignedIn
-from phonesim.drivers.live_world import run_live
+from phonesim.drivers.live_world import boot_fleet
 from phonesim.drivers.loopback import open_loopback
 from phonesim.drivers.site_host import SiteHost
 from phonesim.results import Recorder, RunFacts, summarize
@@ -73,7 +73,7 @@ async def test_a_fleet_fails_over_to_the_backup_and_returns(run: Run) -> None:
     await host.start(None)
     fleet = run.fleet(specs, observer=watcher, limits=RunLimits(duration=600))
     open_network = partial(open_loopback, port_offset=host.port_offset)
-    running = asyncio.ensure_future(run_live(fleet, open_network, run.stop))
+    running = asyncio.ensure_future(boot_fleet(fleet, open_network, run.stop))
     await watcher.until(lambda: watcher.signed_in == PHONES)
     [first] = host.server("lync01").ports.streams
 

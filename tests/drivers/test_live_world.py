@@ -7,7 +7,7 @@ import pytest
 from fleet_runs import Run
 
 from phonesim.drivers.key_pool import KeyPool
-from phonesim.drivers.live_world import LiveFleet, LiveWorld, run_live
+from phonesim.drivers.live_world import LiveFleet, LiveWorld, boot_fleet
 from phonesim.drivers.phone_host import PhoneLink
 from phonesim.errors import UsageError
 from phonesim.world import RunLimits
@@ -44,7 +44,7 @@ def nobody(run: Run, **changes: Any) -> LiveFleet:
 
 async def test_a_link_drains_before_all_is_closed_last_opened_first(run: Run) -> None:
     network = Network()
-    await run_live(nobody(run, site=run.site()), network.open, run.stop)
+    await boot_fleet(nobody(run, site=run.site()), network.open, run.stop)
     assert network.did == ["drained", *CLOSED]
     assert network.world is not None
     assert [failure.cancelled() for failure in network.world.failures] == [True]
@@ -53,7 +53,7 @@ async def test_a_link_drains_before_all_is_closed_last_opened_first(run: Run) ->
 async def test_a_network_that_cannot_be_opened_is_closed_as_far_as_it_was(run: Run) -> None:
     network = Network(fails=True)
     with pytest.raises(UsageError, match="no network"):
-        await run_live(nobody(run), network.open, run.stop)
+        await boot_fleet(nobody(run), network.open, run.stop)
     assert network.did == CLOSED
 
 
@@ -67,12 +67,12 @@ async def test_a_server_that_breaks_ends_the_run(run: Run) -> None:
 
     fleet = nobody(run, site=run.site(), limits=RunLimits(duration=3600))
     with pytest.raises(RuntimeError, match="a defect"):
-        await run_live(fleet, open_and_break, run.stop)
+        await boot_fleet(fleet, open_and_break, run.stop)
     assert network.did == CLOSED
 
 
 async def test_who_stops_while_keys_are_made_opens_no_network(run: Run) -> None:
     network = Network()
     run.stop.set()
-    await run_live(nobody(run, keys=KeyPool(1, "unique")), network.open, run.stop)
+    await boot_fleet(nobody(run, keys=KeyPool(1, "unique")), network.open, run.stop)
     assert network.did == []

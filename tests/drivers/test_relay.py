@@ -22,7 +22,7 @@ from phonesim.device.events import (
     StagesDone,
 )
 from phonesim.device.outcome import Stage
-from phonesim.drivers.live_world import run_live
+from phonesim.drivers.live_world import boot_fleet
 from phonesim.drivers.relay import RelayLink, RelayNetwork, open_relay
 from phonesim.drivers.udp_socket import Address, UdpSocket
 from phonesim.errors import UsageError
@@ -321,7 +321,7 @@ async def boot(
         limits=limits or RunLimits(timeout=20),
         note=notes.append,
     )
-    await run_live(fleet, partial(open_relay, network=network, port_offset=None), run.stop)
+    await boot_fleet(fleet, partial(open_relay, network=network, port_offset=None), run.stop)
     return notes
 
 

@@ -20,7 +20,7 @@ from phonesim.config.fleet_profile import OwnMac
 from phonesim.config.site_profile import SiteProfile
 from phonesim.device.actions import WriteLog
 from phonesim.device.events import PoweredOff, SignedIn
-from phonesim.drivers.live_world import run_live
+from phonesim.drivers.live_world import boot_fleet
 from phonesim.drivers.nft import run_nft
 from phonesim.drivers.run_folder import FolderDisk
 from phonesim.drivers.wire import open_wire
@@ -58,7 +58,7 @@ async def boot(
         limits=RunLimits(**{"timeout": 20, **limits}),
         note=(notes if notes is not None else []).append,
     )
-    await run_live(fleet, partial(open_wire, interface=PHONES, own_mac=own_mac), run.stop)
+    await boot_fleet(fleet, partial(open_wire, interface=PHONES, own_mac=own_mac), run.stop)
     return run.observer
 
 
