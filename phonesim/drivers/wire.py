@@ -117,16 +117,16 @@ async def open_wire(world: LiveWorld, interface: str, own_mac: OwnMac | None) ->
     lldp = LldpPort(network.name, network.index, link.unsent)
     closing.callback(lldp.close)
 
-    def open_vlan(tap: Interface, closing: ExitStack) -> WireLink:
+    def open_vlan(tap: Interface, opening: ExitStack) -> WireLink:
         own_macs = None
         if asks_dns:
             own_macs = _open_own_macs(tap, own_mac, lambda _: None)
         if own_macs is not None:
-            closing.callback(own_macs.close)
+            opening.callback(own_macs.close)
             own_macs.failure.add_done_callback(vlans.watch)
-        closing.callback(tap.clear)
+        opening.callback(tap.clear)
         tagged = open_link(tap, own_macs, frozenset())
-        closing.callback(tagged.close)
+        opening.callback(tagged.close)
         tagged.failure.add_done_callback(vlans.watch)
         return tagged
 
