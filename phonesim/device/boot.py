@@ -150,7 +150,7 @@ class Boot:
             case StageEnded(skipped=True) if event.stage is not self._stage:
                 self._skip(event.stage, now, out)
             case StageEnded():
-                if event.stage is not self._stage:
+                if event.stage is not self._stage:  # as after AutoIP: it began unseen
                     self._enter(event.stage, now, out)
                 self._end(event, now, out)
             case CacheLoaded():
