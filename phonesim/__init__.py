@@ -20,14 +20,15 @@ One event's journey, in any world. A DHCP server's answer reaches a socket of
 `drivers.loopback`, which decodes it with `wire.dhcp` and hands
 `DhcpMessageReceived(message, source)` to `device.phone.Phone.handle(event, now)`. The
 phone gives it to the sub-machine that sent the request, say `device.discovery`. That
-returns log records, an `ExchangeEnded`, perhaps a `ServicesLocated`; the phone routes the
-latter to `device.sign_in`, and returns to the driver what is left: `WriteLog`, `SendDns`
-(actions) and `StageEnded` (an observation). The driver performs the actions, tells the
-observations to `results.Recorder`, asks `next_deadline()` and sets one timer. In virtual
-time `simulation` does the same with a heap instead of sockets, and with messages instead
-of bytes.
+returns log records, an `ExchangeEnded`, perhaps a `ServicesLocated`; the phone hands
+the latter to `device.boot`, which has `device.sign_in` told to go on, and returns to
+the driver what is left: `WriteLog`, `SendDns` (actions) and `StageEnded` (an
+observation). The driver performs the actions, tells the observations to
+`results.Recorder`, asks `next_deadline()` and sets one timer. In virtual time
+`simulation` does the same with a heap instead of sockets, and with messages instead of
+bytes.
 
-Where to start reading: `device.phone` for the boot, `device.discovery` for the race,
+Where to start reading: `device.boot` for the boot, `device.discovery` for the race,
 `device.events` and `device.actions` for the words; `mocksite.site` for the other side;
 `drivers.phone_host` for the shell around a phone; `fleet.runner` for a run.
 """

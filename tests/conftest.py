@@ -20,6 +20,8 @@ from hypothesis import settings
 REQUIRE_INTEROP = "PHONESIM_REQUIRE_INTEROP"
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
+_LONGEST_NAME = 60
+
 settings.register_profile("same", derandomize=True)
 settings.register_profile("search", derandomize=False)
 settings.load_profile("same")
@@ -39,6 +41,12 @@ def pytest_configure(config: pytest.Config) -> None:
     # tests interrupt would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     config.stash[_left_out] = {}
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    # A document or a key as a name is unreadable, and those that are made anew in each process
+    # have a test of another name there.
+    return argname if isinstance(val, str | bytes) and len(val) > _LONGEST_NAME else None
 
 
 @pytest.hookimpl(trylast=True)

@@ -27,8 +27,10 @@ from phonesim.device.events import (
     LookupAnswered,
     LookupRequested,
     NtpPacketReceived,
+    PowerApplied,
     TimerExpired,
     TimeWanted,
+    WorkAbandoned,
 )
 from phonesim.wire import ntp
 from phonesim.wire.dns import SrvData
@@ -73,11 +75,6 @@ class PhoneClock:
         self._came_to: list[str] = []
         self.state: State = Idle()
 
-    def power_on(self, now: float, typed: float | None = None) -> None:
-        """Start counting at `now`: from the profile's time, or the Unix time that was typed in."""
-        shown = self._config.power_on.timestamp() if typed is None else typed
-        self._offset = shown - now
-
     def believed(self, now: float) -> float:
         """The wall time that the phone believes, Unix seconds."""
         return now + self._offset
@@ -98,6 +95,12 @@ class PhoneClock:
                 return self._looked_up(event, now)
             case TimerExpired():
                 return self._timer_expired(now)
+            case PowerApplied():
+                self._power_on(event.clock, now)
+                return []
+            case WorkAbandoned():
+                self.state = Idle()
+                return []
             case _:
                 return []
 
@@ -109,9 +112,10 @@ class PhoneClock:
             case _:
                 return None
 
-    def abandon(self) -> None:
-        """Stop asking: the address is gone."""
-        self.state = Idle()
+    def _power_on(self, typed: float | None, now: float) -> None:
+        """Start counting: from the profile's time, or the Unix time that was typed in."""
+        shown = self._config.power_on.timestamp() if typed is None else typed
+        self._offset = shown - now
 
     def _next_server(self, now: float) -> list[Output]:
         while not self._servers:

@@ -41,6 +41,7 @@ from phonesim.device.events import (
     ServicesLocated,
     TimerExpired,
     WebServicesAddress,
+    WorkAbandoned,
 )
 from phonesim.device.lease import server_identifier
 from phonesim.errors import DecodeError
@@ -97,6 +98,9 @@ class Discovery:
                 return self._timer_expired(now)
             case DiscoveryWanted():
                 return self._begin(event.lease, now)
+            case WorkAbandoned():
+                self._race = None
+                return []
             case _:
                 return []
 
@@ -113,10 +117,6 @@ class Discovery:
     def expects(self, xid: int) -> bool:
         """Whether a DHCP message with this xid answers the INFORM, late ones included."""
         return self._race is not None and self._race.xid == xid
-
-    def abandon(self) -> None:
-        """Stop: the address is gone."""
-        self._race = None
 
     # --- sending ---
 

@@ -270,6 +270,29 @@ class LeaseLost(Event, frozen=True, kw_only=True):
     detail: str
 
 
+class AddressReady(Event, frozen=True, kw_only=True):
+    """The phone can be reached at the lease's address: leased, renewed or typed in."""
+
+    lease: Lease
+    is_renewal: bool = False
+
+
+class AddressFailed(Event, frozen=True, kw_only=True):
+    """The phone is in the network without an address; seconds until it tries again, or None."""
+
+    reason: FailureReason
+    detail: str
+    retry_in: float | None
+
+
+class AddressLost(Event, frozen=True, kw_only=True):
+    """What the address was used for has ended; another one is looked for."""
+
+
+class WorkAbandoned(Event, frozen=True, kw_only=True):
+    """What was asked of a machine is in vain: it stops, and answers that come late are dropped."""
+
+
 class LookupRequested(Event, frozen=True, kw_only=True):
     """A sub-machine wants a name resolved; `lookup_id` names the owner and the use."""
 

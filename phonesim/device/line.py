@@ -1,6 +1,6 @@
 """The line: a registration, its subscription to in-band provisioning, its way back home.
 
-Joins three machines as `phonesim.device.phone` joins the stages of a boot: the registration owns
+Joins three machines as `phonesim.device.phone` joins those of a boot: the registration owns
 the connection, and what the other two have to say leaves over it or, to look for the primary
 Registrar, over one of its own.
 

@@ -20,7 +20,7 @@ class Stage(StrEnum):
 
 
 class FailureReason(StrEnum):
-    """Why a boot failed. `phonesim.device.phone` says at which stage each can occur."""
+    """Why a boot failed. `phonesim.device.boot` says at which stage each can occur."""
 
     NO_LEASE = "no-lease"
     ADDRESS_IN_USE = "address-in-use"

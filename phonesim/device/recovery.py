@@ -1,6 +1,6 @@
 """What can mend a failed boot: waiting, a person, another certificate, or asking the site anew.
 
-Which of the phone's belongings a failure speaks against, by its reason. `phonesim.device.phone`
+Which of the phone's belongings a failure speaks against, by its reason. `phonesim.device.boot`
 does what follows.
 
 Specifications: device reference sections 11 and 13; which certificate errors make a phone fetch

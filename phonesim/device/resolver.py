@@ -33,7 +33,9 @@ from phonesim.device.events import (
     LeaseBound,
     LookupAnswered,
     LookupRequested,
+    RepetitionDue,
     TimerExpired,
+    WorkAbandoned,
 )
 from phonesim.wire.dns import DnsQuery, DnsRecord, DnsResponse, SrvData
 
@@ -94,6 +96,12 @@ class Resolver:
                 self._source = event.lease.address
                 self._domains = self._search_domains(event.lease)
                 return []
+            case WorkAbandoned():
+                self._open.clear()
+                return []
+            case RepetitionDue():
+                self._cache.clear()
+                return []
             case _:
                 return []
 
@@ -102,14 +110,6 @@ class Resolver:
         if not self._open:
             return None
         return min([lookup.retry_at for lookup in self._open.values()]), "repeat a DNS query"
-
-    def abandon(self) -> None:
-        """Forget every open lookup: the address they were sent from is gone."""
-        self._open.clear()
-
-    def forget(self) -> None:
-        """Have no answers from before."""
-        self._cache.clear()
 
     def _look_up(self, request: LookupRequested, now: float) -> list[Output]:
         qname = request.qname.rstrip(".").lower()

@@ -46,6 +46,7 @@ from phonesim.device.events import (
     SignInWanted,
     StageEnded,
     StageEntered,
+    WorkAbandoned,
 )
 from phonesim.device.http_authentication import HttpAuthentication, WindowsCredentials
 from phonesim.device.outcome import FailureReason, Stage
@@ -234,6 +235,10 @@ class SignIn:
         match event:
             case SignInWanted():
                 return self._begin(event, now)
+            case WorkAbandoned():
+                self._web.abandon()
+                self.state = Idle()
+                return []
             case CertificateRequestMade():
                 return self._request_made(event, now)
             case DataSigned():
@@ -255,11 +260,6 @@ class SignIn:
     def next_deadline(self) -> tuple[float, str] | None:
         """When a request is repeated."""
         return self._web.next_deadline()
-
-    def abandon(self) -> None:
-        """Stop: the address is gone. Late answers will be dropped."""
-        self._web.abandon()
-        self.state = Idle()
 
     # --- the steps ---
 

@@ -9,6 +9,7 @@ import random
 from functools import cached_property
 
 from phonesim.config.device_profile import DeviceProfile
+from phonesim.device.attachment import Attachment
 from phonesim.device.cache import Cache
 from phonesim.device.clock import PhoneClock
 from phonesim.device.dhcp_client import DhcpClient
@@ -22,7 +23,8 @@ from phonesim.device.sign_in import SignIn
 from phonesim.device.vlan import LldpEndpoint
 
 Machine = (
-    LldpEndpoint
+    Attachment
+    | LldpEndpoint
     | DhcpClient
     | Resolver
     | PhoneClock
@@ -47,6 +49,7 @@ class SubMachines:
         number: str,
         pin: str,
         credentials: WindowsCredentials | None,
+        attachment: Attachment,
     ) -> None:
         self._profile = profile
         self._mac = mac
@@ -55,6 +58,7 @@ class SubMachines:
         self._number = number
         self._pin = pin
         self._credentials = credentials
+        self.attachment = attachment
         self.dhcp = DhcpClient(profile.dhcp, mac, rng, profile.vlan.option_forms)
         self.resolver = Resolver(profile.resolver, rng)
         self.clock = PhoneClock(profile.clock)

@@ -16,8 +16,10 @@ from phonesim.device.events import (
     LookupAnswered,
     LookupRequested,
     NtpPacketReceived,
+    PowerApplied,
     TimerExpired,
     TimeWanted,
+    WorkAbandoned,
 )
 from phonesim.wire.dns import DnsRecord, SrvData
 from phonesim.wire.ntp import CLIENT, SERVER, NtpPacket, from_unix
@@ -33,7 +35,7 @@ NOT_SET = ClockSet(offset=None)
 
 def clock(**config):
     machine = PhoneClock(ClockConfig(**config))
-    machine.power_on(0.0)
+    machine.handle(PowerApplied(), 0.0)
     return machine
 
 
@@ -87,7 +89,7 @@ def srv(priority, target):
 
 def test_until_it_is_told_the_clock_shows_the_profile_s_time():
     machine = clock()
-    machine.power_on(100.0)
+    machine.handle(PowerApplied(), 100.0)
     assert machine.believed(100.0) == POWER_ON.timestamp()
     assert machine.believed(160.0) == POWER_ON.timestamp() + 60
 
@@ -299,7 +301,7 @@ def test_a_late_answer_to_the_first_packet_counts_by_when_that_was_sent():
 def test_what_is_abandoned_is_over():
     machine = clock()
     machine.handle(wanted(), 0.0)
-    machine.abandon()
+    machine.handle(WorkAbandoned(), 0.0)
     play(
         machine,
         [(0.1, None, []), (0.2, answer(0.0), [matching(log.NTP_IGNORED)]), (1.0, TIMER, [])],
@@ -309,7 +311,7 @@ def test_what_is_abandoned_is_over():
 def test_asking_again_forgets_the_servers_of_the_last_lease():
     machine = clock()
     machine.handle(wanted(ntp=(FIRST, SECOND)), 0.0)
-    machine.abandon()
+    machine.handle(WorkAbandoned(), 0.0)
     play(machine, [(9.0, wanted(ntp=()), [SRV])])
 
 
@@ -335,5 +337,5 @@ def test_the_time_can_be_asked_for_again():
 
 def test_a_time_that_was_typed_in_goes_before_the_profile_s():
     clock = PhoneClock(ClockConfig())
-    clock.power_on(100.0, 1.7e9)
+    clock.handle(PowerApplied(clock=1.7e9), 100.0)
     assert clock.believed(103.0) == 1.7e9 + 3

@@ -25,6 +25,7 @@ from phonesim.device.events import (
     ServicesLocated,
     TimerExpired,
     WebServicesAddress,
+    WorkAbandoned,
 )
 from phonesim.wire.dhcp import (
     BOOTREPLY,
@@ -681,13 +682,13 @@ def test_only_its_own_xid_is_the_inform_s_before_during_and_after_the_race():
     assert not machine.expects(2)
     machine.handle(full_ack(), 1.0)
     assert machine.expects(1)
-    machine.abandon()
+    machine.handle(WorkAbandoned(), 0.0)
     assert not machine.expects(1)
 
 
 def test_what_is_abandoned_is_over():
     machine = begun()
-    machine.abandon()
+    machine.handle(WorkAbandoned(), 0.0)
     play(
         machine,
         [

@@ -17,6 +17,7 @@ from phonesim.device.events import (
     LookupAnswered,
     LookupRequested,
     TimerExpired,
+    WorkAbandoned,
 )
 from phonesim.device.resolver import Resolver
 from phonesim.wire.dns import DnsQuery, DnsRecord, DnsResponse, SrvData
@@ -591,7 +592,7 @@ def test_a_renewal_without_servers_ends_a_cname_s_second_query():
 def test_what_is_abandoned_is_not_repeated_and_its_answer_dropped():
     machine = resolver()
     machine.handle(look_up(), 0.0)
-    machine.abandon()
+    machine.handle(WorkAbandoned(), 0.0)
     play(
         machine,
         [

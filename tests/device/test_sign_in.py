@@ -26,6 +26,7 @@ from phonesim.device.events import (
     StageEntered,
     TimerExpired,
     WebServicesAddress,
+    WorkAbandoned,
 )
 from phonesim.device.http_authentication import WindowsCredentials
 from phonesim.device.outcome import ConnectFailure, FailureReason, Stage
@@ -817,7 +818,7 @@ def test_answers_to_no_open_request_are_dropped_with_a_record():
 @pytest.mark.parametrize("stage", STAGES)
 def test_what_is_abandoned_is_over(stage):
     machine, number = at_stage(stage)
-    machine.abandon()
+    machine.handle(WorkAbandoned(), 0.0)
     play(
         machine,
         [

@@ -9,7 +9,7 @@ import virtual_runs
 from virtual_runs import DEVICE_PROFILE, SITE_PROFILE, RunFleet, VirtualRun, make_specs
 
 from phonesim.config.fleet_profile import Links
-from phonesim.device.phone import Phone
+from phonesim.device.boot import Boot
 from phonesim.mocksite.site import build_site
 from phonesim.profiles import FAULT, names
 from phonesim.simulation import simulate
@@ -251,14 +251,14 @@ def test_a_corrupt_cache_is_reported_and_treated_as_empty(
 def test_a_crash_of_one_phone_leaves_the_others(
     run_fleet: RunFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = Phone._clock_set
+    original = Boot._clock_set
 
-    def clock_set(phone: Phone, *arguments: object) -> None:
-        if phone._mac.endswith(b"\x02"):
+    def clock_set(boot: Boot, *arguments: object) -> None:
+        if boot._mac.endswith(b"\x02"):
             raise RuntimeError("made to fail")
-        original(phone, *arguments)  # type: ignore[arg-type]
+        original(boot, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Phone, "_clock_set", clock_set)
+    monkeypatch.setattr(Boot, "_clock_set", clock_set)
 
     run = run_fleet(3)
 
