@@ -2,6 +2,7 @@
 
 Three worlds of real sockets, `loopback`, `wire` and `relay`, run the same parts:
 
+    live_world    the way of a run, from its keys to the last socket closed
     live_run      starts, reboots and ends the phones of a run
     phone_host    one powered phone: events in, actions out, one timer
     datagrams, http_client, sip_connection, trust    what a phone says, and to whom
@@ -12,6 +13,6 @@ Three worlds of real sockets, `loopback`, `wire` and `relay`, run the same parts
     capture_file, interface_capture                  where captures go, and frames come from
 
 They differ in how DHCP travels and what it takes to have an address: `LoopbackLink`, `WireLink`
-and `RelayLink`. Below them are `udp_socket`, `client_ports`, `packet_socket`, `packet_filter`,
-`arp` and `interface`.
+and `RelayLink`. Below them are `link_phones`, `refusals`, `udp_socket`, `client_ports`,
+`packet_socket`, `packet_filter`, `arp` and `interface`.
 """

@@ -22,7 +22,7 @@ from pyroute2 import IPRoute
 from phonesim.device.actions import SendDhcp
 from phonesim.device.events import Event, MalformedReceived, TimerExpired
 from phonesim.drivers.client_events import ClientStarted, DhcpMessageSeen
-from phonesim.drivers.packet_socket import PacketSocket
+from phonesim.drivers.packet_socket import PacketSocket, dhcp_program
 from phonesim.drivers.udp_socket import Address, UdpSocket
 from phonesim.errors import DecodeError, UsageError
 from phonesim.wire.dhcp import CLIENT_PORT, SERVER_PORT, decode_dhcp, encode_dhcp
@@ -147,9 +147,8 @@ class _FrameLink:
         self._received = received
         self._port: socket.socket | None = None
         try:
-            self._socket = PacketSocket(
-                end.name, end.index, CLIENT_PORT, self._arrived, takes_arp=False
-            )
+            program = dhcp_program(CLIENT_PORT)
+            self._socket = PacketSocket(end.name, end.index, program, self._arrived)
         except PermissionError:
             raise UsageError(
                 f"interface {end.name}: raw frames need CAP_NET_RAW: run as root, or see:"

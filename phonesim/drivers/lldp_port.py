@@ -14,17 +14,15 @@ from collections.abc import Callable
 
 from phonesim.device.actions import AdvertiseLldp
 from phonesim.device.events import Event, LldpReceived, MalformedReceived
+from phonesim.drivers.packet_socket import PacketSocket
 from phonesim.drivers.phone_host import PhoneHost
-from phonesim.drivers.raw_socket import LARGEST_FRAME, SOL_PACKET, of_type, open_raw_socket
+from phonesim.drivers.raw_socket import of_type
 from phonesim.errors import DecodeError
 from phonesim.wire.dhcp import format_mac
 from phonesim.wire.lldp import LLDP_TYPE, decode_lldp_frame, encode_lldp_frame
 
 FAST_INTERVAL = 1.0
 """Seconds between the first advertisements (TIA-1057 section 11.2.1)."""
-
-_PACKET_IGNORE_OUTGOING = 23
-_BURST = 16
 
 
 class LldpPort:
@@ -37,15 +35,14 @@ class LldpPort:
         self._unsent = unsent
         self._loop = asyncio.get_running_loop()
         self._said: dict[PhoneHost, _Advertisement] = {}
-        self._socket = open_raw_socket(name, index, of_type(LLDP_TYPE))
-        self._socket.setsockopt(SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
-        self._loop.add_reader(self._socket, self._read)
+        self._socket = PacketSocket(
+            name, index, of_type(LLDP_TYPE), self._arrived, ignores_outgoing=True
+        )
 
     def close(self) -> None:
         """Say nothing more."""
         for phone in list(self._said):
             self.forget(phone)
-        self._loop.remove_reader(self._socket)
         self._socket.close()
 
     def advertise(self, phone: PhoneHost, action: AdvertiseLldp) -> None:
@@ -64,26 +61,13 @@ class LldpPort:
             said.timer.cancel()
 
     def _say(self, phone: PhoneHost, said: _Advertisement) -> None:
-        try:
-            self._socket.send(said.frame)
-        except BlockingIOError:
-            pass  # the next one says the same
-        except OSError as error:
+        error = self._socket.send(said.frame)
+        if error is not None:
             self._unsent(error)
         said.count += 1
         if phone in self._said:
             delay = FAST_INTERVAL if said.count < said.fast_count else said.interval
             said.timer = self._loop.call_later(delay, self._say, phone, said)
-
-    def _read(self) -> None:
-        for _ in range(_BURST):
-            try:
-                frame = self._socket.recv(LARGEST_FRAME)
-            except OSError:  # nothing left, or the interface went down
-                return
-            self._arrived(frame)
-            if self._socket.fileno() < 0:
-                return
 
     def _arrived(self, frame: bytes) -> None:
         event: Event

@@ -14,28 +14,22 @@ told to the DHCP servers. A site that another process serves knows nothing of ei
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable
 from functools import partial
 
-from phonesim.capture import Capture
 from phonesim.device.actions import AdvertiseLldp, ConfigureAddress, SendDhcp, SendDns
 from phonesim.device.events import AddressProbed, LldpReceived
-from phonesim.drivers.authority import SiteAuthority
 from phonesim.drivers.client_ports import ClientPorts, deliver_dhcp
-from phonesim.drivers.key_pool import KeyPool
-from phonesim.drivers.live_run import LiveRun, first_of
+from phonesim.drivers.link_phones import LinkPhones
+from phonesim.drivers.live_world import LiveWorld
 from phonesim.drivers.open_files import allow_open_files
-from phonesim.drivers.packet_pace import PacketPace
 from phonesim.drivers.phone_host import PhoneHost
+from phonesim.drivers.refusals import Refusals
 from phonesim.drivers.server_host import ServerHost
 from phonesim.drivers.site_datagrams import LOOPBACK_BROADCAST, DhcpPorts
-from phonesim.drivers.site_host import SiteHost
 from phonesim.drivers.udp_socket import Address, UdpSocket
 from phonesim.errors import UsageError
 from phonesim.mocksite.exchange import LldpAdvertised, SendDhcpReply, SendLldp
-from phonesim.mocksite.site import Site
 from phonesim.wire.dhcp import (
     BROADCAST,
     CLIENT_PORT,
@@ -43,68 +37,34 @@ from phonesim.wire.dhcp import (
     UNSPECIFIED,
     encode_dhcp,
 )
-from phonesim.world import Observer, PhoneDisk, PhoneSpec, RunLimits
-
-_SQUATTER = "02-00-00-00-00-01"
-_CHADDR = slice(28, 34)
+from phonesim.world import Observer
 
 
-async def run_loopback(
-    specs: Sequence[PhoneSpec],
-    site: Site | None,
-    authority: SiteAuthority | None,
-    disk_for: Callable[[str], PhoneDisk],
-    observer: Observer,
-    limits: RunLimits,
-    port_offset: int | None,
-    keys: KeyPool,
-    stop: asyncio.Event,
-    pace: PacketPace | None = None,
-    capture: Capture | None = None,
-) -> None:
-    """Boot `specs` on the loopback interface, against `site` served from this process.
+async def open_loopback(world: LiveWorld, port_offset: int | None) -> LoopbackLink:
+    """Open the loopback interface to phones, and serve the site there.
 
     Without a site one is expected at `port_offset`; with one, None takes the first
-    offset that is free. Returns when `limits` or `stop` end the run and the phones are
-    down. `UsageError` if this machine does not permit it.
+    offset that is free. `UsageError` if this machine does not permit it.
     """
-    if site is None and port_offset is None:
+    fleet = world.fleet
+    if fleet.site is None and port_offset is None:
         raise UsageError(
             "a loopback run without a site needs --port-offset: that of the site to use"
         )
-    allow_open_files(len(specs), has_site=site is not None)
-    async with keys:
-        await first_of(keys.ready(), stop.wait())
-        if stop.is_set():
-            return
-        began = time.monotonic()
-
-        def clock() -> float:
-            return time.monotonic() - began
-
-        async with AsyncExitStack() as stack:
-            failures: list[asyncio.Future[None]] = []
-            squatters = frozenset[str]()
-            switch = None
-            vlans: dict[bytes, int] = {}
-            listening: list[Callable[[SendDhcpReply], None]] = []
-            if site is not None:
-                assert authority is not None
-                open_dhcp = partial(DhcpPorts, vlans=vlans, listening=listening)
-                site_host = SiteHost(site, authority, observer, clock, open_dhcp)
-                stack.push_async_callback(site_host.stop)
-                await site_host.start(port_offset)
-                port_offset = site_host.port_offset
-                failures.append(site_host.failure)
-                squatters = site.squatters
-                switch = site_host.switch
-            assert port_offset is not None
-            link = LoopbackLink(port_offset, squatters, observer, clock, switch, vlans)
-            stack.callback(link.close)
-            if capture is not None:
-                listening.append(link.replied)
-            run = LiveRun(specs, link, disk_for, observer, limits, keys, clock, pace, capture)
-            await run.run(stop, *failures)
+    allow_open_files(len(fleet.specs), has_site=fleet.site is not None)
+    vlans: dict[bytes, int] = {}
+    listening: list[Callable[[SendDhcpReply], None]] = []
+    open_dhcp = partial(DhcpPorts, vlans=vlans, listening=listening)
+    site_host = await world.serve_site(port_offset, open_dhcp)
+    switch = None
+    if site_host is not None:
+        port_offset, switch = site_host.port_offset, site_host.switch
+    assert port_offset is not None
+    link = LoopbackLink(port_offset, world.squatters, fleet.observer, world.clock, switch, vlans)
+    world.closing.callback(link.close)
+    if fleet.capture is not None:
+        listening.append(link.replied)
+    return link
 
 
 class LoopbackLink:
@@ -129,15 +89,12 @@ class LoopbackLink:
         self._vlans = {} if vlans is None else vlans
         if switch is not None:
             switch.ports.lldp = self._switch_said
-        self._squatters = squatters
-        self._observer = observer
-        self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._phones: dict[bytes, PhoneHost] = {}
-        self._users: dict[str, PhoneHost] = {}
-        self._addresses: dict[PhoneHost, set[str]] = {}
+        self._phones = LinkPhones(squatters)
+        self._refusals = Refusals(
+            "loopback", "a phone's datagram could not be sent", observer, clock
+        )
         self._ports = ClientPorts(CLIENT_PORT + port_offset, self.unsent)
-        self._reported: set[int | None] = set()
         port = CLIENT_PORT + port_offset
         try:
             self._shared = UdpSocket(
@@ -157,14 +114,13 @@ class LoopbackLink:
 
     def attach(self, phone: PhoneHost) -> None:
         """Take a phone that has power."""
-        self._phones[phone.spec.mac] = phone
+        self._phones.attach(phone)
 
     def detach(self, phone: PhoneHost) -> None:
         """Let a phone go that has lost power."""
-        self._phones.pop(phone.spec.mac, None)
         self._vlans.pop(phone.spec.mac, None)
-        for address in self._addresses.pop(phone, ()):
-            self._forget(phone, address)
+        for address in self._phones.detach(phone):
+            self._ports.forget(address)
 
     def advertise(self, phone: PhoneHost, action: AdvertiseLldp) -> None:
         """Tell the switch, once: no cable loses it, and repeating says nothing new."""
@@ -201,7 +157,7 @@ class LoopbackLink:
     def replied(self, action: SendDhcpReply) -> None:
         """Let the phone's capture show a reply to it that goes where it does not listen."""
         message = action.message
-        phone = self._phones.get(message.chaddr)
+        phone = self._phones.with_mac(message.chaddr)
         if phone is None or phone.tap is None:
             return
         reaches = message.ciaddr in (UNSPECIFIED, action.destination)
@@ -215,12 +171,7 @@ class LoopbackLink:
 
     def probe_address(self, phone: PhoneHost, address: str) -> None:
         """Look who uses the address."""
-        conflict = None
-        user = self._users.get(address)
-        if address in self._squatters:
-            conflict = _SQUATTER
-        elif user is not None and user is not phone:
-            conflict = user.spec.phone_id
+        conflict = self._phones.conflict(phone, address)
         if phone.tap is not None:
             phone.tap.probed(address, conflict)
         seconds = phone.spec.profile.arp.probe_seconds
@@ -230,42 +181,31 @@ class LoopbackLink:
 
     def configure_address(self, phone: PhoneHost, action: ConfigureAddress) -> None:
         """Note who uses it: the kernel has all of 127.0.0.0/8 already."""
-        self._users[action.address] = phone
-        self._addresses.setdefault(phone, set()).add(action.address)
+        self._phones.take_address(phone, action.address)
 
     def announce_address(self, phone: PhoneHost, address: str) -> None:
         """Nobody listens to ARP here."""
 
     def remove_address(self, phone: PhoneHost, address: str) -> None:
         """Close what was bound to it."""
-        self._addresses.get(phone, set()).discard(address)
-        self._forget(phone, address)
-
-    def _forget(self, phone: PhoneHost, address: str) -> None:
-        if self._users.get(address) is phone:
-            del self._users[address]
+        if self._phones.give_up_address(phone, address):
             self._ports.forget(address)
+
+    async def drained(self) -> None:
+        """No address goes: all of them stay the kernel's."""
 
     def unsent(self, error: OSError) -> None:
         """Report each kind of refusal once."""
-        if error.errno not in self._reported:
-            self._reported.add(error.errno)
-            self._observer.report(
-                "loopback",
-                "a phone's datagram could not be sent",
-                (("error", error.strerror or str(error)),),
-                True,
-                self._clock(),
-            )
+        self._refusals.met(error)
 
     def _switch_said(self, action: SendLldp) -> None:
-        phone = self._phones.get(bytes.fromhex(action.port.replace("-", "")))
+        phone = self._phones.with_mac(bytes.fromhex(action.port.replace("-", "")))
         if phone is not None:
             if phone.tap is not None:
                 phone.tap.heard_lldp(action.unit)
             phone.deliver(LldpReceived(unit=action.unit))
 
     def _broadcast_arrived(self, data: bytes, sender: Address) -> None:
-        phone = self._phones.get(data[_CHADDR])
+        phone = self._phones.addressed_by(data)
         if phone is not None:
             deliver_dhcp(phone, BROADCAST, data, sender)

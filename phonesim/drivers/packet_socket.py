@@ -1,8 +1,8 @@
 """A raw Ethernet socket on the event loop.
 
 It sees what comes in, whomever it is for, and what other sockets of this machine send
-out, but not its own frames. A filter in the kernel lets through only untagged DHCP of one
-side and, if wanted, ARP, pings and DNS answers: a fleet's TCP must not pass through Python.
+out, but not its own frames. A filter in the kernel lets through only what is wanted, such as
+untagged DHCP of one side, ARP, pings and DNS answers: a fleet's TCP must not pass through Python.
 
 Specifications: packet(7), IEEE 802.3.
 """
@@ -13,7 +13,13 @@ import asyncio
 from collections.abc import Callable
 
 from phonesim.drivers.packet_filter import Instruction
-from phonesim.drivers.raw_socket import LARGEST_FRAME, in_vlan, open_raw_socket
+from phonesim.drivers.raw_socket import (
+    LARGEST_FRAME,
+    PACKET_IGNORE_OUTGOING,
+    SOL_PACKET,
+    in_vlan,
+    open_raw_socket,
+)
 from phonesim.wire.dns import DNS_PORT
 
 _BURST = 64
@@ -23,24 +29,23 @@ _ICMP = 1
 class PacketSocket:
     """Frames of the interface with that name and index.
 
-    `received` gets every frame that carries UDP to `udp_port`, and ARP too if `takes_arp`;
-    if it `is_host`, also ICMP and what comes from DNS servers. OSError if this process may
-    not open it.
+    `received` gets every frame that `program` lets through; what this machine sends is not
+    among them if it `ignores_outgoing`. OSError if this process may not open it.
     """
 
     def __init__(
         self,
         name: str,
         index: int,
-        udp_port: int,
+        program: list[Instruction],
         received: Callable[[bytes], None],
         *,
-        takes_arp: bool,
-        is_host: bool = False,
+        ignores_outgoing: bool = False,
     ) -> None:
         self._received = received
-        program = _filter(udp_port, takes_arp=takes_arp, is_host=is_host)
         self._socket = open_raw_socket(name, index, program)
+        if ignores_outgoing:
+            self._socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._socket, self._read)
 
@@ -71,8 +76,14 @@ class PacketSocket:
                 return
 
 
-def _filter(udp_port: int, *, takes_arp: bool, is_host: bool) -> list[Instruction]:
-    """A classic BPF program: (code, jump if true, jump if false, operand) each."""
+def dhcp_program(
+    udp_port: int, *, takes_arp: bool = False, is_host: bool = False
+) -> list[Instruction]:
+    """A program for frames that carry UDP to `udp_port`, and ARP too if it `takes_arp`.
+
+    If it `is_host`, also for ICMP and what comes from DNS servers. A classic BPF program: (code,
+    jump if true, jump if false, operand) each.
+    """
     load_half, load_byte, load_half_indexed, load_header_size, give = 0x28, 0x30, 0x48, 0xB1, 0x06
     reject, accept = 13, 14
 

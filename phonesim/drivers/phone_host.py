@@ -100,6 +100,10 @@ class AddressLink(Protocol):
         """The local network stack refused to send."""
         ...
 
+    async def drained(self) -> None:
+        """Wait until the addresses that phones gave up may go."""
+        ...
+
 
 class PhoneLink(AddressLink, Protocol):
     """How the phones of a world reach the network."""

@@ -17,6 +17,7 @@ from phonesim.drivers.udp_socket import enlarge_receive_buffer
 
 LARGEST_FRAME = 65535
 SOL_PACKET = 263
+PACKET_IGNORE_OUTGOING = 23
 
 _ETH_P_ALL = 0x0003
 _PACKET_ADD_MEMBERSHIP = 1

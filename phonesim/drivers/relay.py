@@ -20,31 +20,25 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterable
 from functools import partial
 from ipaddress import IPv4Address
 
 import msgspec
 
-from phonesim.capture import Capture
 from phonesim.device.actions import AdvertiseLldp, ConfigureAddress, SendDhcp, SendDns
 from phonesim.device.events import AddressProbed, DhcpMessageReceived
-from phonesim.drivers.authority import SiteAuthority
 from phonesim.drivers.client_ports import ClientPorts, read_dhcp
 from phonesim.drivers.interface import Interface
-from phonesim.drivers.key_pool import KeyPool
 from phonesim.drivers.leftovers import describe_leftovers, remove_leftovers
-from phonesim.drivers.live_run import LiveRun, first_of
+from phonesim.drivers.link_phones import LinkPhones
+from phonesim.drivers.live_world import LiveWorld
 from phonesim.drivers.open_files import allow_open_files
-from phonesim.drivers.packet_pace import PacketPace
 from phonesim.drivers.phone_host import PhoneHost
-from phonesim.drivers.site_host import SiteHost
+from phonesim.drivers.refusals import BY_THIS_MACHINE, Refusals
 from phonesim.drivers.udp_socket import Address, UdpSocket
 from phonesim.errors import UsageError
-from phonesim.mocksite.site import Site
 from phonesim.relay_agent import lacks_information, refuse_answer, relay_answer, relay_request
 from phonesim.wire.dhcp import (
     BROADCAST,
@@ -53,10 +47,8 @@ from phonesim.wire.dhcp import (
     UNSPECIFIED,
     encode_dhcp,
 )
-from phonesim.world import Observer, PhoneDisk, PhoneSpec, RunLimits
+from phonesim.world import Observer
 
-_SQUATTER = "02-00-00-00-00-01"
-_CHADDR = slice(28, 34)
 _LINGER_SECONDS = 0.5
 """For the last segments of connections, which need their address."""
 
@@ -74,69 +66,43 @@ class RelayNetwork(msgspec.Struct, frozen=True, kw_only=True):
     has_addresses: bool = False
 
 
-async def run_relay(
-    specs: Sequence[PhoneSpec],
-    site: Site | None,
-    authority: SiteAuthority | None,
-    disk_for: Callable[[str], PhoneDisk],
-    observer: Observer,
-    limits: RunLimits,
-    network: RelayNetwork,
-    port_offset: int | None,
-    keys: KeyPool,
-    stop: asyncio.Event,
-    note: Callable[[str], None],
-    pace: PacketPace | None = None,
-    capture: Capture | None = None,
-) -> None:
-    """Boot `specs`, each behind its relay agents.
+async def open_relay(world: LiveWorld, network: RelayNetwork, port_offset: int | None) -> RelayLink:
+    """Put the relay agents of the fleet's phones on this host.
 
-    A `site` is served from this process, on loopback; with one, a `port_offset` of None
-    takes the first that is free, otherwise it is 0. `note` is told what the agents met.
-    Returns when `limits` or `stop` end the run, the phones are down and the interface is
-    as it was. `UsageError` if this machine does not permit it.
+    A site is served on loopback; with one, a `port_offset` of None takes the first that is free,
+    otherwise it is 0. The world is told what the agents met. `UsageError` if this machine does
+    not permit it.
     """
-    allow_open_files(len(specs), has_site=site is not None)
-    async with keys:
-        await first_of(keys.ready(), stop.wait())
-        if stop.is_set():
-            return
-        began = time.monotonic()
+    fleet = world.fleet
+    allow_open_files(len(fleet.specs), has_site=fleet.site is not None)
+    interface = None
+    if network.interface is not None:
+        left_behind = remove_leftovers()
+        if left_behind:
+            fleet.note(f"removed what a killed run had left: {describe_leftovers(left_behind)}")
+        interface = Interface(network.interface)
+        world.closing.callback(interface.close)
+    site_host = await world.serve_site(port_offset)
+    if site_host is not None:
+        port_offset = site_host.port_offset
+    giaddrs = dict.fromkeys(each.giaddr for spec in fleet.specs for each in spec.circuits)
+    link = RelayLink(
+        giaddrs,
+        network,
+        interface,
+        port_offset or 0,
+        world.squatters,
+        fleet.observer,
+        world.clock,
+    )
+    world.closing.callback(link.close)
 
-        def clock() -> float:
-            return time.monotonic() - began
+    def note_all() -> None:
+        for text in link.notes():
+            fleet.note(text)
 
-        async with AsyncExitStack() as stack:
-            interface = None
-            if network.interface is not None:
-                left_behind = remove_leftovers()
-                if left_behind:
-                    note(f"removed what a killed run had left: {describe_leftovers(left_behind)}")
-                interface = Interface(network.interface)
-                stack.callback(interface.close)
-            failures: list[asyncio.Future[None]] = []
-            squatters = frozenset[str]()
-            if site is not None:
-                assert authority is not None
-                site_host = SiteHost(site, authority, observer, clock)
-                stack.push_async_callback(site_host.stop)
-                await site_host.start(port_offset)
-                port_offset = site_host.port_offset
-                failures.append(site_host.failure)
-                squatters = site.squatters
-            giaddrs = dict.fromkeys(each.giaddr for spec in specs for each in spec.circuits)
-            link = RelayLink(
-                giaddrs, network, interface, port_offset or 0, squatters, observer, clock
-            )
-            stack.callback(link.close)
-            run = LiveRun(specs, link, disk_for, observer, limits, keys, clock, pace, capture)
-            try:
-                await run.run(stop, *failures)
-            finally:
-                for text in link.notes():
-                    note(text)
-            if interface is not None and network.has_addresses:
-                await asyncio.sleep(_LINGER_SECONDS)
+    world.closing.callback(note_all)
+    return link
 
 
 def check_agents(giaddrs: Iterable[str], network: RelayNetwork) -> None:
@@ -177,15 +143,12 @@ class RelayLink:
         self._copies = network.copies
         self._has_addresses = network.has_addresses
         self._interface = interface
-        self._squatters = squatters
         self._observer = observer
         self._clock = clock
-        self._phones: dict[bytes, PhoneHost] = {}
-        self._users: dict[str, PhoneHost] = {}
-        self._addresses: dict[PhoneHost, set[str]] = {}
+        self._phones = LinkPhones(squatters)
+        self._refusals = Refusals("relay", BY_THIS_MACHINE, observer, clock)
         self._ports = ClientPorts(CLIENT_PORT + port_offset, self.unsent)
         self._agents: dict[str, UdpSocket] = {}
-        self._unsent: dict[int | None, str] = {}
         self._refused = Counter[str]()
         self._lacking = 0
         try:
@@ -213,18 +176,17 @@ class RelayLink:
                 " back as RFC 3046 wants"
             )
         return notes + [
-            f"what phones sent was refused here: {each}" for each in self._unsent.values()
+            f"what phones sent was refused here: {each}" for each in self._refusals.kinds
         ]
 
     def attach(self, phone: PhoneHost) -> None:
         """Take a phone that has power."""
-        self._phones[phone.spec.mac] = phone
+        self._phones.attach(phone)
 
     def detach(self, phone: PhoneHost) -> None:
         """Let a phone go that has lost power."""
-        self._phones.pop(phone.spec.mac, None)
-        for address in self._addresses.pop(phone, ()):
-            self._forget(phone, address)
+        for address in self._phones.detach(phone):
+            self._ports.forget(address)
 
     def advertise(self, phone: PhoneHost, action: AdvertiseLldp) -> None:
         """No switch is there to hear it."""
@@ -264,12 +226,7 @@ class RelayLink:
 
     def probe_address(self, phone: PhoneHost, address: str) -> None:
         """Look who of this fleet uses the address; nobody else is there to be asked."""
-        conflict = None
-        user = self._users.get(address)
-        if address in self._squatters:
-            conflict = _SQUATTER
-        elif user is not None and user is not phone:
-            conflict = user.spec.phone_id
+        conflict = self._phones.conflict(phone, address)
         phone.deliver(AddressProbed(address=address, conflict=conflict))
 
     def configure_address(self, phone: PhoneHost, action: ConfigureAddress) -> None:
@@ -277,8 +234,7 @@ class RelayLink:
 
         It stays there until the run ends: only servers beyond a router could notice.
         """
-        self._users[action.address] = phone
-        self._addresses.setdefault(phone, set()).add(action.address)
+        self._phones.take_address(phone, action.address)
         is_usable = self._has_addresses and not IPv4Address(action.address).is_link_local
         if self._interface is not None and is_usable:
             try:
@@ -291,17 +247,17 @@ class RelayLink:
 
     def remove_address(self, phone: PhoneHost, address: str) -> None:
         """Let another phone have it."""
-        self._addresses.get(phone, set()).discard(address)
-        self._forget(phone, address)
+        if self._phones.give_up_address(phone, address):
+            self._ports.forget(address)
+
+    async def drained(self) -> None:
+        """Wait for what was sent from the addresses that are here for phones."""
+        if self._interface is not None and self._has_addresses:
+            await asyncio.sleep(_LINGER_SECONDS)
 
     def unsent(self, error: OSError) -> None:
         """Report each kind of refusal once."""
-        if error.errno not in self._unsent:
-            self._unsent[error.errno] = error.strerror or str(error)
-            self._report(
-                "the network of this machine refused what a phone asked for",
-                ("error", self._unsent[error.errno]),
-            )
+        self._refusals.met(error)
 
     def _send(self, sender: UdpSocket, data: bytes, server: Address) -> None:
         error = sender.send(data, server)
@@ -309,7 +265,7 @@ class RelayLink:
             self.unsent(error)
 
     def _answered(self, giaddr: str, data: bytes, sender: Address) -> None:
-        phone = self._phones.get(data[_CHADDR])
+        phone = self._phones.addressed_by(data)
         if phone is None:
             return
         if phone.tap is not None:
@@ -340,11 +296,6 @@ class RelayLink:
 
     def _report(self, text: str, *fields: tuple[str, str]) -> None:
         self._observer.report("relay", text, fields, True, self._clock())
-
-    def _forget(self, phone: PhoneHost, address: str) -> None:
-        if self._users.get(address) is phone:
-            del self._users[address]
-            self._ports.forget(address)
 
     def _open_agent(self, giaddr: str) -> UdpSocket:
         address = (giaddr, SERVER_PORT + self.port_offset)

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import msgspec
 
+from phonesim.drivers.refusals import Refusals
 from phonesim.drivers.sip_connection import SipConnection
 from phonesim.mocksite import exchange as on
 from phonesim.world import SiteObserver
@@ -72,7 +73,7 @@ class ServerHost:
         self._events: deque[on.ServerEvent] = deque()
         self._is_handling = False
         self._last_id = 0
-        self._reported: set[int | None] = set()
+        self._refusals = Refusals(name, "an answer could not be sent", observer, clock)
         self._wake_at: float | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -107,12 +108,8 @@ class ServerHost:
 
     def unsent(self, error: OSError | None) -> None:
         """Report each kind of refusal by the local network stack once."""
-        if error is not None and error.errno not in self._reported:
-            self._reported.add(error.errno)
-            fields = (("error", error.strerror or str(error)),)
-            self._observer.report(
-                self.name, "an answer could not be sent", fields, True, self._clock()
-            )
+        if error is not None:
+            self._refusals.met(error)
 
     def close(self) -> None:
         """Stop the timer."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from phonesim.drivers.interface import Interface
-from phonesim.drivers.packet_socket import PacketSocket
+from phonesim.drivers.packet_socket import PacketSocket, dhcp_program
 from phonesim.drivers.server_host import ServerHost
 from phonesim.errors import DecodeError
 from phonesim.mocksite.exchange import (
@@ -42,13 +42,8 @@ class WireDhcpPorts:
         self._port_offset = port_offset
         self._servers = {listener.address: host for listener, host in servers}
         self._relays: dict[str, bytes] = {}
-        self._socket = PacketSocket(
-            interface.name,
-            interface.index,
-            SERVER_PORT + port_offset,
-            self._arrived,
-            takes_arp=False,
-        )
+        program = dhcp_program(SERVER_PORT + port_offset)
+        self._socket = PacketSocket(interface.name, interface.index, program, self._arrived)
         for host in self._servers.values():
             host.ports.dhcp = partial(self._reply, host)
 

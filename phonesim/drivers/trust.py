@@ -28,6 +28,7 @@ import errno
 import os
 import socket
 import ssl
+import sys
 import warnings
 from contextvars import ContextVar
 from functools import lru_cache
@@ -303,7 +304,7 @@ class _PhoneTlsObject(ssl.SSLObject):
             raise
         except ssl.SSLError:
             self._send_now(self.outgoing.read())
-            self.connecting.shown = self._shown()
+            self.connecting.shown = _chain_shown(self)
             raise
         self.connecting.socket = None
         if not self._is_judged:
@@ -319,7 +320,7 @@ class _PhoneTlsObject(ssl.SSLObject):
         """Judge the certificate as soon as it is there, in time for an alert."""
         if self._is_judged:
             return
-        shown = self._shown()
+        shown = _chain_shown(self)
         if not shown:
             return
         try:
@@ -329,11 +330,6 @@ class _PhoneTlsObject(ssl.SSLObject):
             self.outgoing.read()  # our half of the keys: a phone does not send it any more
             self._send_now(_ALERT + _ALERTS.get(error.failure, _BAD_CERTIFICATE))
             raise
-
-    def _shown(self) -> tuple[bytes, ...]:
-        # Public from Python 3.13 on; `getpeercert` waits for the end of the handshake.
-        chain = self._sslobj.get_unverified_chain()  # type: ignore[attr-defined]
-        return tuple(ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in chain or ())
 
     def _judge(self, certificate: bytes) -> None:
         self._is_judged = True
@@ -347,6 +343,21 @@ class _PhoneTlsObject(ssl.SSLObject):
         if connection is not None and octets:
             with contextlib.suppress(OSError):  # it is gone already
                 connection.send(octets)
+
+
+if sys.version_info >= (3, 13):
+
+    def _chain_shown(connection: ssl.SSLObject) -> tuple[bytes, ...]:
+        """The certificates (DER) that the other end has shown so far, even in mid-handshake."""
+        return tuple(connection.get_unverified_chain())
+
+else:
+
+    def _chain_shown(connection: ssl.SSLObject) -> tuple[bytes, ...]:
+        # Older Pythons have it, but not in public: their `getpeercert` waits for the end of the
+        # handshake, and whoever listens to the octets cannot read certificates in TLS 1.3.
+        chain = connection._sslobj.get_unverified_chain()  # type: ignore[attr-defined]
+        return tuple(ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in chain or ())
 
 
 @lru_cache(maxsize=16)

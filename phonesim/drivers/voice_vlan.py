@@ -26,13 +26,18 @@ import struct
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Protocol
 
 from phonesim.device.actions import AdvertiseLldp, ConfigureAddress, SendDhcp, SendDns
 from phonesim.drivers.interface import Interface
 from phonesim.drivers.lldp_port import LldpPort
 from phonesim.drivers.phone_host import AddressLink, PhoneHost
-from phonesim.drivers.raw_socket import LARGEST_FRAME, SOL_PACKET, all_in_vlan, open_raw_socket
+from phonesim.drivers.raw_socket import (
+    LARGEST_FRAME,
+    PACKET_IGNORE_OUTGOING,
+    SOL_PACKET,
+    all_in_vlan,
+    open_raw_socket,
+)
 from phonesim.errors import UsageError
 from phonesim.wire.frame import add_tag
 
@@ -41,7 +46,7 @@ TUN = Path("/dev/net/tun")
 _TUNSETIFF = 0x400454CA
 _IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR = 0x0002, 0x1000, 0x4000
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x0001
-_PACKET_VNET_HDR, _PACKET_IGNORE_OUTGOING = 15, 23
+_PACKET_VNET_HDR = 15
 _HEADER = 10
 _PASSING = (b"\x08\x00", b"\x08\x06")
 _BURST = 64
@@ -49,15 +54,7 @@ _LAST_BURSTS = 100  # more than the queue of a tap holds
 _FULL = (errno.EAGAIN, errno.ENOBUFS)
 
 
-class VlanLink(AddressLink, Protocol):
-    """The link of one VLAN."""
-
-    async def drained(self) -> None:
-        """Wait until nothing of phones that left is on it."""
-        ...
-
-
-OpenLink = Callable[[Interface, ExitStack], VlanLink]
+OpenLink = Callable[[Interface, ExitStack], AddressLink]
 """Opens a link on a tap; what has to be closed goes on the stack. `UsageError` if it cannot."""
 
 
@@ -70,15 +67,15 @@ class VoiceVlans:
     port_offset = 0
 
     def __init__(
-        self, interface: Interface, untagged: VlanLink, lldp: LldpPort, open_link: OpenLink
+        self, interface: Interface, untagged: AddressLink, lldp: LldpPort, open_link: OpenLink
     ) -> None:
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._interface = interface
         self._untagged = untagged
         self._lldp = lldp
         self._open_link = open_link
-        self._vlans: dict[int, tuple[VlanBridge, VlanLink]] = {}
-        self._links: dict[PhoneHost, VlanLink] = {}
+        self._vlans: dict[int, tuple[VlanBridge, AddressLink]] = {}
+        self._links: dict[PhoneHost, AddressLink] = {}
         self._closing = ExitStack()
 
     def close(self) -> None:
@@ -158,7 +155,7 @@ class VoiceVlans:
         if not self.failure.done():
             self.failure.set_exception(error)
 
-    def _vlan(self, vlan_id: int) -> tuple[VlanBridge, VlanLink]:
+    def _vlan(self, vlan_id: int) -> tuple[VlanBridge, AddressLink]:
         found = self._vlans.get(vlan_id)
         if found is not None:
             return found
@@ -194,7 +191,7 @@ class VlanBridge:
             self._socket = open_raw_socket(interface, index, all_in_vlan(vlan_id))
             opening.callback(self._socket.close)
             self._socket.setsockopt(SOL_PACKET, _PACKET_VNET_HDR, 1)
-            self._socket.setsockopt(SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
+            self._socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
             self._closing = opening.pop_all()
         self._loop.add_reader(self._tap, self._read_tap)
         self._loop.add_reader(self._socket, self._read_interface)

@@ -20,39 +20,31 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, ExitStack
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
-from phonesim.capture import Capture
 from phonesim.config.fleet_profile import OwnMac
 from phonesim.device.actions import ConfigureAddress, SendDhcp, SendDns
-from phonesim.device.events import (
-    AddressClaimed,
-    AddressProbed,
-    DhcpMessageReceived,
-    MalformedReceived,
-)
+from phonesim.device.events import AddressClaimed, AddressProbed, DhcpMessageReceived
 from phonesim.device.outcome import Stage
 from phonesim.drivers.arp import Arp
-from phonesim.drivers.authority import SiteAuthority
+from phonesim.drivers.client_ports import read_dhcp
 from phonesim.drivers.frame_hosts import FrameHosts
 from phonesim.drivers.interface import Interface
 from phonesim.drivers.interface_capture import capture_interfaces
-from phonesim.drivers.key_pool import KeyPool
 from phonesim.drivers.leftovers import describe_leftovers, remove_leftovers
-from phonesim.drivers.live_run import LiveRun, first_of
+from phonesim.drivers.link_phones import LinkPhones
+from phonesim.drivers.live_world import LiveWorld
 from phonesim.drivers.lldp_port import LldpPort
 from phonesim.drivers.mac_claim import MacClaim
 from phonesim.drivers.open_files import allow_open_files
 from phonesim.drivers.own_macs import OwnMacs
-from phonesim.drivers.packet_pace import PacketPace
-from phonesim.drivers.packet_socket import PacketSocket
+from phonesim.drivers.packet_socket import PacketSocket, dhcp_program
 from phonesim.drivers.phone_host import PhoneHost
-from phonesim.drivers.site_host import SiteHost
+from phonesim.drivers.refusals import BY_THIS_MACHINE, Refusals
 from phonesim.drivers.site_wire import WireDhcpPorts
 from phonesim.drivers.voice_vlan import VoiceVlans
 from phonesim.errors import DecodeError, UsageError
@@ -61,7 +53,6 @@ from phonesim.wire.dhcp import (
     BROADCAST,
     CLIENT_PORT,
     SERVER_PORT,
-    decode_dhcp,
     encode_dhcp,
     format_mac,
 )
@@ -74,111 +65,75 @@ from phonesim.wire.frame import (
     is_arp_frame,
 )
 from phonesim.wire.ipv4 import pack_address
-from phonesim.world import Observer, PhoneDisk, PhoneSpec, RunLimits
+from phonesim.world import Observer
 
-_SQUATTER = "02-00-00-00-00-01"
-_CHADDR = slice(28, 34)
 _SHORTEST_PREFIX = 8
 _LINGER_SECONDS = 0.5
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}
 
 
-async def run_wire(
-    specs: Sequence[PhoneSpec],
-    site: Site | None,
-    authority: SiteAuthority | None,
-    disk_for: Callable[[str], PhoneDisk],
-    observer: Observer,
-    limits: RunLimits,
-    interface: str,
-    own_mac: OwnMac | None,
-    keys: KeyPool,
-    stop: asyncio.Event,
-    note: Callable[[str], None],
-    pace: PacketPace | None = None,
-    capture: Capture | None = None,
-) -> None:
-    """Boot `specs` on the interface of that name.
+async def open_wire(world: LiveWorld, interface: str, own_mac: OwnMac | None) -> VoiceVlans:
+    """Open the interface of that name to phones, and serve the site there.
 
-    With a `site` and the `authority` of its certificates, its servers get their addresses on
-    the same interface and answer anybody on that network. Without an `own_mac` phones have
-    theirs in everything if this machine can do it; `note` is told which it was. Returns when
-    `limits` or `stop` end the run, the phones are down and the interface is as it was.
-    `UsageError` if this machine does not permit it.
+    The site's servers get their addresses on the same interface and answer anybody on that
+    network. Without an `own_mac` phones have theirs in everything if this machine can do it;
+    the world is told which it was. `UsageError` if this machine does not permit it.
     """
-    check_privileges()
+    fleet, closing, failures = world.fleet, world.closing, world.failures
     left_behind = remove_leftovers()
     if left_behind:
-        note(f"removed what a killed run had left: {describe_leftovers(left_behind)}")
-    last_stages = {spec.last_stage for spec in specs}
-    has_sockets = any(spec.may_register for spec in specs)
-    asks_dns = last_stages != {Stage.IP}
-    allow_open_files(len(specs) if has_sockets else 0, has_site=site is not None)
-    async with keys:
-        await first_of(keys.ready(), stop.wait())
-        if stop.is_set():
-            return
-        began = time.monotonic()
+        fleet.note(f"removed what a killed run had left: {describe_leftovers(left_behind)}")
+    has_sockets = any(spec.may_register for spec in fleet.specs)
+    asks_dns = {spec.last_stage for spec in fleet.specs} != {Stage.IP}
+    allow_open_files(len(fleet.specs) if has_sockets else 0, has_site=fleet.site is not None)
+    claim = MacClaim(interface, (spec.mac for spec in fleet.specs))
+    closing.callback(claim.release)
+    network = Interface(interface)
+    closing.callback(network.close)
+    # DNS that a truncated answer sends on to TCP needs the kernel after all.
+    own_macs = _open_own_macs(network, own_mac, fleet.note) if asks_dns else None
+    if not asks_dns:
+        fleet.note("phones had MACs of their own in full: all their frames were made here")
+    if own_macs is not None:
+        closing.callback(own_macs.close)
+        failures.append(own_macs.failure)
+    closing.callback(network.clear)
+    if fleet.site is not None:
+        for listener in fleet.site.listeners:
+            _check_address(listener.address)
+            network.add_address(listener.address)
+        await world.serve_site(0, partial(WireDhcpPorts, network))
+    if fleet.capture is not None:
+        sees_interface = own_macs is None and has_sockets
+        ouis = None if sees_interface else {spec.mac[:3] for spec in fleet.specs}
+        names = (interface,) if fleet.site is None else (interface, "lo")
+        await closing.enter_async_context(
+            capture_interfaces(names, fleet.capture, ouis, fleet.note)
+        )
+    open_link = partial(_open_link, has_sockets=has_sockets, world=world)
+    link = open_link(network, own_macs, world.squatters)
+    closing.callback(link.close)
+    failures.append(link.failure)
+    lldp = LldpPort(network.name, network.index, link.unsent)
+    closing.callback(lldp.close)
 
-        def clock() -> float:
-            return time.monotonic() - began
+    def open_vlan(tap: Interface, opening: ExitStack) -> WireLink:
+        own_macs = None
+        if asks_dns:
+            own_macs = _open_own_macs(tap, own_mac, lambda _: None)
+        if own_macs is not None:
+            opening.callback(own_macs.close)
+            own_macs.failure.add_done_callback(vlans.watch)
+        opening.callback(tap.clear)
+        tagged = open_link(tap, own_macs, frozenset())
+        opening.callback(tagged.close)
+        tagged.failure.add_done_callback(vlans.watch)
+        return tagged
 
-        async with AsyncExitStack() as stack:
-            claim = MacClaim(interface, (spec.mac for spec in specs))
-            stack.callback(claim.release)
-            network = Interface(interface)
-            stack.callback(network.close)
-            # DNS that a truncated answer sends on to TCP needs the kernel after all.
-            own_macs = _open_own_macs(network, own_mac, note) if asks_dns else None
-            if not asks_dns:
-                note("phones had MACs of their own in full: all their frames were made here")
-            failures: list[asyncio.Future[None]] = []
-            if own_macs is not None:
-                stack.callback(own_macs.close)
-                failures.append(own_macs.failure)
-            stack.callback(network.clear)
-            squatters = frozenset[str]()
-            if site is not None:
-                assert authority is not None
-                for listener in site.listeners:
-                    _check_address(listener.address)
-                    network.add_address(listener.address)
-                open_dhcp = partial(WireDhcpPorts, network)
-                site_host = SiteHost(site, authority, observer, clock, open_dhcp)
-                stack.push_async_callback(site_host.stop)
-                await site_host.start(0)
-                failures.append(site_host.failure)
-                squatters = site.squatters
-            if capture is not None:
-                sees_interface = own_macs is None and has_sockets
-                ouis = None if sees_interface else {spec.mac[:3] for spec in specs}
-                names = (interface,) if site is None else (interface, "lo")
-                await stack.enter_async_context(capture_interfaces(names, capture, ouis, note))
-            link = _open_link(network, has_sockets, own_macs, squatters, observer, clock)
-            stack.callback(link.close)
-            failures.append(link.failure)
-            lldp = LldpPort(network.name, network.index, link.unsent)
-            stack.callback(lldp.close)
-
-            def open_vlan(tap: Interface, closing: ExitStack) -> WireLink:
-                own_macs = None
-                if asks_dns:
-                    own_macs = _open_own_macs(tap, own_mac, lambda _: None)
-                if own_macs is not None:
-                    closing.callback(own_macs.close)
-                    own_macs.failure.add_done_callback(vlans.watch)
-                closing.callback(tap.clear)
-                tagged = _open_link(tap, has_sockets, own_macs, frozenset(), observer, clock)
-                closing.callback(tagged.close)
-                tagged.failure.add_done_callback(vlans.watch)
-                return tagged
-
-            vlans = VoiceVlans(network, link, lldp, open_vlan)
-            stack.callback(vlans.close)
-            failures.append(vlans.failure)
-            run = LiveRun(specs, vlans, disk_for, observer, limits, keys, clock, pace, capture)
-            await run.run(stop, *failures)
-            await vlans.drained()
+    vlans = VoiceVlans(network, link, lldp, open_vlan)
+    closing.callback(vlans.close)
+    failures.append(vlans.failure)
+    return vlans
 
 
 def check_wire(interface: str, macs: Iterable[bytes], site: Site | None) -> None:
@@ -227,24 +182,13 @@ class WireLink:
         self._interface = interface
         self._has_sockets = has_sockets
         self._own_macs = own_macs
-        self._squatters = squatters
-        self._observer = observer
-        self._clock = clock
-        self._phones: dict[bytes, PhoneHost] = {}
-        self._users: dict[str, PhoneHost] = {}
+        self._phones = LinkPhones(squatters)
         self._configured: dict[str, ConfigureAddress] = {}
-        self._addresses: dict[PhoneHost, set[str]] = {}
         self._handed: set[str] = set()
         self._leaving: dict[str, asyncio.TimerHandle] = {}
-        self._reported: set[int | None] = set()
-        self._socket = PacketSocket(
-            interface.name,
-            interface.index,
-            CLIENT_PORT,
-            self._arrived,
-            takes_arp=True,
-            is_host=not has_sockets,
-        )
+        self._refusals = Refusals(interface.name, BY_THIS_MACHINE, observer, clock)
+        program = dhcp_program(CLIENT_PORT, takes_arp=True, is_host=not has_sockets)
+        self._socket = PacketSocket(interface.name, interface.index, program, self._arrived)
         self._arp = Arp(self._send, self._claimed)
         self._framed = FrameHosts(self._arp, self._send, self._next_hop)
         self._on_interface = interface.phone_addresses(self.unsent)
@@ -270,13 +214,12 @@ class WireLink:
 
     def attach(self, phone: PhoneHost) -> None:
         """Take a phone that has power."""
-        self._phones[phone.spec.mac] = phone
+        self._phones.attach(phone)
 
     def detach(self, phone: PhoneHost) -> None:
         """Let a phone go that has lost power."""
-        self._phones.pop(phone.spec.mac, None)
-        for address in self._addresses.pop(phone, ()):
-            self._forget(phone, address)
+        for address in self._phones.detach(phone):
+            self._forget(address)
 
     def send_dhcp(self, phone: PhoneHost, action: SendDhcp) -> None:
         """Send a frame with the phone's MAC, to everybody or to the next hop."""
@@ -303,23 +246,20 @@ class WireLink:
         The address is the phone's from now on, unless somebody has it: its MAC must be
         in place before the address is, and the address before the phone sends from it.
         """
-        user = self._users.get(address)
-        if address in self._squatters:
-            _tell_probed(phone, address, _SQUATTER)
-        elif user is not None and user is not phone:
-            _tell_probed(phone, address, user.spec.phone_id)
-        else:
-            if address in self._leaving:
-                self._leave(address)
-            self._users[address] = phone
-            self._addresses.setdefault(phone, set()).add(address)
-            if self._has_sockets and self._own_macs is not None:
-                self._own_macs.add(address, phone.spec.mac)
-            asked = partial(self._probed, phone, address)
-            self._arp.probe(address, phone.spec.mac, phone.spec.profile.arp, asked)
+        conflict = self._phones.conflict(phone, address)
+        if conflict is not None:
+            _tell_probed(phone, address, conflict)
+            return
+        if address in self._leaving:
+            self._leave(address)
+        self._phones.take_address(phone, address)
+        if self._has_sockets and self._own_macs is not None:
+            self._own_macs.add(address, phone.spec.mac)
+        asked = partial(self._probed, phone, address)
+        self._arp.probe(address, phone.spec.mac, phone.spec.profile.arp, asked)
 
     def _probed(self, phone: PhoneHost, address: str, conflict: str | None) -> None:
-        if self._users.get(address) is not phone:
+        if self._phones.user_of(address) is not phone:
             return
         if conflict is not None:
             self.remove_address(phone, address)
@@ -331,7 +271,7 @@ class WireLink:
 
     def _probed_free(self, phone: PhoneHost, address: str) -> None:
         _tell_probed(phone, address, None)
-        if self._users.get(address) is phone and address not in self._configured:
+        if self._phones.user_of(address) is phone and address not in self._configured:
             self.remove_address(phone, address)
 
     def configure_address(self, phone: PhoneHost, action: ConfigureAddress) -> None:
@@ -354,20 +294,12 @@ class WireLink:
 
     def remove_address(self, phone: PhoneHost, address: str) -> None:
         """Take the address off the interface."""
-        self._addresses.get(phone, set()).discard(address)
-        self._forget(phone, address)
+        if self._phones.give_up_address(phone, address):
+            self._forget(address)
 
     def unsent(self, error: OSError) -> None:
         """Report each kind of refusal once."""
-        if error.errno not in self._reported:
-            self._reported.add(error.errno)
-            self._observer.report(
-                self._interface.name,
-                "the network of this machine refused what a phone asked for",
-                (("error", error.strerror or str(error)),),
-                True,
-                self._clock(),
-            )
+        self._refusals.met(error)
 
     def _send_dhcp_to(self, source_mac: bytes, action: SendDhcp, destination_mac: bytes) -> None:
         self._send(
@@ -401,7 +333,7 @@ class WireLink:
 
     def _claimed(self, address: str, mac: bytes) -> None:
         """Tell the phone whose address somebody else claims."""
-        phone = self._users.get(address)
+        phone = self._phones.user_of(address)
         if phone is None or address not in self._configured:
             return
         if mac not in (phone.spec.mac, self._interface.mac):
@@ -430,7 +362,7 @@ class WireLink:
 
         def ready() -> None:
             configured = self._configured.get(address)
-            if self._users.get(address) is not phone or configured is None:
+            if self._phones.user_of(address) is not phone or configured is None:
                 return
             self._give_way_out(configured)
             self._framed.give_up(address)
@@ -450,10 +382,7 @@ class WireLink:
             if not self.failure.done():
                 self.failure.set_exception(error)
 
-    def _forget(self, phone: PhoneHost, address: str) -> None:
-        if self._users.get(address) is not phone:
-            return
-        del self._users[address]
+    def _forget(self, address: str) -> None:
         was_configured = self._configured.pop(address, None) is not None
         if address in self._framed:
             self._framed.give_up(address)
@@ -475,7 +404,7 @@ class WireLink:
         self._handed.discard(address)
 
         def withdrawn() -> None:
-            if self._own_macs is not None and address not in self._users:
+            if self._own_macs is not None and self._phones.user_of(address) is None:
                 self._own_macs.remove(address)
 
         self._on_interface.want(address, None)
@@ -505,21 +434,13 @@ class WireLink:
         if frame.source_port == DNS_PORT:
             self._framed.received_dns(frame)
             return
-        phone = self._phones.get(frame.payload[_CHADDR])
+        phone = self._phones.addressed_by(frame.payload)
         if phone is None:
             return
-        try:
-            message = decode_dhcp(frame.payload)
-        except DecodeError as error:
-            size = len(frame.payload)
-            phone.deliver(
-                MalformedReceived(
-                    protocol="dhcp", source=frame.source, reason=str(error), size=size
-                )
-            )
-            return
-        self._arp.learn(frame.source, frame.source_mac)
-        phone.deliver(DhcpMessageReceived(message=message, source=frame.source))
+        event = read_dhcp(frame.payload, (frame.source, frame.source_port))
+        if isinstance(event, DhcpMessageReceived):
+            self._arp.learn(frame.source, frame.source_mac)
+        phone.deliver(event)
 
 
 def _tell_probed(phone: PhoneHost, address: str, conflict: str | None) -> None:
@@ -545,12 +466,13 @@ def _open_own_macs(
 
 def _open_link(
     network: Interface,
-    has_sockets: bool,
     own_macs: OwnMacs | None,
     squatters: frozenset[str],
-    observer: Observer,
-    clock: Callable[[], float],
+    *,
+    has_sockets: bool,
+    world: LiveWorld,
 ) -> WireLink:
+    observer, clock = world.fleet.observer, world.clock
     try:
         return WireLink(network, has_sockets, own_macs, squatters, observer, clock)
     except OSError as error:

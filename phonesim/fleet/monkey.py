@@ -15,8 +15,8 @@ that at any time `AT_A_TIME` are there, more or less.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -34,7 +34,6 @@ LONGEST = 60.0
 AT_A_TIME = 2
 
 PassingRule = Outage | Silence | ShowCertificate
-_Make = Callable[[random.Random, float, float], PassingRule]
 
 _CERTIFICATES = (
     "expired",
@@ -97,16 +96,24 @@ def _spread(specs: Sequence[PhoneSpec], seconds: float) -> tuple[PhoneSpec, ...]
 def plan_faults(seed: int, site: SiteProfile, span: float) -> list[PassingRule]:
     """Return the faults of a site within `span` seconds, in the order in which they begin."""
     rng = random.Random(f"{seed}/monkey")
-    kinds = [makers for makers in _makers(site) if makers]
+    kinds = [kind for kind in _kinds(site) if kind.servers]
     if not kinds:
         raise UsageError(f"--monkey: site {site.name!r} has no server to play with")
     longest = min(LONGEST, span / 2)
     shortest = min(SHORTEST, longest)
-    rules = []
+    rules: list[PassingRule] = []
     for _ in range(round(AT_A_TIME * span / ((shortest + longest) / 2))):
-        make = rng.choice(rng.choice(kinds))
+        kind = rng.choice(kinds)
+        protocol, server = rng.choice(kind.servers)
         lasts = round(rng.uniform(shortest, longest), 3)
-        rules.append(make(rng, round(rng.uniform(0, span - lasts), 3), lasts))
+        fault = {
+            "kind": kind.name,
+            "protocol": protocol,
+            "target": server,
+            "begins_at": round(rng.uniform(0, span - lasts), 3),
+            "lasts": lasts,
+        }
+        rules.append(kind.rule.model_validate(fault | kind.draw(rng)))
     return sorted(rules, key=lambda rule: rule.begins_at)
 
 
@@ -158,50 +165,31 @@ def describe(rule: PassingRule) -> str:
             return f"certificate {rule.certificate}"
 
 
-def _makers(site: SiteProfile) -> Iterable[list[_Make]]:
-    """For each kind of fault, what makes one at each server that can have it."""
-    datagrams: list[tuple[Literal["dhcp", "dns", "ntp"], str]] = [
+class _Kind(msgspec.Struct, frozen=True):
+    """A kind of fault: the protocol and name of each server that can have it, what else it says."""
+
+    name: str
+    rule: type[PassingRule]
+    servers: list[tuple[str, str]]
+    draw: Callable[[random.Random], dict[str, Any]]
+
+
+def _kinds(site: SiteProfile) -> list[_Kind]:
+    datagrams = [
         *(("dhcp", server.name) for server in site.dhcp_servers),
         *(("dns", server.name) for server in site.dns_servers),
         *(("ntp", server.name) for server in site.ntp_servers),
     ]
-    web = [server.name for server in site.web_services]
-    sip = [(server.name, server.transport) for server in site.registrars]
-    stopped: list[tuple[Literal["dhcp", "dns", "ntp", "https", "sip"], str]] = [
-        *datagrams,
-        *(("https", name) for name in web),
-        *(("sip", name) for name, _ in sip),
+    web = [("https", server.name) for server in site.web_services]
+    sip = [("sip", server.name) for server in site.registrars]
+    sip_tls = [("sip", server.name) for server in site.registrars if server.transport == "tls"]
+    return [
+        _Kind("outage", Outage, [*datagrams, *web, *sip], lambda rng: {}),
+        _Kind("silence", Silence, datagrams, lambda rng: {"every_nth": rng.choice(_LOST_OF)}),
+        _Kind(
+            "show-certificate",
+            ShowCertificate,
+            [*web, *sip_tls],
+            lambda rng: {"certificate": rng.choice(_CERTIFICATES)},
+        ),
     ]
-    shown: list[tuple[Literal["https", "sip"], str]] = [
-        *(("https", name) for name in web),
-        *(("sip", name) for name, transport in sip if transport == "tls"),
-    ]
-
-    def stops(protocol: Literal["dhcp", "dns", "ntp", "https", "sip"], name: str) -> _Make:
-        return lambda rng, begins_at, lasts: Outage(
-            kind="outage", protocol=protocol, target=name, begins_at=begins_at, lasts=lasts
-        )
-
-    def loses(protocol: Literal["dhcp", "dns", "ntp"], name: str) -> _Make:
-        return lambda rng, begins_at, lasts: Silence(
-            kind="silence",
-            protocol=protocol,
-            target=name,
-            every_nth=rng.choice(_LOST_OF),
-            begins_at=begins_at,
-            lasts=lasts,
-        )
-
-    def shows(protocol: Literal["https", "sip"], name: str) -> _Make:
-        return lambda rng, begins_at, lasts: ShowCertificate(
-            kind="show-certificate",
-            protocol=protocol,
-            target=name,
-            certificate=rng.choice(_CERTIFICATES),
-            begins_at=begins_at,
-            lasts=lasts,
-        )
-
-    yield [stops(protocol, name) for protocol, name in stopped]
-    yield [loses(protocol, name) for protocol, name in datagrams]
-    yield [shows(protocol, name) for protocol, name in shown]

@@ -11,6 +11,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -48,6 +49,7 @@ from phonesim.world import PhoneDisk, PhoneSpec
 if TYPE_CHECKING:
     from phonesim.drivers.authority import SiteAuthority
     from phonesim.drivers.key_pool import KeyPool
+    from phonesim.drivers.live_world import OpenNetwork
     from phonesim.drivers.packet_pace import PacketPace
     from phonesim.drivers.relay import RelayNetwork
 
@@ -93,16 +95,7 @@ class CapturedWorld(Protocol):
 
 def world_for(attach: Attach, pcap: Path | None = None, transcript: Path | None = None) -> World:
     """Return the world of that name, which writes its packets to new files at these paths."""
-    world: CapturedWorld
-    match attach:
-        case "virtual":
-            world = run_virtual
-        case "loopback":
-            world = run_loopback
-        case "wire":
-            world = run_wire
-        case "relay":
-            world = run_relay
+    world: CapturedWorld = run_virtual if attach == "virtual" else run_live
     kinds: list[tuple[str, Path | None, Callable[[Write], PacketWriter]]] = [
         ("--pcap", pcap, PcapngWriter),
         ("--transcript", transcript, Transcript),
@@ -188,7 +181,7 @@ def run_virtual(
     return WorldReport(seconds=seconds)
 
 
-def run_loopback(
+def run_live(
     plan: Plan,
     folder: RunFolder,
     observer: Recorder,
@@ -196,102 +189,62 @@ def run_loopback(
     tick: Tick,
     writers: Sequence[PacketWriter] = (),
 ) -> WorldReport:
-    """Run on 127.0.0.0/8 of this machine, with real sockets and TLS."""
-    from phonesim.drivers import loopback
+    """Run in real time, with real sockets and TLS, where the plan's fleet is attached."""
+    from phonesim.drivers.live_world import LiveFleet, boot_fleet
 
-    async def run(keys: KeyPool, stopped: asyncio.Event, pace: PacketPace | None) -> None:
-        authority = _authority(plan, folder)
-        await loopback.run_loopback(
-            _specs(plan, authority),
-            _site(plan, folder, authority, time.time()),
-            authority,
-            _disks(plan, folder),
-            observer,
-            plan.limits,
-            plan.fleet.port_offset,
-            keys,
-            stopped,
-            pace,
-            capture,
-        )
-
-    capture = _live_capture(writers, makes_frames=True)
-    return _in_real_time(plan, folder, run, stop, tick)
-
-
-def run_wire(
-    plan: Plan,
-    folder: RunFolder,
-    observer: Recorder,
-    stop: StopRequest,
-    tick: Tick,
-    writers: Sequence[PacketWriter] = (),
-) -> WorldReport:
-    """Run on a real interface, each phone with its own MAC and its own leased address."""
-    from phonesim.drivers import wire
-
-    assert plan.fleet.interface is not None
-    interface = plan.fleet.interface
-    wire.check_privileges()
+    network = _network(plan)
+    capture = _live_capture(writers, makes_frames=network.makes_frames)
     notes: list[str] = []
 
     async def run(keys: KeyPool, stopped: asyncio.Event, pace: PacketPace | None) -> None:
         authority = _authority(plan, folder)
-        await wire.run_wire(
-            _specs(plan, authority),
-            _site(plan, folder, authority, time.time()),
-            authority,
-            _disks(plan, folder),
-            observer,
-            plan.limits,
-            interface,
-            plan.fleet.own_mac,
-            keys,
-            stopped,
-            notes.append,
-            pace,
-            capture,
+        fleet = LiveFleet(
+            specs=_specs(plan, authority),
+            site=_site(plan, folder, authority, time.time()),
+            authority=authority,
+            disk_for=_disks(plan, folder),
+            observer=observer,
+            limits=plan.limits,
+            keys=keys,
+            note=notes.append,
+            pace=pace,
+            capture=capture,
         )
+        await boot_fleet(fleet, network.open, stopped)
 
-    capture = _live_capture(writers, makes_frames=False)
     report = _in_real_time(plan, folder, run, stop, tick)
     return msgspec.structs.replace(report, notes=(*notes, *report.notes))
 
 
-def run_relay(
-    plan: Plan,
-    folder: RunFolder,
-    observer: Recorder,
-    stop: StopRequest,
-    tick: Tick,
-    writers: Sequence[PacketWriter] = (),
-) -> WorldReport:
-    """Run behind relay agents of this host, which speak to the servers wherever these are."""
-    from phonesim.drivers import relay
+class _Network(msgspec.Struct, frozen=True, kw_only=True):
+    """Where phones are attached: what opens it, and whether captures make up its frames."""
 
-    network = _relay_network(plan)
-    notes: list[str] = []
+    open: OpenNetwork
+    makes_frames: bool = True
 
-    async def run(keys: KeyPool, stopped: asyncio.Event, pace: PacketPace | None) -> None:
-        authority = _authority(plan, folder)
-        await relay.run_relay(
-            plan.specs,
-            _site(plan, folder, authority, time.time()),
-            authority,
-            _disks(plan, folder),
-            observer,
-            plan.limits,
-            network,
-            plan.fleet.port_offset,
-            keys,
-            stopped,
-            notes.append,
-            pace,
-            _live_capture(writers, makes_frames=True),
-        )
 
-    report = _in_real_time(plan, folder, run, stop, tick)
-    return msgspec.structs.replace(report, notes=(*notes, *report.notes))
+def _network(plan: Plan) -> _Network:
+    """Where the plan says; `UsageError` at once if this process may not open it at all."""
+    fleet = plan.fleet
+    match fleet.attach:
+        case "loopback":
+            from phonesim.drivers.loopback import open_loopback
+
+            return _Network(open=partial(open_loopback, port_offset=fleet.port_offset))
+        case "wire":
+            from phonesim.drivers.wire import check_privileges, open_wire
+
+            check_privileges()
+            assert fleet.interface is not None
+            on_wire = partial(open_wire, interface=fleet.interface, own_mac=fleet.own_mac)
+            return _Network(open=on_wire, makes_frames=False)
+        case "relay":
+            from phonesim.drivers.relay import open_relay
+
+            network, port_offset = _relay_network(plan), fleet.port_offset
+            return _Network(open=partial(open_relay, network=network, port_offset=port_offset))
+        case "virtual":
+            raise AssertionError("nothing of it is real")
 
 
 def _relay_network(plan: Plan) -> RelayNetwork:

@@ -40,7 +40,7 @@ from phonesim.drivers.run_folder import RunFolder
 from phonesim.drivers.trust import PhoneTls, server_context
 from phonesim.fleet.plan import Plan, read_plan
 from phonesim.fleet.runner import StopRequest, Tick, WorldReport, run_fleet
-from phonesim.fleet.worlds import run_loopback
+from phonesim.fleet.worlds import run_live
 from phonesim.profiles import parse_override
 from phonesim.results import Recorder
 
@@ -148,7 +148,7 @@ def run(phones: int, hold: float, site: int, port_offset: int) -> Outcome:
             if too_long or failed or (complete is not None and now >= complete.now + hold):
                 stop.ask(ENDED)
 
-        return run_loopback(plan, folder, observer, stop, watch)
+        return run_live(plan, folder, observer, stop, watch)
 
     with tempfile.TemporaryDirectory() as out:
         finished = run_fleet(plan, world, Path(out), lambda _: None)

@@ -5,6 +5,7 @@ from math import inf
 
 import msgspec
 import pytest
+from leases import long_lease
 from playing import matching, play
 
 from phonesim.device import device_log as log
@@ -16,7 +17,6 @@ from phonesim.device.events import (
     CommitWanted,
     DhcpAnswerKept,
     DnsAnswerKept,
-    Lease,
     LeaseBound,
     PowerApplied,
     RegistrarAddress,
@@ -38,15 +38,7 @@ def registrar(host="fe01.contoso.com", source="dhcp:10.0.0.1"):
 
 
 def leased(address):
-    lease = Lease(
-        address=address,
-        subnet_mask="255.255.0.0",
-        server="10.0.0.1",
-        t1_at=1e6,
-        t2_at=2e6,
-        expires_at=3e6,
-    )
-    return LeaseBound(lease=lease)
+    return LeaseBound(lease=long_lease(address))
 
 
 def kept(server="10.0.0.1", web_services=None, *registrars):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime
 
 import pytest
+from leases import long_lease
 from playing import like, matching, play
 
 from phonesim.config.device_profile import ClockConfig
@@ -12,7 +13,6 @@ from phonesim.device.clock import PhoneClock
 from phonesim.device.events import (
     ClockSet,
     ExchangeEnded,
-    Lease,
     LookupAnswered,
     LookupRequested,
     NtpPacketReceived,
@@ -40,17 +40,7 @@ def clock(**config):
 
 
 def wanted(*, ntp=(FIRST,), time=(), domain="contoso.com"):
-    lease = Lease(
-        address=ME,
-        subnet_mask="255.255.0.0",
-        server="10.0.0.1",
-        t1_at=1e6,
-        t2_at=2e6,
-        expires_at=3e6,
-        domain=domain,
-        ntp_servers=ntp,
-        time_servers=time,
-    )
+    lease = long_lease(ME, domain=domain, ntp_servers=ntp, time_servers=time)
     return TimeWanted(lease=lease)
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from leases import long_lease
 from playing import Dice, containing, like, matching, play
 
 from phonesim.config.device_profile import DiscoveryConfig, FallbackName, SrvName
@@ -18,7 +19,6 @@ from phonesim.device.events import (
     DiscoveryWanted,
     DnsAnswerKept,
     ExchangeEnded,
-    Lease,
     LookupAnswered,
     LookupRequested,
     RegistrarAddress,
@@ -49,16 +49,7 @@ def discovery(rng=None, **config):
 
 
 def wanted(domain="contoso.com"):
-    lease = Lease(
-        address=ME,
-        subnet_mask="255.255.0.0",
-        server=SERVER,
-        t1_at=1e6,
-        t2_at=2e6,
-        expires_at=3e6,
-        domain=domain,
-    )
-    return DiscoveryWanted(lease=lease)
+    return DiscoveryWanted(lease=long_lease(ME, domain=domain))
 
 
 def inform(secs=0):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from leases import long_lease
 from playing import Dice, containing, like, matching, play
 
 from phonesim.config.device_profile import ResolverConfig
@@ -12,7 +13,6 @@ from phonesim.device.events import (
     AttemptEnded,
     DnsResponseReceived,
     ExchangeEnded,
-    Lease,
     LeaseBound,
     LookupAnswered,
     LookupRequested,
@@ -29,17 +29,7 @@ TIMER = TimerExpired()
 
 
 def leased(*servers, address=ME, **more):
-    lease = Lease(
-        address=address,
-        subnet_mask="255.255.0.0",
-        server="10.0.0.1",
-        t1_at=1e6,
-        t2_at=2e6,
-        expires_at=3e6,
-        dns_servers=servers,
-        **more,
-    )
-    return LeaseBound(lease=lease)
+    return LeaseBound(lease=long_lease(address, dns_servers=servers, **more))
 
 
 def resolver(*servers, **config):

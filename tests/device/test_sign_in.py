@@ -72,6 +72,13 @@ NUMBER, PIN = "+14255550001", "8000014"
 SIP_URI = "sip:user00001@contoso.com"
 CHAIN, CSR, CERTIFICATE = b"the chain", b"a request", b"a certificate"
 EPOCH = 1.7e9
+ISSUED = CertificateIssued(
+    sip_uri=SIP_URI,
+    certificate=CERTIFICATE,
+    chain=CHAIN,
+    ticket_id="SamlSecurityToken-1",
+    ticket_expires=1_700_028_800,
+)
 TIMER = TimerExpired()
 LOOKUP = LookupRequested(lookup_id="sign_in:web", qname=HOST, qtype="A")
 
@@ -322,13 +329,7 @@ def test_chain_ticket_and_certificate_follow_each_other():
                 checked(),
                 [
                     StageEnded(stage=Stage.CERTIFICATE),
-                    CertificateIssued(
-                        sip_uri=SIP_URI,
-                        certificate=CERTIFICATE,
-                        chain=CHAIN,
-                        ticket_id="SamlSecurityToken-1",
-                        ticket_expires=1_700_028_800,
-                    ),
+                    ISSUED,
                 ],
             ),
             (5.0, None, []),
@@ -953,13 +954,7 @@ def test_a_certificate_is_renewed_with_its_own_key():
                 checked(),
                 [
                     StageEnded(stage=Stage.CERTIFICATE),
-                    CertificateIssued(
-                        sip_uri=SIP_URI,
-                        certificate=CERTIFICATE,
-                        chain=CHAIN,
-                        ticket_id="SamlSecurityToken-1",
-                        ticket_expires=1700028800,
-                    ),
+                    ISSUED,
                 ],
             ),
         ],

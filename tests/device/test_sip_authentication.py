@@ -126,10 +126,8 @@ def associated(until=EPOCH + 1e6, now=0.0, version=4, **config):
     return machine
 
 
-def answer(status=200, snum=1, key=KEYS.server, rspauth=None, **changes):
-    response = response_to(REQUEST, status, "OK", to_tag="b", expires=600)
-    buffer = signature_buffer("TLS-DSK", REALM, TARGET, 4, "1D9666D9", snum, response)
-    info = AuthenticationInfo(
+def signature(snum, rspauth):
+    return AuthenticationInfo(
         scheme="TLS-DSK",
         realm=REALM,
         targetname=TARGET,
@@ -137,8 +135,14 @@ def answer(status=200, snum=1, key=KEYS.server, rspauth=None, **changes):
         opaque="A1",
         srand="1D9666D9",
         snum=snum,
-        rspauth=rspauth or key.sign(buffer),
+        rspauth=rspauth,
     )
+
+
+def answer(status=200, snum=1, key=KEYS.server, rspauth=None, **changes):
+    response = response_to(REQUEST, status, "OK", to_tag="b", expires=600)
+    buffer = signature_buffer("TLS-DSK", REALM, TARGET, 4, "1D9666D9", snum, response)
+    info = signature(snum, rspauth or key.sign(buffer))
     info = msgspec.structs.replace(info, **changes)
     headers = ((AUTHENTICATION_INFO, authentication_info_text(info)),)
     return msgspec.structs.replace(response, headers=headers)
@@ -426,16 +430,7 @@ def test_requests_of_the_registrar_are_checked_and_answers_to_them_are_signed():
     notify = msgspec.structs.replace(REQUEST, method="NOTIFY", cseq=9)
     assert machine.refusal(notify) == "it is not signed"
     buffer = signature_buffer("TLS-DSK", REALM, TARGET, 4, "1D9666D9", 1, notify)
-    info = AuthenticationInfo(
-        scheme="TLS-DSK",
-        realm=REALM,
-        targetname=TARGET,
-        version=4,
-        opaque="A1",
-        srand="1D9666D9",
-        snum=1,
-        rspauth=KEYS.server.sign(buffer),
-    )
+    info = signature(1, KEYS.server.sign(buffer))
     headers = ((AUTHENTICATION_INFO, authentication_info_text(info)),)
     assert machine.refusal(msgspec.structs.replace(notify, headers=headers)) is None
     signed = decode_sip(encode_sip(machine.authenticate(response_to(notify, 200, "OK"))))

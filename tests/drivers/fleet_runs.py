@@ -4,7 +4,11 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from phonesim.config.device_profile import DeviceProfile
 from phonesim.device.events import (
@@ -15,11 +19,13 @@ from phonesim.device.events import (
 from phonesim.device.outcome import FailureReason, Stage
 from phonesim.drivers.authority import SiteAuthority
 from phonesim.drivers.key_pool import SHARED_KEYS, KeyPool, PhoneKey
-from phonesim.drivers.loopback import run_loopback
+from phonesim.drivers.live_world import LiveFleet, boot_fleet
+from phonesim.drivers.loopback import open_loopback
 from phonesim.drivers.packet_pace import PacketPace
 from phonesim.drivers.run_folder import RunFolder
 from phonesim.mocksite.site import Site, build_site
 from phonesim.profiles import DEVICE, FAULT, SITE, load
+from phonesim.wire.dhcp import format_mac
 from phonesim.world import PhoneDisk, PhoneSpec, RunLimits
 
 
@@ -76,6 +82,7 @@ class Run:
         self.key = key
         self.observer = Observer()
         self.stop = asyncio.Event()
+        self.notes: list[str] = []
 
     def site(self, *faults: str, profile: str = "contoso") -> Site:
         return build_site(
@@ -92,21 +99,36 @@ class Run:
             section, _, key = name.partition("__")
             changed = getattr(profile, section).model_copy(update={key: value})
             profile = profile.model_copy(update={section: changed})
+        macs = [bytes.fromhex("0004f2") + n.to_bytes(3, "big") for n in range(1, count + 1)]
         return [
             PhoneSpec(
-                phone_id=f"00-04-F2-00-00-{number:02X}",
-                mac=bytes.fromhex(f"0004f20000{number:02x}"),
+                phone_id=format_mac(mac),
+                mac=mac,
                 profile=profile,
                 number=f"+1425555{number:05d}",
                 pin=f"8{number:05d}4",
                 starts_at=number / 100,
                 seed=str(number),
             )
-            for number in range(1, count + 1)
+            for number, mac in enumerate(macs, 1)
         ]
 
     def disk(self, profile: DeviceProfile) -> Callable[[str], PhoneDisk]:
         return lambda phone_id: self.folder.disk(phone_id, profile.log)
+
+    def fleet(self, specs: Sequence[PhoneSpec], **changes: Any) -> LiveFleet:
+        """These phones without a site, of which something may be otherwise."""
+        fleet = LiveFleet(
+            specs=specs,
+            site=None,
+            authority=self.authority,
+            disk_for=self.disk(specs[0].profile),
+            observer=self.observer,
+            limits=RunLimits(timeout=20),
+            keys=KeyPool(len(specs), given=[self.key] * SHARED_KEYS),
+            note=self.notes.append,
+        )
+        return msgspec.structs.replace(fleet, **changes)
 
     async def boot(
         self,
@@ -118,18 +140,14 @@ class Run:
         pace: PacketPace | None = None,
     ) -> Observer:
         self.observer.awaited = len(specs)
-        await run_loopback(
+        fleet = self.fleet(
             specs,
-            site,
-            self.authority,
-            disk_for or self.disk(specs[0].profile),
-            self.observer,
-            limits or RunLimits(timeout=20),
-            port_offset,
-            KeyPool(len(specs), given=[self.key] * SHARED_KEYS),
-            self.stop,
-            pace,
+            site=site,
+            disk_for=disk_for or self.disk(specs[0].profile),
+            limits=limits or RunLimits(timeout=20),
+            pace=pace,
         )
+        await boot_fleet(fleet, partial(open_loopback, port_offset=port_offset), self.stop)
         return self.observer
 
     def log(self, spec: PhoneSpec) -> str:

@@ -16,7 +16,7 @@ from fleet_runs import Observer
 
 from phonesim.drivers.authority import SiteAuthority
 from phonesim.drivers.interface import Interface
-from phonesim.drivers.packet_socket import PacketSocket
+from phonesim.drivers.packet_socket import PacketSocket, dhcp_program
 from phonesim.drivers.site_host import SiteHost
 from phonesim.drivers.site_wire import WireDhcpPorts
 from phonesim.mocksite.site import Site
@@ -121,7 +121,7 @@ class Servers:
             for listener in self._site.listeners:
                 interface.add_address(listener.address)
             ip_here("route", "add", "10.77.0.0/16", "dev", SERVERS)
-            watch = PacketSocket(SERVERS, interface.index, 67, self._seen, takes_arp=False)
+            watch = PacketSocket(SERVERS, interface.index, dhcp_program(67), self._seen)
             stack.callback(watch.close)
             host = SiteHost(
                 self._site,

@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+from arp_frames import arp_frame
 
 from phonesim.config.device_profile import ArpConfig
 from phonesim.drivers.arp import Arp
@@ -8,10 +9,8 @@ from phonesim.wire.frame import (
     ARP_REPLY,
     ARP_REQUEST,
     BROADCAST_MAC,
-    UNKNOWN_MAC,
     ArpFrame,
     decode_arp_frame,
-    encode_arp_frame,
 )
 
 PHONE = bytes.fromhex("0004f2000001")
@@ -33,16 +32,7 @@ class Network:
         self.sent.append(frame)
 
     def hear(self, operation: int, sender_mac: bytes, sender_ip: str, target_ip: str) -> None:
-        frame = ArpFrame(
-            operation=operation,
-            source_mac=sender_mac,
-            destination_mac=BROADCAST_MAC,
-            sender_mac=sender_mac,
-            sender_ip=sender_ip,
-            target_mac=UNKNOWN_MAC,
-            target_ip=target_ip,
-        )
-        self.arp.heard(encode_arp_frame(frame))
+        self.arp.heard(arp_frame(operation, sender_mac, sender_ip, target_ip))
 
 
 @pytest.fixture

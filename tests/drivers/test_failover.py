@@ -7,21 +7,17 @@ ends by the test's time limit.
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from functools import partial
 
 import pytest
+from fleet_runs import Run
 
 from phonesim.device.events import Observation, RegistrarChanged, RegistrationRegained, SignedIn
-from phonesim.drivers.authority import SiteAuthority
-from phonesim.drivers.key_pool import SHARED_KEYS, KeyPool, PhoneKey
-from phonesim.drivers.loopback import run_loopback
-from phonesim.drivers.run_folder import RunFolder
+from phonesim.drivers.live_world import boot_fleet
+from phonesim.drivers.loopback import open_loopback
 from phonesim.drivers.site_host import SiteHost
-from phonesim.mocksite.site import build_site
-from phonesim.profiles import DEVICE, SITE, load
 from phonesim.results import Recorder, RunFacts, summarize
 from phonesim.world import PhoneSpec, RunLimits
 
@@ -62,59 +58,22 @@ class Watcher(Recorder):
             await event.wait()
 
 
-def many(count: int) -> list[PhoneSpec]:
-    profile = load(DEVICE, "polycom-cx600")
-    registration = profile.registration.model_copy(
-        update={
-            "reconnect_delays": (1.0, 2.0),
-            "failover_delay": 1.0,
-            "return_interval": 1.5,
-        }
-    )
-    profile = profile.model_copy(update={"registration": registration})
-    specs = []
-    for number in range(1, count + 1):
-        mac = bytes.fromhex("0004f2") + number.to_bytes(3, "big")
-        specs.append(
-            PhoneSpec(
-                phone_id=mac.hex("-").upper(),
-                mac=mac,
-                profile=profile,
-                number=f"+1425555{number:05d}",
-                pin=f"8{number:05d}4",
-                starts_at=number / 150,
-                seed=str(number),
-            )
-        )
-    return specs
-
-
 @pytest.mark.xdist_group("neighbours")  # see tests/interop/test_own_mac.py
 @pytest.mark.timeout(300)
-async def test_a_fleet_fails_over_to_the_backup_and_returns(
-    tmp_path: Path, site_authority: SiteAuthority, phone_key: PhoneKey
-) -> None:
-    specs = many(PHONES)
-    watcher = Watcher(specs)
-    site = build_site(load(SITE, "contoso"), [], site_authority, random.Random(1), time.time())
-    zero = time.monotonic()
-    host = SiteHost(site, site_authority, watcher, lambda: time.monotonic() - zero)
-    await host.start(None)
-    folder = RunFolder.create(tmp_path, "run")
-    stop = asyncio.Event()
-    running = asyncio.ensure_future(
-        run_loopback(
-            specs,
-            None,
-            site_authority,
-            lambda phone_id: folder.disk(phone_id, specs[0].profile.log),
-            watcher,
-            RunLimits(duration=600),
-            host.port_offset,
-            KeyPool(len(specs), given=[phone_key] * SHARED_KEYS),
-            stop,
-        )
+async def test_a_fleet_fails_over_to_the_backup_and_returns(run: Run) -> None:
+    specs = run.specs(
+        PHONES,
+        registration__reconnect_delays=(1.0, 2.0),
+        registration__failover_delay=1.0,
+        registration__return_interval=1.5,
     )
+    watcher = Watcher(specs)
+    zero = time.monotonic()
+    host = SiteHost(run.site(), run.authority, watcher, lambda: time.monotonic() - zero)
+    await host.start(None)
+    fleet = run.fleet(specs, observer=watcher, limits=RunLimits(duration=600))
+    open_network = partial(open_loopback, port_offset=host.port_offset)
+    running = asyncio.ensure_future(boot_fleet(fleet, open_network, run.stop))
     await watcher.until(lambda: watcher.signed_in == PHONES)
     [first] = host.server("lync01").ports.streams
 
@@ -125,7 +84,7 @@ async def test_a_fleet_fails_over_to_the_backup_and_returns(
 
     first.come_back()
     await watcher.until(lambda: watcher.registered_at(FE01) == PHONES)
-    stop.set()
+    run.stop.set()
     await running
     await host.stop()
 

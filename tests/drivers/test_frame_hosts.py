@@ -4,6 +4,7 @@ from typing import Any, cast
 
 import msgspec
 import pytest
+from arp_frames import arp_frame
 from scapy.layers.inet import ICMP, IP
 from scapy.layers.l2 import Ether
 
@@ -16,13 +17,9 @@ from phonesim.wire.dns import DnsQuery, DnsResponse, decode_query, encode_respon
 from phonesim.wire.frame import (
     ARP_REPLY,
     ARP_REQUEST,
-    BROADCAST_MAC,
-    UNKNOWN_MAC,
-    ArpFrame,
     UdpFrame,
     decode_arp_frame,
     decode_udp_frame,
-    encode_arp_frame,
 )
 
 PHONE = bytes.fromhex("0004f2000001")
@@ -63,16 +60,25 @@ class Network:
         return cast(PhoneHost, self.phone)
 
     def hear_arp(self, operation: int, sender_ip: str, target_ip: str) -> None:
-        frame = ArpFrame(
-            operation=operation,
-            source_mac=SERVER,
-            destination_mac=BROADCAST_MAC,
-            sender_mac=SERVER,
-            sender_ip=sender_ip,
-            target_mac=UNKNOWN_MAC,
-            target_ip=target_ip,
-        )
-        self.arp.heard(encode_arp_frame(frame))
+        self.arp.heard(arp_frame(operation, SERVER, sender_ip, target_ip))
+
+    def asked(self) -> UdpFrame:
+        """The query that was sent last."""
+        query = decode_udp_frame(self.frames.pop())
+        assert query is not None
+        return query
+
+
+def answer_to(query: UdpFrame, payload: bytes) -> UdpFrame:
+    return UdpFrame(
+        source_mac=SERVER,
+        destination_mac=PHONE,
+        source=DNS,
+        destination=ADDRESS,
+        source_port=53,
+        destination_port=query.source_port,
+        payload=payload,
+    )
 
 
 @pytest.fixture
@@ -117,22 +123,13 @@ async def test_a_query_goes_to_the_next_hop_with_the_phones_mac_and_its_answer_b
     assert (request.sender_mac, request.sender_ip, request.target_ip) == (PHONE, ADDRESS, ROUTER)
     network.hear_arp(ARP_REPLY, ROUTER, ADDRESS)
 
-    query = decode_udp_frame(network.frames.pop())
-    assert query is not None
+    query = network.asked()
     assert (query.source_mac, query.destination_mac) == (PHONE, SERVER)
     assert (query.source, query.destination, query.destination_port) == (ADDRESS, DNS, 53)
     assert decode_query(query.payload) == QUERY
 
     response = DnsResponse(id=7, qname=QUERY.qname, qtype="A", rcode="NXDOMAIN")
-    answer = UdpFrame(
-        source_mac=SERVER,
-        destination_mac=PHONE,
-        source=DNS,
-        destination=ADDRESS,
-        source_port=53,
-        destination_port=query.source_port,
-        payload=encode_response(response),
-    )
+    answer = answer_to(query, encode_response(response))
     network.hosts.received_dns(answer)
     assert network.phone.events == [DnsResponseReceived(response=response, server=DNS)]
     network.hosts.received_dns(msgspec.structs.replace(answer, payload=b"x"))
@@ -143,17 +140,8 @@ async def test_a_query_goes_to_the_next_hop_with_the_phones_mac_and_its_answer_b
 async def test_what_is_for_nobody_here_is_dropped(network: Network, change: dict[str, Any]) -> None:
     network.arp.learn(ROUTER, SERVER)
     network.hosts.send_dns(network.host, ASKED)
-    query = decode_udp_frame(network.frames.pop())
-    assert query is not None
-    answer = UdpFrame(
-        source_mac=SERVER,
-        destination_mac=PHONE,
-        source=DNS,
-        destination=ADDRESS,
-        source_port=53,
-        destination_port=query.source_port,
-        payload=b"x",
-    )
+    query = network.asked()
+    answer = answer_to(query, b"x")
     network.hosts.received_dns(msgspec.structs.replace(answer, **change))
     assert network.phone.events == []
 

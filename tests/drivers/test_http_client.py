@@ -10,13 +10,14 @@ from captured import Captured
 from cryptography import x509
 from multidict import CIMultiDict
 from scapy.layers.inet import TCP
+from tls_servers import tls_server
 
 from phonesim.device.actions import SendHttp
 from phonesim.device.events import Event, HttpFailed, HttpResponseReceived
 from phonesim.device.outcome import ConnectFailure
 from phonesim.drivers.authority import CertificateKind, SiteAuthority
 from phonesim.drivers.http_client import BODY_LIMIT, HttpClient
-from phonesim.drivers.trust import PhoneTls, load_credentials
+from phonesim.drivers.trust import PhoneTls
 from phonesim.wire.cert_provisioning import GetRootCertChains, GetRootCertChainsResponse
 from phonesim.wire.http import HttpRequest, HttpResponse, WebMessage
 from phonesim.wire.http_token import NTLM, HttpToken
@@ -124,13 +125,6 @@ async def serve(phone: Phone) -> AsyncIterator[Callable[..., Awaitable[web.Serve
 Serve = Callable[..., Awaitable[web.Server]]
 
 
-def tls(authority: SiteAuthority, kind: CertificateKind = "valid") -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    credentials = authority.server_credentials((NAME,), kind)
-    load_credentials(context, credentials.certificate, credentials.key)
-    return context
-
-
 async def test_an_exchange_looks_like_the_phones(phone: Phone, serve: Serve) -> None:
     seen: list[tuple[str, str | None, dict[str, str], bytes]] = []
 
@@ -212,7 +206,7 @@ async def test_https_keeps_its_connection_for_the_next_exchange(
         ports.append(request.transport.get_extra_info("peername")[1])
         return web.Response(body=encode_soap(CHAIN), content_type="text/xml")
 
-    await serve(answer, 443, tls(site_authority))
+    await serve(answer, 443, tls_server(site_authority, NAME))
     for exchange_id in (1, 2):
         phone.post(exchange_id, "https", 443, site_authority.chain())
         assert isinstance(await phone.events.get(), HttpResponseReceived)
@@ -238,7 +232,7 @@ async def test_nothing_is_sent_to_a_server_that_is_not_trusted(
     async def answer(request: web.BaseRequest) -> web.Response:
         return web.Response()
 
-    server = await serve(answer, 443, tls(site_authority, kind))
+    server = await serve(answer, 443, tls_server(site_authority, NAME, kind))
     phone.post(scheme="https", port=443, trust=site_authority.chain())
     found, detail = await phone.failure()
     assert found == failure
@@ -460,7 +454,7 @@ async def test_a_tap_is_told_the_certificate_that_was_refused(
         raise AssertionError
 
     authority = SiteAuthority()
-    await serve(never, 443, tls(authority, kind))
+    await serve(never, 443, tls_server(authority, NAME, kind))
     trust = authority.root() if kind == "no-intermediate" else authority.chain()
     phone.post(scheme="https", port=443, trust=trust)
     await phone.failure()
@@ -491,7 +485,7 @@ async def test_what_is_read_from_tls_is_told(
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         return web.Response(body=encode_soap(CHAIN), content_type="text/xml")
 
-    await serve(answer, 443, tls(site_authority))
+    await serve(answer, 443, tls_server(site_authority, NAME))
     for exchange_id in (1, 2):  # the second one over the same connection
         phone.post(exchange_id, "https", 443, trust=site_authority.chain())
         assert isinstance(await phone.events.get(), HttpResponseReceived)
@@ -547,7 +541,7 @@ async def test_an_exchange_that_needs_a_connection_goes_on_it(
         return web.Response(body=encode_soap(CHAIN), content_type="text/xml")
 
     where = {"scheme": scheme, "port": 443, "trust": site_authority.chain()}
-    await serve(answer, 443, tls(site_authority) if scheme == "https" else None)
+    await serve(answer, 443, tls_server(site_authority, NAME) if scheme == "https" else None)
     for exchange_id, continues in ((1, None), (2, 1), (3, 2)):
         phone.post(exchange_id, continues=continues, **where)  # type: ignore[arg-type]
         assert isinstance(await phone.events.get(), HttpResponseReceived)

@@ -9,6 +9,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from arp_frames import arp_frame
 from namespaces import PHONES, SERVERS, Inside, Segment, ip
 
 from phonesim.drivers.interface import Interface
@@ -17,12 +18,9 @@ from phonesim.errors import UsageError
 from phonesim.wire.frame import (
     ARP_REPLY,
     ARP_REQUEST,
-    BROADCAST_MAC,
-    UNKNOWN_MAC,
     ArpFrame,
     UdpFrame,
     decode_arp_frame,
-    encode_arp_frame,
     encode_udp_frame,
 )
 
@@ -170,19 +168,7 @@ class Peer:
 
     def ask(self, sender_ip: str, target_ip: str) -> ArpFrame:
         """Ask who has an address, as the station `STRANGER`; return the answer."""
-        self._socket.send(
-            encode_arp_frame(
-                ArpFrame(
-                    operation=ARP_REQUEST,
-                    source_mac=STRANGER,
-                    destination_mac=BROADCAST_MAC,
-                    sender_mac=STRANGER,
-                    sender_ip=sender_ip,
-                    target_mac=UNKNOWN_MAC,
-                    target_ip=target_ip,
-                )
-            )
-        )
+        self._socket.send(arp_frame(ARP_REQUEST, STRANGER, sender_ip, target_ip))
         while True:
             frame = decode_arp_frame(self._socket.recv(2048))
             if frame is not None and frame.operation == ARP_REPLY:

@@ -5,7 +5,7 @@ import pytest
 from namespaces import PHONES, SERVERS, Inside, Segment
 
 from phonesim.drivers.interface import Interface
-from phonesim.drivers.packet_socket import PacketSocket
+from phonesim.drivers.packet_socket import PacketSocket, dhcp_program
 from phonesim.wire.frame import UdpFrame, add_tag, encode_udp_frame
 
 pytestmark = pytest.mark.interop()
@@ -43,7 +43,7 @@ def test_the_filter_lets_through_what_is_wanted_and_nothing_else(segment: Segmen
             if data == marker:
                 ended.set()
 
-        socket = PacketSocket(SERVERS, interface.index, 67, received, takes_arp=True)
+        socket = PacketSocket(SERVERS, interface.index, dhcp_program(67, takes_arp=True), received)
         is_open.set()
         async with asyncio.timeout(10):
             await ended.wait()
@@ -53,7 +53,7 @@ def test_the_filter_lets_through_what_is_wanted_and_nothing_else(segment: Segmen
 
     async def send() -> None:
         interface = Interface(PHONES)
-        socket = PacketSocket(PHONES, interface.index, 68, lambda data: None, takes_arp=False)
+        socket = PacketSocket(PHONES, interface.index, dhcp_program(68), lambda data: None)
         for data in (
             *(frame(53, b"dns"), bytes(tcp), bytes(fragment), arp, frame(67, b"1")),
             *(tagged, prioritized, marker),

@@ -7,7 +7,7 @@ import random
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
-from functools import cache
+from functools import cache, partial
 
 import msgspec
 import pytest
@@ -22,8 +22,8 @@ from phonesim.device.events import (
     StagesDone,
 )
 from phonesim.device.outcome import Stage
-from phonesim.drivers.key_pool import SHARED_KEYS, KeyPool
-from phonesim.drivers.relay import RelayLink, RelayNetwork, run_relay
+from phonesim.drivers.live_world import boot_fleet
+from phonesim.drivers.relay import RelayLink, RelayNetwork, open_relay
 from phonesim.drivers.udp_socket import Address, UdpSocket
 from phonesim.errors import UsageError
 from phonesim.mocksite.site import Site, build_site
@@ -314,19 +314,14 @@ async def boot(
 ) -> list[str]:
     """Run them against the branches; the notes."""
     notes: list[str] = []
-    await run_relay(
+    fleet = run.fleet(
         specs,
-        site or branches(run),
-        run.authority,
-        disk_for or run.disk(specs[0].profile),
-        run.observer,
-        limits or RunLimits(timeout=20),
-        network,
-        None,
-        KeyPool(1, given=[run.key] * SHARED_KEYS),
-        run.stop,
-        notes.append,
+        site=site or branches(run),
+        disk_for=disk_for or run.disk(specs[0].profile),
+        limits=limits or RunLimits(timeout=20),
+        note=notes.append,
     )
+    await boot_fleet(fleet, partial(open_relay, network=network, port_offset=None), run.stop)
     return notes
 
 

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from captured import Captured
 from scapy.layers.inet import TCP
+from serving import REGISTER
+from tls_servers import tls_server
 
 from phonesim.device.actions import OpenConnection
 from phonesim.device.events import (
@@ -19,11 +21,9 @@ from phonesim.device.events import (
 from phonesim.device.outcome import ConnectFailure
 from phonesim.drivers.authority import CertificateKind, SiteAuthority
 from phonesim.drivers.sip_connection import PhoneConnections, SipConnection
-from phonesim.drivers.trust import PhoneTls, load_credentials
+from phonesim.drivers.trust import PhoneTls
 from phonesim.wire.sip import (
-    NameAddress,
     SipMessage,
-    SipRequest,
     decode_sip,
     encode_sip,
     response_to,
@@ -31,15 +31,6 @@ from phonesim.wire.sip import (
 
 OFFSET = 23000
 NAME = "fe01.contoso.com"
-REGISTER = SipRequest(
-    method="REGISTER",
-    uri="sip:contoso.com",
-    vias=("SIP/2.0/TLS 127.20.16.1:5061;branch=z9hG4bK1",),
-    sender=NameAddress(uri="sip:user1@contoso.com", tag="1"),
-    recipient=NameAddress(uri="sip:user1@contoso.com"),
-    call_id="c1",
-    cseq=1,
-)
 OK = response_to(REGISTER, 200, "OK")
 
 
@@ -125,13 +116,6 @@ async def phone(new_address: Callable[[], str]) -> AsyncIterator[Phone]:
     await asyncio.sleep(0)
 
 
-def tls(authority: SiteAuthority, kind: CertificateKind = "valid") -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    credentials = authority.server_credentials((NAME,), kind)
-    load_credentials(context, credentials.certificate, credentials.key)
-    return context
-
-
 async def test_messages_go_both_ways_from_the_phones_address(phone: Phone) -> None:
     registrar = Registrar()
     async with await registrar.listen(phone.address):
@@ -161,7 +145,7 @@ async def test_a_registrar_over_tls_is_connected_to(
     phone: Phone, site_authority: SiteAuthority
 ) -> None:
     registrar = Registrar()
-    async with await registrar.listen(phone.address, tls(site_authority)):
+    async with await registrar.listen(phone.address, tls_server(site_authority, NAME)):
         phone.open("tls", site_authority.chain())
         assert isinstance(await phone.events.get(), ConnectionOpened)
         phone.connections.close(4)
@@ -182,7 +166,7 @@ async def test_a_registrar_that_is_not_trusted_is_refused(
     kind: CertificateKind,
     failure: ConnectFailure,
 ) -> None:
-    async with await Registrar().listen(phone.address, tls(site_authority, kind)):
+    async with await Registrar().listen(phone.address, tls_server(site_authority, NAME, kind)):
         phone.open("tls", site_authority.chain())
         found, detail = await phone.failure()
     assert found == failure
@@ -199,7 +183,7 @@ async def test_a_closed_port_is_refused(phone: Phone) -> None:
 async def test_a_name_that_cannot_be_one_is_explained(
     phone: Phone, site_authority: SiteAuthority
 ) -> None:
-    async with await Registrar().listen(phone.address, tls(site_authority)):
+    async with await Registrar().listen(phone.address, tls_server(site_authority, NAME)):
         phone.open("tls", site_authority.chain(), name="a" * 64 + ".com")
         failure, detail = await phone.failure()
     assert failure == ConnectFailure.CERTIFICATE_NAME_MISMATCH
@@ -298,7 +282,7 @@ async def test_a_stream_that_cannot_be_read_on_is_closed(phone: Phone) -> None:
 async def test_closing_while_connecting_makes_no_event(
     phone: Phone, site_authority: SiteAuthority
 ) -> None:
-    async with await Registrar().listen(phone.address, tls(site_authority)):
+    async with await Registrar().listen(phone.address, tls_server(site_authority, NAME)):
         phone.open("tls", site_authority.chain())
         await asyncio.sleep(0)
         phone.connections.close(4)
@@ -322,6 +306,7 @@ async def test_a_tap_is_told_every_message_whole(phone: Phone) -> None:
         other_end.send(OK)
         for _ in range(2):
             await phone.events.get()
+        phone.connections.abort()  # a server waits for its connections, from Python 3.12 on
     ends = ((phone.source, opened.local_port), (phone.address, 5061))
     assert [message[:1] + message[2:] for message in phone.captured.messages()] == [
         ("sip", ends, encode_sip(REGISTER)),

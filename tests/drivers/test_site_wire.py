@@ -10,7 +10,7 @@ from serving import Machine, Observer, site_of
 
 from phonesim.drivers.authority import SiteAuthority
 from phonesim.drivers.interface import Interface
-from phonesim.drivers.packet_socket import PacketSocket
+from phonesim.drivers.packet_socket import PacketSocket, dhcp_program
 from phonesim.drivers.site_host import SiteHost
 from phonesim.drivers.site_wire import WireDhcpPorts
 from phonesim.mocksite import exchange as on
@@ -70,7 +70,7 @@ def ask(
             answered.set()
 
         port = answer.port if answer is not None else 68
-        socket = PacketSocket(PHONES, interface.index, port, received, takes_arp=False)
+        socket = PacketSocket(PHONES, interface.index, dhcp_program(port), received)
         socket.send(
             encode_udp_frame(
                 UdpFrame(

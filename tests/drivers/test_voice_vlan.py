@@ -9,18 +9,19 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from arp_frames import arp_frame
 from namespaces import PHONES, SERVERS, Inside, Segment, ip
 
 from phonesim.device.actions import ConfigureAddress, SendDhcp
 from phonesim.drivers import voice_vlan
 from phonesim.drivers.interface import Interface
 from phonesim.drivers.lldp_port import LldpPort
-from phonesim.drivers.phone_host import PhoneHost
+from phonesim.drivers.phone_host import AddressLink, PhoneHost
 from phonesim.drivers.raw_socket import LARGEST_FRAME, all_in_vlan, open_raw_socket
-from phonesim.drivers.voice_vlan import VlanBridge, VlanLink, VoiceVlans
+from phonesim.drivers.voice_vlan import VlanBridge, VoiceVlans
 from phonesim.errors import UsageError
 from phonesim.wire.dhcp import DhcpMessage, MessageType
-from phonesim.wire.frame import ARP_REQUEST, BROADCAST_MAC, ArpFrame, add_tag, encode_arp_frame
+from phonesim.wire.frame import ARP_REQUEST, BROADCAST_MAC, add_tag
 
 pytestmark = pytest.mark.interop("nsenter")
 
@@ -28,17 +29,7 @@ MAC, OTHER = (bytes.fromhex(f"0004f200000{number}") for number in (1, 2))
 
 
 def arp(destination_mac: bytes, number: int) -> bytes:
-    return encode_arp_frame(
-        ArpFrame(
-            operation=ARP_REQUEST,
-            source_mac=OTHER,
-            destination_mac=destination_mac,
-            sender_mac=OTHER,
-            sender_ip=f"10.0.0.{number}",
-            target_mac=bytes(6),
-            target_ip="10.0.0.200",
-        )
-    )
+    return arp_frame(ARP_REQUEST, OTHER, f"10.0.0.{number}", "10.0.0.200", destination_mac)
 
 
 def inside(namespace: str, main: Callable[[], Any]) -> Any:
@@ -160,11 +151,11 @@ ADDRESS = ConfigureAddress(address="10.0.0.50", subnet_mask="255.255.255.0")
 async def with_vlans(main: Callable[[VoiceVlans], Any], calls: list[str]) -> None:
     interface = Interface(PHONES)
 
-    def open_link(tap: Interface, closing: ExitStack) -> VlanLink:
+    def open_link(tap: Interface, closing: ExitStack) -> AddressLink:
         closing.callback(calls.append, f"{tap.name} closed")
-        return cast(VlanLink, Link(tap.name, calls))
+        return cast(AddressLink, Link(tap.name, calls))
 
-    untagged = cast(VlanLink, Link("untagged", calls))
+    untagged = cast(AddressLink, Link("untagged", calls))
     vlans = VoiceVlans(interface, untagged, cast(LldpPort, Port()), open_link)
     try:
         await main(vlans)

@@ -20,10 +20,10 @@ from phonesim.config.fleet_profile import OwnMac
 from phonesim.config.site_profile import SiteProfile
 from phonesim.device.actions import WriteLog
 from phonesim.device.events import PoweredOff, SignedIn
-from phonesim.drivers.key_pool import SHARED_KEYS, KeyPool
+from phonesim.drivers.live_world import boot_fleet
 from phonesim.drivers.nft import run_nft
 from phonesim.drivers.run_folder import FolderDisk
-from phonesim.drivers.wire import run_wire
+from phonesim.drivers.wire import open_wire
 from phonesim.errors import UsageError
 from phonesim.mocksite.site import Site, build_site
 from phonesim.profiles import SITE, load
@@ -51,19 +51,14 @@ async def boot(
     specs = run.specs(count, vlan__lldp_wait=0)
     run.observer = Observer()
     run.observer.awaited = count
-    await run_wire(
+    fleet = run.fleet(
         specs,
-        site,
-        run.authority,
-        disk_for or run.disk(specs[0].profile),
-        run.observer,
-        RunLimits(**{"timeout": 20, **limits}),
-        PHONES,
-        own_mac,
-        KeyPool(count, given=[run.key] * SHARED_KEYS),
-        run.stop,
-        (notes if notes is not None else []).append,
+        site=site,
+        disk_for=disk_for or run.disk(specs[0].profile),
+        limits=RunLimits(**{"timeout": 20, **limits}),
+        note=(notes if notes is not None else []).append,
     )
+    await boot_fleet(fleet, partial(open_wire, interface=PHONES, own_mac=own_mac), run.stop)
     return run.observer
 
 

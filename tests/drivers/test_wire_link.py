@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from arp_frames import arp_frame
 
 from phonesim.config.device_profile import ArpConfig
 from phonesim.device.actions import ConfigureAddress
@@ -14,7 +15,7 @@ from phonesim.drivers import wire
 from phonesim.drivers.interface import Interface
 from phonesim.drivers.phone_host import PhoneHost
 from phonesim.drivers.wire import WireLink
-from phonesim.wire.frame import ARP_REQUEST, BROADCAST_MAC, UNKNOWN_MAC, ArpFrame, encode_arp_frame
+from phonesim.wire.frame import ARP_REQUEST
 
 PHONE = bytes.fromhex("0004f2000001")
 OTHER = bytes.fromhex("0004f2000002")
@@ -22,7 +23,7 @@ ADDRESS = "10.0.0.5"
 
 
 class Socket:
-    def __init__(self, *args: object, takes_arp: bool, is_host: bool) -> None:
+    def __init__(self, *args: object) -> None:
         self.sent: list[bytes] = []
 
     def send(self, frame: bytes) -> None:
@@ -77,18 +78,6 @@ async def test_whoever_claims_a_phones_address_is_told_to_it(
     assert phone.events == []
     await asyncio.sleep(0.05)
     assert phone.events == [AddressProbed(address=ADDRESS, conflict=None)]
-    link._arrived(
-        encode_arp_frame(
-            ArpFrame(
-                operation=ARP_REQUEST,
-                source_mac=OTHER,
-                destination_mac=BROADCAST_MAC,
-                sender_mac=OTHER,
-                sender_ip=ADDRESS,
-                target_mac=UNKNOWN_MAC,
-                target_ip=ADDRESS,
-            )
-        )
-    )
+    link._arrived(arp_frame(ARP_REQUEST, OTHER, ADDRESS, ADDRESS))
     assert phone.events[1:] == [AddressClaimed(address=ADDRESS, mac="00-04-F2-00-00-02")]
     link.close()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+from arp_frames import arp_frame
 from captures import MAC, PHONE, PHONE_ID, SERVER_MAC, lease, names, request, sightings, values
 
 from phonesim.wire.dhcp import MessageType
-from phonesim.wire.frame import ARP_REPLY, ARP_REQUEST, ArpFrame, encode_arp_frame
+from phonesim.wire.frame import ARP_REPLY, ARP_REQUEST
 from phonesim.wire.lldp import (
     CHASSIS_MAC,
     PORT_MAC,
@@ -31,23 +32,6 @@ def lldp(mac: bytes, *policies: NetworkPolicy, ttl: int = 120) -> bytes:
         policies=policies,
     )
     return encode_lldp_frame(unit, mac)
-
-
-def arp(
-    operation: int, sender: bytes, sender_ip: str, target_ip: str, vlan_id: int | None = None
-) -> bytes:
-    return encode_arp_frame(
-        ArpFrame(
-            operation=operation,
-            source_mac=sender,
-            sender_mac=sender,
-            sender_ip=sender_ip,
-            target_mac=bytes(6),
-            target_ip=target_ip,
-            destination_mac=b"\xff" * 6,
-            vlan_id=vlan_id,
-        )
-    )
 
 
 VOICE_100 = NetworkPolicy(is_tagged=True, vlan_id=100, priority=5, dscp=46)
@@ -77,22 +61,27 @@ def test_a_vlan_of_which_nobody_was_heard_to_speak(tmp_path: Path) -> None:
 
 
 def test_another_host_has_the_address(tmp_path: Path) -> None:
-    probe = arp(ARP_REQUEST, MAC, "0.0.0.0", PHONE)
-    claim = arp(ARP_REPLY, SERVER_MAC, PHONE, "0.0.0.0")
+    probe = arp_frame(ARP_REQUEST, MAC, "0.0.0.0", PHONE)
+    claim = arp_frame(ARP_REPLY, SERVER_MAC, PHONE, "0.0.0.0")
     found = sightings(tmp_path, *lease(), probe, claim, claim)[5:]
     assert values(found, "address_conflict") == [(PHONE, "02-00-00-00-00-01")]
     assert "10.0.0.7 is at 02-00-00-00-00-01" in found[0].text
 
 
 def test_one_that_claims_it_later(tmp_path: Path) -> None:
-    claim = arp(ARP_REQUEST, SERVER_MAC, PHONE, PHONE, vlan_id=5)
+    claim = arp_frame(ARP_REQUEST, SERVER_MAC, PHONE, PHONE, vlan_id=5)
     assert names(sightings(tmp_path, *lease(), (3600, claim))[5:]) == ["address_conflict"]
 
 
 def test_another_phone_has_the_address(tmp_path: Path) -> None:
     other = bytes.fromhex("0004f2000002")
-    probe = arp(ARP_REQUEST, MAC, "0.0.0.0", PHONE)
-    frames = [*lease(xid=8, mac=other), *lease(), probe, arp(ARP_REPLY, other, PHONE, "0.0.0.0")]
+    probe = arp_frame(ARP_REQUEST, MAC, "0.0.0.0", PHONE)
+    frames = [
+        *lease(xid=8, mac=other),
+        *lease(),
+        probe,
+        arp_frame(ARP_REPLY, other, PHONE, "0.0.0.0"),
+    ]
     found = sightings(tmp_path, *frames)
     [conflict] = [each for each in found if each.name == "address_conflict"]
     assert (conflict.phone_id, conflict["mac"]) == (PHONE_ID, "00-04-F2-00-00-02")
@@ -112,14 +101,16 @@ def test_lldp_on_a_cooked_link(tmp_path: Path) -> None:
 
 
 def test_no_conflict(tmp_path: Path) -> None:
-    probe = arp(ARP_REQUEST, MAC, "0.0.0.0", "10.0.0.9")
-    late = arp(ARP_REPLY, SERVER_MAC, "10.0.0.9", "0.0.0.0")
-    found = sightings(tmp_path, *lease(), probe, arp(ARP_REQUEST, MAC, PHONE, PHONE), (60, late))
+    probe = arp_frame(ARP_REQUEST, MAC, "0.0.0.0", "10.0.0.9")
+    late = arp_frame(ARP_REPLY, SERVER_MAC, "10.0.0.9", "0.0.0.0")
+    found = sightings(
+        tmp_path, *lease(), probe, arp_frame(ARP_REQUEST, MAC, PHONE, PHONE), (60, late)
+    )
     assert names(found[5:]) == []
 
 
 def test_an_address_that_was_given_back_or_has_run_out_may_be_anothers(tmp_path: Path) -> None:
-    claim = arp(ARP_REQUEST, SERVER_MAC, PHONE, PHONE)
+    claim = arp_frame(ARP_REQUEST, SERVER_MAC, PHONE, PHONE)
     release = request(MessageType.RELEASE, xid=8, ciaddr=PHONE, destination="10.0.0.1")
     assert names(sightings(tmp_path, *lease(), (1, release), (2, claim))[5:]) == ["dhcp_sent"]
     assert names(sightings(tmp_path, *lease(), (86401, claim))[5:]) == []
@@ -127,6 +118,6 @@ def test_an_address_that_was_given_back_or_has_run_out_may_be_anothers(tmp_path:
 
 def test_a_link_local_address(tmp_path: Path) -> None:
     found = sightings(
-        tmp_path, request(DISCOVER), arp(ARP_REQUEST, MAC, "169.254.3.4", "169.254.3.4")
+        tmp_path, request(DISCOVER), arp_frame(ARP_REQUEST, MAC, "169.254.3.4", "169.254.3.4")
     )
     assert values(found, "auto_ip") == [("169.254.3.4", 0.0)]

@@ -134,7 +134,7 @@ def test_a_run_that_is_asked_to_end_before_it_listens_ends(tmp_path: Path) -> No
     stop.ask()
     recorder = Recorder(plan.specs, lambda *_: None)
     folder = RunFolder.create(tmp_path, "run", failures_only=False)
-    report = worlds.run_loopback(plan, folder, recorder, stop, lambda _: None)
+    report = worlds.run_live(plan, folder, recorder, stop, lambda _: None)
     assert report.is_valid
     assert not recorder.phones[plan.specs[0].phone_id].boots
 

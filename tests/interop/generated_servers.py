@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+from dhcp_daemons import serve_dnsmasq, serve_kea
 from netlab import DHCP, Lab
 
 FIRST, LAST = "10.77.16.1", "10.77.31.254"
@@ -16,35 +17,16 @@ FIRST, LAST = "10.77.16.1", "10.77.31.254"
 
 def start_kea(lab: Lab, printed: str, address: str = DHCP) -> None:
     """Kea on one address of the servers' side, with the printed members beside its own."""
-    name = "kea" if address == DHCP else f"kea-{address}"
-    config = {
+    members = {
         "interfaces-config": {"interfaces": [f"servers0/{address}"], "dhcp-socket-type": "raw"},
         "lease-database": {"type": "memfile", "persist": False},
         "valid-lifetime": 3600,
         "subnet4": [
             {"id": 1, "subnet": "10.77.0.0/16", "pools": [{"pool": f"{FIRST} - {LAST}"}]},
         ],
-        "loggers": [
-            {
-                "name": "kea-dhcp4",
-                "severity": "INFO",
-                "output_options": [{"output": "stdout", "flush": True}],
-            }
-        ],
         **json.loads(printed)["Dhcp4"],
     }
-    path = lab.folder / f"{name}.json"
-    path.write_text(json.dumps({"Dhcp4": config}))
-    own = lab.folder / name
-    own.mkdir()
-    lab.serve(
-        name,
-        [
-            *("env", f"KEA_PIDFILE_DIR={own}", f"KEA_LOCKFILE_DIR={own}"),
-            *("kea-dhcp4", "-c", str(path)),
-        ],
-        lambda: "DHCP4_STARTED" in lab.output(name),
-    )
+    serve_kea(lab, members, "kea" if address == DHCP else f"kea-{address}")
 
 
 def start_isc_dhcpd(lab: Lab, printed: str) -> None:
@@ -70,25 +52,13 @@ subnet 10.77.0.0 netmask 255.255.0.0 {{ range {FIRST} {LAST}; }}
 
 def start_dnsmasq(lab: Lab, printed: str) -> None:
     """dnsmasq, whose configuration ends with the printed lines."""
-    path = lab.folder / "dnsmasq.conf"
     lines = [
         "port=0",
         f"listen-address={DHCP}",
         "bind-interfaces",
-        "no-ping",
-        "log-dhcp",
         f"dhcp-range={FIRST},{LAST},255.255.0.0,1h",
-        f"dhcp-leasefile={lab.folder / 'dnsmasq.leases'}",
     ]
-    path.write_text("\n".join(lines) + "\n" + printed)
-    lab.serve(
-        "dnsmasq",
-        [
-            *("dnsmasq", "--keep-in-foreground", "--log-facility=-", "--user=root"),
-            f"--conf-file={path}",
-        ],
-        lambda: lab.is_listening("udp", "0.0.0.0", 67),
-    )
+    serve_dnsmasq(lab, (*lines, printed))
 
 
 START: dict[str, Callable[[Lab, str], None]] = {

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from dhcp_daemons import serve_dnsmasq, serve_kea
 from netlab import DHCP, Lab
 
 Frame = dict[str, Any]
@@ -30,72 +31,39 @@ def start_leases(
     """Kea on one address of the servers' side. `times` are T1, T2 and the lease, in seconds."""
     t1, t2, lifetime = times
     file = lab.folder / "kea-leases.csv"
-    config = {
-        "Dhcp4": {
-            "interfaces-config": {
-                "interfaces": [f"servers0/{address}"],
-                "dhcp-socket-type": "raw",
-            },
-            "lease-database": {"type": "memfile", "persist": persists, "name": str(file)},
-            "renew-timer": t1,
-            "rebind-timer": t2,
-            "valid-lifetime": lifetime,
-            "server-tag": name,
-            "option-data": [{"name": "dhcp-server-identifier", "data": address}],
-            "subnet4": [
-                {
-                    "id": 1,
-                    "subnet": "10.77.0.0/16",
-                    "interface": "servers0",
-                    "pools": [{"pool": pool.replace("-", " - ")}],
-                }
-            ],
-            "loggers": [
-                {
-                    "name": "kea-dhcp4",
-                    "severity": "INFO",
-                    "output_options": [{"output": "stdout", "flush": True}],
-                }
-            ],
-        }
-    }
-    path = lab.folder / f"{name}.json"
-    path.write_text(json.dumps(config, indent=1))
-    own = lab.folder / name
-    own.mkdir(exist_ok=True)
-    lab.serve(
-        name,
-        [
-            *("env", f"KEA_PIDFILE_DIR={own}", f"KEA_LOCKFILE_DIR={own}"),
-            *("kea-dhcp4", "-c", str(path)),
+    members = {
+        "interfaces-config": {"interfaces": [f"servers0/{address}"], "dhcp-socket-type": "raw"},
+        "lease-database": {"type": "memfile", "persist": persists, "name": str(file)},
+        "renew-timer": t1,
+        "rebind-timer": t2,
+        "valid-lifetime": lifetime,
+        "server-tag": name,
+        "option-data": [{"name": "dhcp-server-identifier", "data": address}],
+        "subnet4": [
+            {
+                "id": 1,
+                "subnet": "10.77.0.0/16",
+                "interface": "servers0",
+                "pools": [{"pool": pool.replace("-", " - ")}],
+            }
         ],
-        lambda: "DHCP4_STARTED" in lab.output(name),
-    )
+    }
+    serve_kea(lab, members, name)
 
 
 def start_dnsmasq_leases(lab: Lab, name: str, *, pool: str, t1: int) -> None:
     """dnsmasq, authoritative, without any lease from before."""
     first, last = pool.split("-")
-    path = lab.folder / f"{name}.conf"
-    path.write_text(
-        f"""port=0
-interface=servers0
-except-interface=lo
-bind-interfaces
-no-ping
-log-dhcp
-dhcp-authoritative
-dhcp-range={first},{last},255.255.0.0,2m
-dhcp-option=option:T1,{t1}
-dhcp-leasefile={lab.folder / name}.leases
-"""
-    )
-    command = ["dnsmasq", "--keep-in-foreground", "--log-facility=-", "--user=root"]
-    lab.serve(
-        name,
-        [*command, f"--conf-file={path}"],
-        lambda: lab.is_listening("udp", "0.0.0.0", 67),
-    )
+    lines = [
+        "port=0",
+        "interface=servers0",
+        "except-interface=lo",
+        "bind-interfaces",
+        "dhcp-authoritative",
+        f"dhcp-range={first},{last},255.255.0.0,2m",
+        f"dhcp-option=option:T1,{t1}",
+    ]
+    serve_dnsmasq(lab, lines, name)
 
 
 class Watch:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -152,19 +153,23 @@ class Lab:
                     ticks += int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK")
 
-    def is_listening(self, protocol: str, address: str, port: int) -> bool:
-        """Whether a socket of the servers' namespace is bound there."""
-        flags = "-Hlun" if protocol == "udp" else "-Hltn"
-        listing = subprocess.run(
-            ["ip", "netns", "exec", self.servers, "ss", flags],
+    def inside(self, namespace: str, *command: str) -> str:
+        """Run a command in a namespace; what it printed."""
+        return subprocess.run(
+            ["ip", "netns", "exec", namespace, *command],
             check=True,
             capture_output=True,
             text=True,
         ).stdout
-        return any(
-            f" {bound}:{port} " in f"{listing} " or f"{bound}%servers0:{port}" in listing
-            for bound in (address, "0.0.0.0", "*")
-        )
+
+    def is_listening(
+        self, protocol: str, address: str, port: int, namespace: str | None = None
+    ) -> bool:
+        """Whether a socket is bound there, in the servers' namespace by default."""
+        flags = "-Hlun" if protocol == "udp" else "-Hltn"
+        listing = self.inside(namespace or self.servers, "ss", flags)
+        bound = "|".join(map(re.escape, (address, "0.0.0.0", "*")))
+        return re.search(rf" ({bound})(%\w+)?:{port}\s", listing) is not None
 
     def run_fleet(self, *arguments: str, timeout: float = 50) -> tuple[int, dict[str, Any], str]:
         """Run `phonesim run` in the phones' namespace: status, summary, what it told people."""
@@ -255,7 +260,7 @@ class Lab:
         """
         script = Path(__file__).with_name("ask_arp.py")
         command = [sys.executable, str(script), "servers0", DHCP, *addresses]
-        answers = _ip("netns", "exec", self.servers, *command).splitlines()
+        answers = self.inside(self.servers, *command).splitlines()
         return {(address, mac) for address, mac in map(str.split, answers)}
 
     def add_address(self, address: str) -> None:
@@ -273,7 +278,7 @@ class Lab:
             _ip("-n", self.phones, "-4", "addr")
             + _ip("-n", self.phones, "rule")
             + _ip("-n", self.phones, "-4", "route", "show", "table", "all")
-            + _ip("netns", "exec", self.phones, "nft", "list", "ruleset")
+            + self.inside(self.phones, "nft", "list", "ruleset")
         )
 
     def neighbors(self) -> dict[str, str]:

@@ -6,14 +6,13 @@ servers' namespace, and returns when it listens.
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from dhcp_daemons import serve_dnsmasq, serve_kea
 from netlab import (
     DHCP,
     DNS,
@@ -86,7 +85,6 @@ def start_dnsmasq(
         "bind-interfaces",
         "no-resolv",
         "no-hosts",
-        "no-ping",
         f"port={53 if serves_dns else 0}",
         f"dhcp-range={FIRST},{LAST},255.255.0.0,1h",
         f"dhcp-option=option:dns-server,{DHCP if serves_dns else DNS}",
@@ -94,9 +92,7 @@ def start_dnsmasq(
         f"dhcp-option=option:domain-name,{DOMAIN}",
         "dhcp-vendorclass=set:uc,MS-UC-Client",
         f"dhcp-option=tag:uc,option:sip-server,{FE01_NAME},{FE02_NAME}",
-        f"dhcp-leasefile={lab.folder / 'dnsmasq.leases'}",
         "dhcp-authoritative",
-        "log-dhcp",
     ]
     lines += (
         f"host-record={name},{address}"
@@ -117,7 +113,7 @@ def start_dnsmasq(
         lines += [f"interface={interface}", f"dhcp-range={first},{last},255.255.0.0,1h"]
     if serves_dns:
         lines.append("log-queries")
-    _serve_dnsmasq(lab, lines)
+    serve_dnsmasq(lab, lines)
 
 
 def start_dnsmasq_for_relays(lab: Lab, subnets: Sequence[str]) -> None:
@@ -125,14 +121,11 @@ def start_dnsmasq_for_relays(lab: Lab, subnets: Sequence[str]) -> None:
     lines = [
         "interface=servers0",
         "except-interface=lo",
-        "no-ping",
         "port=0",
         "dhcp-authoritative",
-        "log-dhcp",
-        f"dhcp-leasefile={lab.folder / 'dnsmasq.leases'}",
         *(f"dhcp-range={subnet}.16.1,{subnet}.31.254,255.255.0.0,1h" for subnet in subnets),
     ]
-    _serve_dnsmasq(lab, lines)
+    serve_dnsmasq(lab, lines)
 
 
 def start_kea(lab: Lab, *, is_quiet: bool = False) -> None:
@@ -141,35 +134,26 @@ def start_kea(lab: Lab, *, is_quiet: bool = False) -> None:
     A quiet one logs no leases, and has all the addresses of the network to give.
     """
     first, last = ("10.77.1.1", "10.77.255.254") if is_quiet else (FIRST, LAST)
-    config = {
-        "Dhcp4": {
-            "interfaces-config": {"interfaces": [f"servers0/{DHCP}"], "dhcp-socket-type": "raw"},
-            "lease-database": {"type": "memfile", "persist": False},
-            "valid-lifetime": 3600,
-            "authoritative": True,
-            **KEA_UC_OPTIONS,
-            "subnet4": [
-                {
-                    "id": 1,
-                    "subnet": "10.77.0.0/16",
-                    "pools": [{"pool": f"{first} - {last}"}],
-                    "option-data": [
-                        {"name": "domain-name-servers", "data": DNS},
-                        {"name": "ntp-servers", "data": NTP},
-                        {"name": "domain-name", "data": DOMAIN},
-                    ],
-                }
-            ],
-            "loggers": [
-                {
-                    "name": "kea-dhcp4",
-                    "severity": "WARN" if is_quiet else "INFO",
-                    "output_options": [{"output": "stdout", "flush": True}],
-                }
-            ],
-        }
+    members = {
+        "interfaces-config": {"interfaces": [f"servers0/{DHCP}"], "dhcp-socket-type": "raw"},
+        "lease-database": {"type": "memfile", "persist": False},
+        "valid-lifetime": 3600,
+        "authoritative": True,
+        **KEA_UC_OPTIONS,
+        "subnet4": [
+            {
+                "id": 1,
+                "subnet": "10.77.0.0/16",
+                "pools": [{"pool": f"{first} - {last}"}],
+                "option-data": [
+                    {"name": "domain-name-servers", "data": DNS},
+                    {"name": "ntp-servers", "data": NTP},
+                    {"name": "domain-name", "data": DOMAIN},
+                ],
+            }
+        ],
     }
-    _serve_kea(lab, config)
+    serve_kea(lab, members, is_quiet=is_quiet)
 
 
 def start_kea_for_relays(lab: Lab, subnets: Sequence[str], *, renew_timer: int = 1800) -> None:
@@ -177,44 +161,35 @@ def start_kea_for_relays(lab: Lab, subnets: Sequence[str], *, renew_timer: int =
 
     The lease file keeps what the agents say in option 82.
     """
-    config = {
-        "Dhcp4": {
-            "interfaces-config": {"interfaces": [f"servers0/{DHCP}"], "dhcp-socket-type": "udp"},
-            "lease-database": {
-                "type": "memfile",
-                "persist": True,
-                "name": str(lab.folder / RELAY_LEASES),
-                "lfc-interval": 0,
-            },
-            "store-extended-info": True,
-            "valid-lifetime": 3600,
-            "renew-timer": renew_timer,
-            **KEA_UC_OPTIONS,
-            "authoritative": True,
-            "subnet4": [
-                {
-                    "id": number,
-                    "subnet": f"{subnet}.0.0/16",
-                    "pools": [{"pool": f"{subnet}.16.1 - {subnet}.31.254"}],
-                    "option-data": [
-                        {"name": "routers", "data": f"{subnet}.0.1"},
-                        {"name": "domain-name-servers", "data": DNS},
-                        {"name": "ntp-servers", "data": NTP},
-                        {"name": "domain-name", "data": DOMAIN},
-                    ],
-                }
-                for number, subnet in enumerate(subnets, 1)
-            ],
-            "loggers": [
-                {
-                    "name": "kea-dhcp4",
-                    "severity": "INFO",
-                    "output_options": [{"output": "stdout", "flush": True}],
-                }
-            ],
-        }
+    members = {
+        "interfaces-config": {"interfaces": [f"servers0/{DHCP}"], "dhcp-socket-type": "udp"},
+        "lease-database": {
+            "type": "memfile",
+            "persist": True,
+            "name": str(lab.folder / RELAY_LEASES),
+            "lfc-interval": 0,
+        },
+        "store-extended-info": True,
+        "valid-lifetime": 3600,
+        "renew-timer": renew_timer,
+        **KEA_UC_OPTIONS,
+        "authoritative": True,
+        "subnet4": [
+            {
+                "id": number,
+                "subnet": f"{subnet}.0.0/16",
+                "pools": [{"pool": f"{subnet}.16.1 - {subnet}.31.254"}],
+                "option-data": [
+                    {"name": "routers", "data": f"{subnet}.0.1"},
+                    {"name": "domain-name-servers", "data": DNS},
+                    {"name": "ntp-servers", "data": NTP},
+                    {"name": "domain-name", "data": DOMAIN},
+                ],
+            }
+            for number, subnet in enumerate(subnets, 1)
+        ],
     }
-    _serve_kea(lab, config)
+    serve_kea(lab, members)
 
 
 def start_bind(
@@ -400,33 +375,3 @@ def kamailio_contacts(lab: Lab) -> set[str]:
 
 def _openssl(*arguments: str) -> None:
     subprocess.run(["openssl", *arguments], check=True, capture_output=True)
-
-
-def _serve_dnsmasq(lab: Lab, lines: Sequence[str]) -> None:
-    """Start dnsmasq; its DHCP socket is bound to no address."""
-    path = lab.folder / "dnsmasq.conf"
-    path.write_text("\n".join(lines) + "\n")
-    lab.serve(
-        "dnsmasq",
-        [
-            "dnsmasq",
-            "--keep-in-foreground",
-            "--log-facility=-",
-            "--user=root",
-            f"--conf-file={path}",
-        ],
-        lambda: lab.is_listening("udp", "0.0.0.0", 67),
-    )
-
-
-def _serve_kea(lab: Lab, config: dict[str, Any]) -> None:
-    path = lab.folder / "kea.json"
-    path.write_text(json.dumps(config, indent=1))
-    lab.serve(
-        "kea",
-        [
-            *("env", f"KEA_PIDFILE_DIR={lab.folder}", f"KEA_LOCKFILE_DIR={lab.folder}"),
-            *("kea-dhcp4", "-c", str(path)),
-        ],
-        lambda: lab.is_listening("udp", DHCP, 67) or "DHCP4_STARTED" in lab.output("kea"),
-    )

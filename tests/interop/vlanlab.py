@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from dhcp_daemons import serve_dnsmasq
 from netlab import Lab
 
 VOICE_VLAN = 100
@@ -67,15 +67,6 @@ class VlanLab(Lab):
             self.access,
         )
 
-    def inside(self, namespace: str, *command: str) -> str:
-        """Run a command in a namespace; what it printed."""
-        return subprocess.run(
-            ["ip", "netns", "exec", namespace, *command],
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
-
     def on_trunk(self) -> set[tuple[int, str, str]]:
         """What phones sent to the switch: VLAN (0 is untagged), source MAC, kind of frame."""
         lines = self.output("switch").splitlines()[1:]
@@ -111,28 +102,15 @@ class VlanLab(Lab):
 
     def start_native_dnsmasq(self, *options: str) -> None:
         """Serve the untagged network by dnsmasq."""
-        path = self.folder / "native.conf"
         lines = [
             "interface=trunk0",
             "except-interface=lo",
             "bind-interfaces",
             "no-resolv",
             "no-hosts",
-            "no-ping",
             "port=0",
             "dhcp-range=10.66.16.1,10.66.31.254,255.255.0.0,1h",
-            f"dhcp-leasefile={self.folder / 'native.leases'}",
             "dhcp-authoritative",
-            "log-dhcp",
             *options,
         ]
-        path.write_text("\n".join(lines) + "\n")
-        self.serve(
-            "native",
-            [
-                *("dnsmasq", "--keep-in-foreground", "--log-facility=-", "--user=root"),
-                *(f"--conf-file={path}", f"--pid-file={self.folder / 'native.pid'}"),
-            ],
-            lambda: ":67 " in self.inside(self.access, "ss", "-Hlun"),
-            self.access,
-        )
+        serve_dnsmasq(self, lines, "native", self.access)

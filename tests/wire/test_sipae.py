@@ -276,6 +276,13 @@ def test_other_schemes_are_left_to_others():
     assert authentication_info(response_to(A_REQUEST, 200, "OK", headers=digest)) is None
 
 
+def changed(values, changes):
+    """The parameters with these changes; None leaves one out."""
+    return tuple(
+        (name, value) for name, value in {**values, **changes}.items() if value is not None
+    )
+
+
 GOOD = {"realm": "r", "targetname": "t", "version": "4"}
 
 
@@ -291,8 +298,7 @@ GOOD = {"realm": "r", "targetname": "t", "version": "4"}
     ],
 )
 def test_malformed_parameters_are_refused_with_a_reason(changes, problem):
-    values = {**GOOD, **changes}
-    parameters = tuple((name, value) for name, value in values.items() if value is not None)
+    parameters = changed(GOOD, changes)
     with pytest.raises(DecodeError, match=problem):
         read_offer(Challenge(scheme="TLS-DSK", parameters=parameters))
     with pytest.raises(DecodeError, match=problem):
@@ -318,8 +324,7 @@ SIGNED = {**GOOD, "opaque": "o", "crand": "0a1b2c3d", "cnum": "1", "response": "
     ],
 )
 def test_malformed_signatures_are_refused_with_a_reason(changes, problem):
-    values = {**SIGNED, **changes}
-    parameters = tuple((name, value) for name, value in values.items() if value is not None)
+    parameters = changed(SIGNED, changes)
     with pytest.raises(DecodeError, match=problem):
         read_authorization(Credentials(scheme="NTLM", parameters=parameters))
 
