@@ -120,13 +120,13 @@ class _Place:
             self._end(is_done=True)
         elif following == "sign-out":
             if self.phone is not None:
-                run.time.at(run.time.now, self.phone.receive, on.SignOutRequested())
+                run.time.after(0.0, self.phone.receive, on.SignOutRequested())
         else:
             self._reboot()
 
     def _reboot(self) -> None:
         self.power_off()
-        self._run.time.at(self._run.time.now + _POWER_OFF_SECONDS, self.power_on)
+        self._run.time.after(_POWER_OFF_SECONDS, self.power_on)
 
     def _end(self, *, is_done: bool) -> None:
         """The phone has come to its end: let it be, or let it start again when it is due."""
@@ -181,9 +181,9 @@ class _Run:
             place.is_settled = True
             self._unsettled -= 1
             # What waits in memory is most of a phone's size.
-            self.time.at(self.time.now, place.disk.flush)
+            self.time.after(0.0, place.disk.flush)
             if self._waiting:
-                self.time.at(self.time.now, self._start, self._waiting.popleft())
+                self.time.after(0.0, self._start, self._waiting.popleft())
             else:
                 self._outstanding -= 1
 
@@ -197,7 +197,7 @@ class _Run:
             self._start(place)
 
     def _start(self, place: _Place) -> None:
-        self.time.at(self.time.now + self.limits.timeout, self.settle, place)
+        self.time.after(self.limits.timeout, self.settle, place)
         place.power_on()
 
     def run(self, progress: Callable[[float], bool] | None) -> float:

@@ -53,7 +53,7 @@ class VirtualConnections:
             failed = on.HttpFailed(
                 exchange_id=action.exchange_id, failure=met.failure, detail=detail
             )
-            self._time.at(self._time.now + met.after, phone.receive, failed)
+            self._time.after(met.after, phone.receive, failed)
             return
         server, round_trips = met
         self._network.sent(phone, action)
@@ -66,7 +66,7 @@ class VirtualConnections:
         )
         arrives_at = self._time.now + round_trips + self._network.delay()
         self._time.at(arrives_at, server.receive, event)
-        self._time.at(self._time.now + action.timeout, self._time_out, number, action.timeout)
+        self._time.after(action.timeout, self._time_out, number, action.timeout)
 
     def open_connection(self, phone: PhonePort, action: do.OpenConnection) -> None:
         """Connect a phone to a Registrar."""
@@ -78,7 +78,7 @@ class VirtualConnections:
                 failure=met.failure,
                 detail=f"{action.address}:{action.port}: {met.detail}",
             )
-            self._time.at(self._time.now + met.after, phone.receive, failed)
+            self._time.after(met.after, phone.receive, failed)
             return
         server, round_trips = met
         self._network.sent(phone, action)
@@ -97,8 +97,8 @@ class VirtualConnections:
             local_address=action.source,
             local_port=local_port,
         )
-        self._time.at(self._time.now + round_trips, server.receive, accepted)
-        self._time.at(self._time.now + round_trips, phone.receive, opened)
+        self._time.after(round_trips, server.receive, accepted)
+        self._time.after(round_trips, phone.receive, opened)
 
     def send_sip(self, phone: PhonePort, action: do.SendSip) -> None:
         """Take a message to the Registrar, if the connection is still there."""
@@ -142,14 +142,14 @@ class VirtualConnections:
         number, phone = exchange.phone_number, exchange.phone
         phone.closed_exchange = number if action.response.closes else None
         answered = on.HttpResponseReceived(exchange_id=number, response=action.response)
-        self._time.at(self._time.now + self._network.delay(), phone.receive, answered)
+        self._time.after(self._network.delay(), phone.receive, answered)
 
     def answer_sip(self, action: site_side.SendSipToClient) -> None:
         """Take a message to the phone, if the connection is still there."""
         stream = self._streams.get(action.connection_id)
         if stream is not None:
             event = on.SipMessageReceived(connection_id=stream.phone_number, message=action.message)
-            self._time.at(self._time.now + self._network.latency, stream.phone.receive, event)
+            self._time.after(self._network.latency, stream.phone.receive, event)
 
     def drop(self, action: site_side.CloseClientConnection) -> None:
         """End a connection from the server's side, if it is still there."""
@@ -163,10 +163,10 @@ class VirtualConnections:
         for stream in [each for each in self._streams.values() if each.server is server]:
             self._drop(stream)
             lost = site_side.ConnectionLost(connection_id=stream.server_number)
-            self._time.at(self._time.now, server.receive, lost)
+            self._time.after(0.0, server.receive, lost)
         for number in [each for each, its in self._exchanges.items() if its.server is server]:
-            noticed_at = self._time.now + self._network.latency
-            self._time.at(noticed_at, self._break_off, number, ConnectFailure.CLOSED, _CLOSED)
+            after = self._network.latency
+            self._time.after(after, self._break_off, number, ConnectFailure.CLOSED, _CLOSED)
 
     # --- sessions ---
 
@@ -225,7 +225,7 @@ class VirtualConnections:
         return Session(phone, number, server, self._last_number)
 
     def _to_server(self, stream: Session, event: site_side.ServerEvent) -> None:
-        self._time.at(self._time.now + self._network.latency, stream.server.receive, event)
+        self._time.after(self._network.latency, stream.server.receive, event)
 
     def _end_exchange(self, number: int) -> Session | None:
         """An exchange is over, if it is still under way."""
@@ -260,7 +260,7 @@ class VirtualConnections:
         closed = on.ConnectionClosed(
             connection_id=stream.phone_number, detail="closed by the server"
         )
-        self._time.at(self._time.now + self._network.latency, stream.phone.receive, closed)
+        self._time.after(self._network.latency, stream.phone.receive, closed)
 
 
 def _port(number: int) -> int:

@@ -171,14 +171,14 @@ class VirtualNetwork:
             conflict = other.spec.phone_id
         probed = on.AddressProbed(address=address, conflict=conflict)
         seconds = phone.spec.profile.arp.probe_seconds
-        self.time.at(self.time.now + seconds, phone.receive, probed)
+        self.time.after(seconds, phone.receive, probed)
 
     def advertise(self, phone: PhonePort, action: do.AdvertiseLldp) -> None:
         """Take LLDP to the switch. Cables lose nothing: repeating it would say nothing new."""
         self.sent(phone, action)
         if self._switch is not None:
             event = site_side.LldpAdvertised(unit=action.unit, port=phone.spec.phone_id)
-            self.time.at(self.time.now + self.latency, self._switch.receive, event)
+            self.time.after(self.latency, self._switch.receive, event)
 
     def send_dhcp(self, phone: PhonePort, action: do.SendDhcp) -> None:
         """Take a message to the DHCP servers that hear it."""
@@ -194,7 +194,7 @@ class VirtualNetwork:
                 else listener.address == action.destination
             )
             if is_heard and not self._is_lost():
-                self.time.at(self.time.now + self.delay(), server.receive, event)
+                self.time.after(self.delay(), server.receive, event)
 
     def send_dns(self, phone: PhonePort, action: do.SendDns) -> None:
         """Take a query to its server, if there is one; TCP loses nothing but shakes hands."""
@@ -218,7 +218,7 @@ class VirtualNetwork:
             return
         client = f"{phone.spec.phone_id} {action.server}"
         event = site_side.NtpReceived(packet=action.packet, client=client)
-        self.time.at(self.time.now + self.delay(), found[1].receive, event)
+        self.time.after(self.delay(), found[1].receive, event)
 
     # --- from a server ---
 
@@ -238,13 +238,13 @@ class VirtualNetwork:
                 self.capture.astray(phone.spec, action, self.time.now)
         elif not self._is_lost():
             event = on.DhcpMessageReceived(message=message, source=action.source)
-            self.time.at(self.time.now + self.delay(), phone.receive, event)
+            self.time.after(self.delay(), phone.receive, event)
 
     def answer_lldp(self, action: site_side.SendLldp) -> None:
         """Take the switch's LLDP to the phone at its port."""
         heard = on.LldpReceived(unit=action.unit)
         phone = self._by_id[action.port]
-        self.time.at(self.time.now + self.latency, phone.receive, heard)
+        self.time.after(self.latency, phone.receive, heard)
 
     def answer_dns(self, action: site_side.SendDnsResponse) -> None:
         """Take a response to the phone that asked."""
@@ -253,11 +253,11 @@ class VirtualNetwork:
             response=action.response, server=address, over_tcp=action.over_tcp
         )
         if action.over_tcp or not self._is_lost():
-            self.time.at(self.time.now + self.delay(), self._by_id[phone_id].receive, received)
+            self.time.after(self.delay(), self._by_id[phone_id].receive, received)
 
     def answer_ntp(self, action: site_side.SendNtpReply) -> None:
         """Take a reply to the phone that asked."""
         phone_id, _, address = action.client.partition(" ")
         received = on.NtpPacketReceived(packet=action.packet, server=address)
         if not self._is_lost():
-            self.time.at(self.time.now + self.delay(), self._by_id[phone_id].receive, received)
+            self.time.after(self.delay(), self._by_id[phone_id].receive, received)

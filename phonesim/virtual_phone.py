@@ -115,7 +115,7 @@ class VirtualPhone:
 
     def _soon(self, event: on.Event) -> None:
         """What takes no time comes after what happens already now."""
-        self._time.at(self._time.now, self.receive, event)
+        self._time.after(0.0, self.receive, event)
 
     def _perform(self, outputs: list[Output]) -> None:
         disk, port, network, connections = self._disk, self._port, self._network, self._connections

@@ -29,6 +29,11 @@ class VirtualTime:
         self._sequence += 1
         heappush(self._heap, (when, self._sequence, perform, arguments))
 
+    def after(self, seconds: float, perform: Callable[..., None], *arguments: Any) -> None:
+        """Call `perform` so many seconds from now."""
+        self._sequence += 1
+        heappush(self._heap, (self.now + seconds, self._sequence, perform, arguments))
+
     def step(self, until: float) -> bool:
         """Let the next thing happen; False if there is none until then."""
         heap = self._heap
