@@ -21,25 +21,6 @@ from phonesim.wire.registration_event import EVENT as REGISTRATION_EVENT
 from phonesim.wire.sip import Contact, NameAddress, SipRequest, SipResponse, header
 from phonesim.wire.sip_server import Diagnostics, read_server_uri
 
-REFUSED = frozenset(
-    {
-        FailureReason.REGISTRATION_UNAUTHORIZED,
-        FailureReason.REGISTRATION_FORBIDDEN,
-        FailureReason.REGISTRATION_NOT_FOUND,
-        FailureReason.REGISTRATION_REJECTED,
-        FailureReason.REGISTRAR_REDIRECTS,
-        FailureReason.REGISTRATION_NO_COMMON_SCHEME,
-        FailureReason.USER_DISABLED,
-    }
-)
-"""What another round of attempts would not mend."""
-ANSWERED = REFUSED | {
-    FailureReason.REGISTRAR_UNAVAILABLE,
-    FailureReason.REGISTRATION_HANDSHAKE_FAILED,
-    FailureReason.REGISTRAR_UNVERIFIED,
-}
-"""The reasons of Registrars that answered."""
-
 DEREGISTERED_REASONS = {
     "rejected": FailureReason.USER_DISABLED,
     "unregistered": FailureReason.REGISTRATION_DISPLACED,
@@ -170,6 +151,11 @@ class Acceptance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     services: str
     logon: str
     offers_provisioning: bool
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What the Registrar says of itself, of its user and of the phone."""
+        return self.cluster, self.connected, self.services, self.logon, self.gruu
 
     @property
     def is_survivable(self) -> bool:

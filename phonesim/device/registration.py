@@ -1,11 +1,9 @@
-"""Registration: a TLS connection to a Registrar, REGISTER, and staying registered.
+"""Registration: REGISTER at one Registrar after another, and staying registered.
 
-The Registrars are tried in the order, and at the times, of `RegistrarOrder`; where DNS does not
-answer, at the addresses where the phone last registered. A 301 leads to the home pool. What
-Registrars challenge is answered by `sip_authentication`. The binding is refreshed before it
-expires; a Registrar that answers a refresh with "added" or "fixed" had lost it, and the phone
-registers anew. CRLFCRLF keeps the connection alive when nothing else was sent over it for the
-time that the Registrar named.
+The Registrars are tried in the order, and at the times, of `registrar_order`, each over a
+`registrar_connection`. A 301 leads to the home pool. What Registrars challenge is answered by
+`sip_authentication`. The binding is refreshed before it expires; a Registrar that answers a
+refresh with "added" or "fixed" had lost it, and the phone registers anew.
 
 A registration ends for now when the connection is lost, when a refresh fails in a way that time
 may mend (480, 5xx, no answer: Retry-After counts), or when the server deregisters the phone
@@ -17,9 +15,8 @@ without having lost anything: the present Registrar is the next one if that fail
 
 Requests and answers of other sub-machines leave over the same connection: `SipMessageWanted`.
 
-Specifications: RFC 3261 sections 10.2 and 22, RFC 5626 section 4.4.1 (keep-alive), RFC 3680
-section 4.2 (what each kind of deregistration asks of the phone), [MS-SIPREGE], [MS-CONMGMT],
-[MS-OCER], sign-in reference sections 17 to 21.
+Specifications: RFC 3261 sections 10.2 and 22, RFC 3680 section 4.2 (what each kind of
+deregistration asks of the phone), [MS-SIPREGE], [MS-OCER], sign-in reference sections 17 to 21.
 """
 
 from __future__ import annotations
@@ -69,9 +66,7 @@ from phonesim.device.events import (
 )
 from phonesim.device.outcome import FailureReason
 from phonesim.device.register_messages import (
-    ANSWERED,
     DEREGISTERED_REASONS,
-    REFUSED,
     Acceptance,
     RegisterWriter,
     named_by,
@@ -81,6 +76,7 @@ from phonesim.device.register_messages import (
 )
 from phonesim.device.registrar_connection import RegistrarConnection
 from phonesim.device.registrar_order import RegistrarOrder
+from phonesim.device.registration_failures import REFUSED, RegistrationFailures
 from phonesim.device.registration_states import (
     Bound,
     Connecting,
@@ -133,8 +129,7 @@ class Registration:
         self._authentication = SipAuthentication(config, pin, rng, believed)
         self._connection = RegistrarConnection(config, believed)
         self._order = RegistrarOrder(config, rng)
-        self._failures: list[tuple[FailureReason, str]] = []
-        self._retry_after = 0.0
+        self._failures = RegistrationFailures()
         self._has_registered = False
         self._holds_at: RegistrarAddress | None = None
         self._state_told: tuple[str, ...] = ()
@@ -212,8 +207,7 @@ class Registration:
         self._writer.begin_user(event.sip_uri)
         self._has_registered = False
         self._holds_at = None
-        self._failures = []
-        self._retry_after = 0.0
+        self._failures.clear()
         self._order.begin(event.registrars)
         return self._try_registrar(now)
 
@@ -266,20 +260,12 @@ class Registration:
         """Try the next Registrar of the round after a failure; else pause, or give up."""
         has_more = self._order.next()
         was_lost = self._holds_at is None
-        out = (
-            self._connection.close()
-            if has_more
-            else [*self._lost(detail), *self._connection.close()]
-        )
-        self._failures.append((reason, detail))
-        self._retry_after = max(self._retry_after, retry_after)
+        out = [] if has_more else self._lost(detail)
+        out += self._connection.close()
+        self._failures.add(reason, detail, retry_after)
         if has_more:
             return out + self._try_registrar(now)
-        failures, self._failures = self._failures, []
-        # A Registrar that answered tells more than one that could not be reached.
-        answered = [failure for failure, _ in failures if failure in ANSWERED]
-        final = (answered or [reason])[-1]
-        full = "; ".join(each for _, each in failures)
+        final, full = self._failures.sum_up()
         if self._has_registered and final not in REFUSED:
             missed = [RegistrationMissed(detail=full)] if was_lost else []
             return [*out, *missed, *self._pause(now)]
@@ -287,7 +273,7 @@ class Registration:
 
     def _fail(self, reason: FailureReason, detail: str) -> list[Output]:
         self.state = Idle()
-        wait, self._retry_after = self._retry_after or None, 0.0
+        wait = self._failures.take_retry_after() or None
         return [RegistrationFailed(reason=reason, detail=detail, retry_after=wait)]
 
     def _return_to(self, registrar: RegistrarAddress, detail: str) -> list[Output]:
@@ -467,8 +453,7 @@ class Registration:
         refresh_delay = max(accepted.expires - margin, _MINIMUM_REFRESH)
         self.state = Bound(refresh_at=now + refresh_delay)
         self._has_registered = True
-        self._failures = []
-        self._retry_after = 0.0
+        self._failures.clear()
         self._order.accepted()
         self._connection.remember()
         is_refresh = state.was_registered and self._holds_at is not None
@@ -503,15 +488,8 @@ class Registration:
 
     def _tell_state(self, accepted: Acceptance) -> list[Output]:
         """Log what a Lync Registrar says of itself when it says something new."""
-        told = (
-            self._name,
-            accepted.cluster,
-            accepted.connected,
-            accepted.services,
-            accepted.logon,
-            accepted.gruu,
-        )
-        if told == self._state_told or not any(told[1:]):
+        told = (self._name, *accepted.told)
+        if told == self._state_told or not any(accepted.told):
             return []
         self._state_told = told
         return [log.REGISTRAR_STATE(*told)]
@@ -541,8 +519,7 @@ class Registration:
         return [lost]
 
     def _pause(self, now: float) -> list[Output]:
-        retry_after, self._retry_after = self._retry_after, 0.0
-        at = self._order.pause_until(now, retry_after)
+        at = self._order.pause_until(now, self._failures.take_retry_after())
         self.state = Pausing(reconnect_at=at)
         return [log.REGISTRATION_PAUSED(at - now, self._name)]
 

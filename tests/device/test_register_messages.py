@@ -9,13 +9,12 @@ from phonesim.config.device_profile import RegistrationConfig
 from phonesim.device.events import RegistrarAddress, SipEndpoint
 from phonesim.device.outcome import FailureReason
 from phonesim.device.register_messages import (
-    ANSWERED,
-    REFUSED,
     RegisterWriter,
     read_acceptance,
     read_redirect,
     refusal_reason,
 )
+from phonesim.device.registration_failures import ANSWERED, REFUSED
 from phonesim.wire.endpoint import epid_for, sip_instance
 from phonesim.wire.sip import Contact, decode_sip, encode_sip, response_to
 from phonesim.wire.sip_server import Diagnostics
