@@ -76,7 +76,7 @@ class Discovery:
 
     def __init__(self, config: DiscoveryConfig, mac: bytes, rng: random.Random) -> None:
         self._config = config
-        self._writer = DhcpWriter(mac, config.inform_class, config.inform_parameter_request_list)
+        self._mac = mac
         self._rng = rng
         self._race: _Race | None = None
 
@@ -154,7 +154,9 @@ class Discovery:
         return out + self._conclude(race)
 
     def _send_inform(self, race: _Race) -> list[Output]:
-        return [*self._writer.inform(race.xid, race.lease.address, race.attempt)]
+        config = self._config
+        writer = DhcpWriter(self._mac, config.inform_class, config.inform_parameter_request_list)
+        return [*writer.inform(race.xid, race.lease.address, race.attempt)]
 
     def _timer_expired(self, now: float) -> list[Output]:
         race, deadline = self._race, self.next_deadline()
