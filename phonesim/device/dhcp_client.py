@@ -11,7 +11,7 @@ A reboot asks for the old address; when no server answers, the profile says whet
 of the old lease is used (RFC 2131 section 3.2) or a new one is looked for.
 
 A message that nobody answers is repeated with the profile's back-off. When DISCOVER was not
-answered at all, the client takes a link-local address (AutoIP) and looks for a server again
+answered at all, the client takes a link-local address (`auto_ip`) and looks for a server again
 in the background. So it does when servers refuse one offer after another with a NAK: RFC 2131
 section 3.1 begins anew at once, which never ends where the refusals do not; so only the first
 time is at once, and the next ones are with the same back-off [for this phone unknown].
@@ -23,8 +23,10 @@ again in that VLAN.
 Renewing departs from RFC 2131 section 4.4.5 unless the profile says otherwise: the
 Windows CE client broadcasts its renewals [documented ms884977, DhcpDirectRenewal=0].
 
-Specifications: RFC 2131 sections 3.1, 3.2, 4.3.2, 4.4; RFC 2132; RFC 3927 (link-local
-addresses); RFC 5227 section 2.4 (defence); device reference section 5.
+Its messages are written by `dhcp_messages`.
+
+Specifications: RFC 2131 sections 3.1, 3.2, 4.4; RFC 5227 section 2.4 (defence); device reference
+section 5.
 """
 
 from __future__ import annotations
@@ -41,9 +43,10 @@ from phonesim.device.actions import (
     PhoneAction,
     ProbeAddress,
     RemoveAddress,
-    SendDhcp,
 )
+from phonesim.device.auto_ip import AutoIp
 from phonesim.device.device_log import LogRecord
+from phonesim.device.dhcp_messages import DhcpWriter
 from phonesim.device.dhcp_states import (
     Bound,
     Init,
@@ -68,7 +71,6 @@ from phonesim.device.events import (
     ExchangeEnded,
     Lease,
     LeaseBound,
-    LeaseFailed,
     LeaseLost,
     ShutdownRequested,
     TimerExpired,
@@ -76,22 +78,13 @@ from phonesim.device.events import (
 )
 from phonesim.device.lease import read_lease, read_voice_vlan, server_identifier
 from phonesim.errors import DecodeError
-from phonesim.wire.dhcp import (
-    BROADCAST,
-    BROADCAST_FLAG,
-    UNSPECIFIED,
-    DhcpMessage,
-    MessageType,
-    Option,
-    encode_addresses,
-)
+from phonesim.wire.dhcp import BROADCAST, UNSPECIFIED, DhcpMessage, MessageType, Option
 from phonesim.wire.provisioning import VLAN_FORMS, VlanForm
 
 Output = PhoneAction | Event | LogRecord
 
 _MINIMUM_RENEWAL_INTERVAL = 60.0  # RFC 2131 section 4.4.5
 _MAXIMUM_SECS = 0xFFFF  # the field has 16 bits, and a renewal can last for days
-_TYPE_VALUES = {kind: bytes((kind,)) for kind in MessageType}
 
 
 class DhcpClient:
@@ -110,15 +103,17 @@ class DhcpClient:
         self._config = config
         self._vlan_forms = vlan_forms
         self._seeks_vlan = False
-        self._mac = mac
         self._rng = rng
-        self._flags = BROADCAST_FLAG if config.broadcast_flag else 0
-        self._vendor_class = config.vendor_class.encode("ascii", "replace")
-        self._parameters = bytes(config.parameter_request_list)
-        self._parameter_text = ",".join(map(str, config.parameter_request_list))
-        self._auto_ip: str | None = None
-        self._auto_ip_candidates = 0
-        self._why_without = ""
+        self._writer = DhcpWriter(
+            mac,
+            config.vendor_class,
+            config.parameter_request_list,
+            host_name=config.host_name,
+            sends_client_identifier=config.sends_client_identifier,
+            broadcast_flag=config.broadcast_flag,
+            secs=config.secs,
+        )
+        self._auto_ip = AutoIp(config, rng)
         self._defended_at: float | None = None
         self._refusals = 0
         self.state: State = Stopped()
@@ -163,7 +158,7 @@ class DhcpClient:
         sent = self._transmission(now)
         cached = wanted.cached_lease if self._config.reboot_keeps_lease else None
         out += self._enter(Rebooting(sent=sent, address=address, cached=cached))
-        out += self._send_request(sent, requested=address)
+        out += self._writer.request(sent, requested=address)
         return out
 
     def _shut_down(self, now: float) -> list[Output]:
@@ -177,12 +172,12 @@ class DhcpClient:
                 | Rebooting(lease=Lease() as lease)
             ):
                 if self._config.releases_on_shutdown:
-                    out += self._release(lease)
+                    out += self._writer.release(self._xid(), lease)
                 out.append(RemoveAddress(address=lease.address))
             case _:
                 pass
         out += self._give_up_asking()
-        out += self._leave_auto_ip()
+        out += self._auto_ip.leave()
         return out + self._enter(Stopped())
 
     def _give_up_asking(self) -> list[Output]:
@@ -200,28 +195,17 @@ class DhcpClient:
             case _:
                 return []
 
-    def _release(self, lease: Lease) -> list[Output]:
-        release = DhcpMessage(
-            message_type=MessageType.RELEASE,
-            xid=self._rng.getrandbits(32),
-            chaddr=self._mac,
-            ciaddr=lease.address,
-            options=self._identity(MessageType.RELEASE)
-            | {Option.SERVER_IDENTIFIER: encode_addresses((lease.server,))},
-        )
-        return self._send(release, lease.address, lease.server, 1)
-
-    # --- sending ---
+    # --- asking ---
 
     def _discover(self, now: float) -> list[Output]:
         out = [] if isinstance(self.state, Init) else self._enter(Init(discover_at=now))
         sent = self._transmission(now)
         out += self._enter(Selecting(sent=sent))
-        return out + self._send_discover(sent)
+        return [*out, *self._writer.discover(sent)]
 
     def _transmission(self, now: float) -> Transmission:
         return Transmission(
-            xid=self._rng.getrandbits(32),
+            xid=self._xid(),
             started_at=now,
             attempt=1,
             retransmit_at=now + self._delay(1),
@@ -238,93 +222,13 @@ class DhcpClient:
             secs=secs,
         )
 
+    def _xid(self) -> int:
+        return self._rng.getrandbits(32)
+
     def _delay(self, attempt: int) -> float:
         jitter = self._config.retransmit_jitter
         delay = self._config.retransmit_delays[attempt - 1]
         return max(0.0, delay + self._rng.uniform(-jitter, jitter))
-
-    def _identity(self, message_type: MessageType) -> dict[int, bytes]:
-        options: dict[int, bytes] = {Option.DHCP_MESSAGE_TYPE: _TYPE_VALUES[message_type]}
-        if self._config.sends_client_identifier:
-            options[Option.CLIENT_IDENTIFIER] = b"\x01" + self._mac
-        return options
-
-    def _asking(self, message_type: MessageType) -> dict[int, bytes]:
-        options = self._identity(message_type)
-        if self._config.host_name is not None:
-            options[Option.HOST_NAME] = self._config.host_name.encode("ascii", "replace")
-        options[Option.VENDOR_CLASS_IDENTIFIER] = self._vendor_class
-        options[Option.PARAMETER_REQUEST_LIST] = self._parameters
-        return options
-
-    def _send_discover(self, sent: Transmission) -> list[Output]:
-        message = DhcpMessage(
-            message_type=MessageType.DISCOVER,
-            xid=sent.xid,
-            secs=self._secs_field(sent),
-            flags=self._flags,
-            chaddr=self._mac,
-            options=self._asking(MessageType.DISCOVER),
-        )
-        return self._send(message, UNSPECIFIED, BROADCAST, sent.attempt)
-
-    def _send_request(
-        self,
-        sent: Transmission,
-        *,
-        requested: str | None = None,
-        server: str | None = None,
-        lease: Lease | None = None,
-        destination: str = BROADCAST,
-    ) -> list[Output]:
-        # RFC 2131 table 5: which of ciaddr, requested address and server identifier go with
-        # a REQUEST tells the server in which state the client is.
-        options = self._asking(MessageType.REQUEST)
-        if requested is not None:
-            options[Option.REQUESTED_IP_ADDRESS] = encode_addresses((requested,))
-        if server is not None:
-            options[Option.SERVER_IDENTIFIER] = encode_addresses((server,))
-        ciaddr = UNSPECIFIED if lease is None else lease.address
-        message = DhcpMessage(
-            message_type=MessageType.REQUEST,
-            xid=sent.xid,
-            secs=self._secs_field(sent),
-            flags=self._flags if lease is None else 0,
-            ciaddr=ciaddr,
-            chaddr=self._mac,
-            options=options,
-        )
-        return self._send(message, ciaddr, destination, sent.attempt)
-
-    def _secs_field(self, sent: Transmission) -> int:
-        match self._config.secs:
-            case "elapsed":
-                return sent.secs
-            case "byte-swapped":
-                return sent.secs >> 8 | (sent.secs & 0xFF) << 8
-            case "zero":
-                return 0
-
-    def _send(
-        self, message: DhcpMessage, source: str, destination: str, attempt: int
-    ) -> list[Output]:
-        asks = Option.PARAMETER_REQUEST_LIST in message.options
-        out: list[Output] = [
-            log.DHCP_SENT(
-                message.message_type.name,
-                message.xid,
-                message.secs,
-                message.ciaddr,
-                destination,
-                self._config.vendor_class if asks else "",
-                self._parameter_text if asks else "",
-                attempt,
-            ),
-            SendDhcp(message=message, source=source, destination=destination),
-        ]
-        if attempt > 1:
-            out.append(AttemptEnded(kind=f"dhcp_{message.message_type.name.lower()}"))
-        return out
 
     # --- receiving ---
 
@@ -386,7 +290,7 @@ class DhcpClient:
         )
         out: list[Output] = [_exchange("dhcp_discover", sent, now, server, "OFFER")]
         out += self._enter(Requesting(sent=request, address=offer.yiaddr, server=server))
-        return out + self._send_request(request, requested=offer.yiaddr, server=server)
+        return [*out, *self._writer.request(request, requested=offer.yiaddr, server=server)]
 
     def _acknowledged(
         self, state: Requesting | Rebooting, ack: DhcpMessage, server: str, now: float
@@ -401,8 +305,8 @@ class DhcpClient:
             vlan_id, records = read_voice_vlan(ack, server, self._vlan_forms)
             out += records
             if vlan_id is not None:
-                out += self._release(lease)
-                out += self._leave_auto_ip()
+                out += self._writer.release(self._xid(), lease)
+                out += self._auto_ip.leave()
                 out += self._enter(Stopped())
                 return [*out, VlanOffered(vlan_id=vlan_id, server=server)]
         self.state = msgspec.structs.replace(state, lease=lease, address=lease.address)
@@ -433,8 +337,9 @@ class DhcpClient:
                 if event.conflict is not None:
                     return self._decline(lease, event.conflict, now)
                 return self._bind(lease, is_renewal=False)
-            case Init() | Selecting() if event.address == self._auto_ip:
-                return self._auto_ip_probed(event, now)
+            case Init() | Selecting() if event.address == self._auto_ip.address:
+                retry = self.state.discover_at - now if isinstance(self.state, Init) else 0.0
+                return [*self._auto_ip.probed(event, retry)]
             case _:
                 return []
 
@@ -443,7 +348,7 @@ class DhcpClient:
             case Bound(lease=lease) | Renewing(lease=lease) | Rebinding(lease=lease):
                 is_ours = lease.address == event.address
             case Init() | Selecting():
-                is_ours = event.address == self._auto_ip
+                is_ours = event.address == self._auto_ip.address
             case _:
                 is_ours = False
         if not is_ours:
@@ -470,23 +375,11 @@ class DhcpClient:
                     LeaseLost(address=lease.address, detail=detail),
                 ]
             case _:
-                out: list[Output] = [log.ADDRESS_CONFLICT(event.address, event.mac)]
-                out.append(RemoveAddress(address=event.address))
-                self._auto_ip_candidates = 0
-                return out + self._probe_auto_ip()
+                return [*self._auto_ip.change(event)]
 
     def _decline(self, lease: Lease, conflict: str, now: float) -> list[Output]:
-        options = self._identity(MessageType.DECLINE)
-        options[Option.REQUESTED_IP_ADDRESS] = encode_addresses((lease.address,))
-        options[Option.SERVER_IDENTIFIER] = encode_addresses((lease.server,))
-        decline = DhcpMessage(
-            message_type=MessageType.DECLINE,
-            xid=self._rng.getrandbits(32),
-            chaddr=self._mac,
-            options=options,
-        )
         out: list[Output] = [log.ADDRESS_CONFLICT(lease.address, conflict)]
-        out += self._send(decline, UNSPECIFIED, BROADCAST, 1)
+        out += self._writer.decline(self._xid(), lease)
         return out + self._enter(Init(discover_at=now + self._config.decline_wait))
 
     def _refused(self, now: float) -> list[Output]:
@@ -503,7 +396,7 @@ class DhcpClient:
         if not is_renewal:
             self._defended_at = None
             self._refusals = 0
-            out += self._leave_auto_ip()
+            out += self._auto_ip.leave()
             out.append(
                 ConfigureAddress(
                     address=lease.address,
@@ -534,7 +427,7 @@ class DhcpClient:
                 if again is None:
                     return self._no_offer(sent, now)
                 self.state = Selecting(sent=again)
-                return self._send_discover(again)
+                return [*self._writer.discover(again), AttemptEnded(kind="dhcp_discover")]
             case Requesting(sent=sent, lease=None) if now >= sent.retransmit_at:
                 return self._repeat_request(self.state, now)
             case Rebooting(sent=sent, lease=None) if now >= sent.retransmit_at:
@@ -561,7 +454,8 @@ class DhcpClient:
             ]
             return out + self._discover(now)
         self.state = msgspec.structs.replace(state, sent=again)
-        return self._send_request(again, requested=state.address, server=state.server)
+        repeated = self._writer.request(again, requested=state.address, server=state.server)
+        return [*repeated, AttemptEnded(kind="dhcp_request")]
 
     def _repeat_reboot(self, state: Rebooting, now: float) -> list[Output]:
         again = self._again(state.sent, now, _secs(state.sent, now))
@@ -577,20 +471,20 @@ class DhcpClient:
             kept = log.LEASE_KEPT(cached.address, cached.expires_at - now)
             return [*out, kept, ProbeAddress(address=cached.address)]
         self.state = msgspec.structs.replace(state, sent=again)
-        return self._send_request(again, requested=state.address)
+        repeated = self._writer.request(again, requested=state.address)
+        return [*repeated, AttemptEnded(kind="dhcp_request")]
 
     def _renew(self, lease: Lease, now: float) -> list[Output]:
         sent = self._extension(None, now, lease.t2_at)
         destination = lease.server if self._config.direct_renewal else BROADCAST
-        return self._enter(Renewing(lease=lease, sent=sent)) + self._send_request(
-            sent, lease=lease, destination=destination
-        )
+        out = self._enter(Renewing(lease=lease, sent=sent))
+        return [*out, *self._writer.request(sent, lease=lease, destination=destination)]
 
     def _rebind(self, state: Renewing, now: float) -> list[Output]:
         out: list[Output] = [_exchange("dhcp_request", state.sent, None)]
         sent = self._extension(None, now, state.lease.expires_at)
         out += self._enter(Rebinding(lease=state.lease, sent=sent))
-        return out + self._send_request(sent, lease=state.lease)
+        return [*out, *self._writer.request(sent, lease=state.lease)]
 
     def _repeat_extension(self, state: Renewing | Rebinding, now: float) -> list[Output]:
         renewing = isinstance(state, Renewing)
@@ -598,22 +492,22 @@ class DhcpClient:
         sent = self._extension(state.sent, now, end_at)
         self.state = msgspec.structs.replace(state, sent=sent)
         direct = renewing and self._config.direct_renewal
-        return self._send_request(
-            sent, lease=state.lease, destination=state.lease.server if direct else BROADCAST
-        )
+        destination = state.lease.server if direct else BROADCAST
+        repeated = self._writer.request(sent, lease=state.lease, destination=destination)
+        return [*repeated, AttemptEnded(kind="dhcp_request")]
 
     def _extension(self, sent: Transmission | None, now: float, end_at: float) -> Transmission:
         # RFC 2131 section 4.4.5: half of the time that remains, and at least a minute.
         interval = max((end_at - now) / 2, _MINIMUM_RENEWAL_INTERVAL)
         return Transmission(
-            xid=self._rng.getrandbits(32) if sent is None else sent.xid,
+            xid=self._xid() if sent is None else sent.xid,
             started_at=now if sent is None else sent.started_at,
             attempt=1 if sent is None else sent.attempt + 1,
             retransmit_at=now + interval,
             secs=0 if sent is None else _secs(sent, now),
         )
 
-    # --- AutoIP ---
+    # --- without a lease ---
 
     def _no_offer(self, sent: Transmission, now: float) -> list[Output]:
         return [
@@ -625,39 +519,8 @@ class DhcpClient:
     def _without_lease(self, detail: str, now: float) -> list[Output]:
         retry_at = now + self._config.auto_ip_retry_interval
         self._refusals = 0
-        self._why_without = detail
         out = self._enter(Init(discover_at=retry_at))
-        if not self._config.auto_ip or self._auto_ip is not None:
-            return [*out, LeaseFailed(auto_ip=self._auto_ip, detail=detail)]
-        self._auto_ip_candidates = 0
-        return out + self._probe_auto_ip()
-
-    def _probe_auto_ip(self) -> list[Output]:
-        # RFC 3927 section 2.1: 169.254.1.0 to 169.254.254.255.
-        host = self._rng.randrange(256, 65024)
-        self._auto_ip = f"169.254.{host >> 8}.{host & 255}"
-        self._auto_ip_candidates += 1
-        return [ProbeAddress(address=self._auto_ip)]
-
-    def _auto_ip_probed(self, event: AddressProbed, now: float) -> list[Output]:
-        if event.conflict is not None:
-            out: list[Output] = [log.ADDRESS_CONFLICT(event.address, event.conflict)]
-            if self._auto_ip_candidates < self._config.auto_ip_candidates:
-                return out + self._probe_auto_ip()
-            self._auto_ip = None
-            return [*out, LeaseFailed(auto_ip=None, detail=self._why_without)]
-        retry = self.state.discover_at - now if isinstance(self.state, Init) else 0.0
-        return [
-            log.AUTO_IP(event.address, retry),
-            ConfigureAddress(address=event.address, subnet_mask="255.255.0.0"),
-            LeaseFailed(auto_ip=event.address, detail=self._why_without),
-        ]
-
-    def _leave_auto_ip(self) -> list[Output]:
-        if self._auto_ip is None:
-            return []
-        address, self._auto_ip = self._auto_ip, None
-        return [RemoveAddress(address=address)]
+        return [*out, *self._auto_ip.take(detail)]
 
     # --- states ---
 

@@ -24,9 +24,10 @@ import msgspec
 
 from phonesim.config.device_profile import DiscoveryConfig
 from phonesim.device import device_log as log
-from phonesim.device.actions import PhoneAction, SendDhcp
+from phonesim.device.actions import PhoneAction
 from phonesim.device.device_log import LogRecord
 from phonesim.device.dhcp_answer import DhcpAnswer, read_dhcp_answer
+from phonesim.device.dhcp_messages import DhcpWriter
 from phonesim.device.events import (
     DhcpAnswerKept,
     DhcpMessageReceived,
@@ -45,12 +46,7 @@ from phonesim.device.events import (
 )
 from phonesim.device.lease import server_identifier
 from phonesim.errors import DecodeError
-from phonesim.wire.dhcp import (
-    BROADCAST,
-    DhcpMessage,
-    MessageType,
-    Option,
-)
+from phonesim.wire.dhcp import MessageType
 from phonesim.wire.dns import SrvData
 
 Output = PhoneAction | Event | LogRecord
@@ -158,32 +154,9 @@ class Discovery:
         return out + self._conclude(race)
 
     def _send_inform(self, race: _Race) -> list[Output]:
-        config, address = self._config, race.lease.address
-        message = DhcpMessage(
-            message_type=MessageType.INFORM,
-            xid=race.xid,
-            ciaddr=address,
-            chaddr=self._mac,
-            options={
-                Option.DHCP_MESSAGE_TYPE: bytes((MessageType.INFORM,)),
-                Option.CLIENT_IDENTIFIER: b"\x01" + self._mac,
-                Option.VENDOR_CLASS_IDENTIFIER: config.inform_class.encode("ascii", "replace"),
-                Option.PARAMETER_REQUEST_LIST: bytes(config.inform_parameter_request_list),
-            },
-        )
-        return [
-            log.DHCP_SENT(
-                "INFORM",
-                race.xid,
-                0,
-                address,
-                BROADCAST,
-                config.inform_class,
-                ",".join(map(str, config.inform_parameter_request_list)),
-                race.attempt,
-            ),
-            SendDhcp(message=message, source=address, destination=BROADCAST),
-        ]
+        config = self._config
+        writer = DhcpWriter(self._mac, config.inform_class, config.inform_parameter_request_list)
+        return [*writer.inform(race.xid, race.lease.address, race.attempt)]
 
     def _timer_expired(self, now: float) -> list[Output]:
         race, deadline = self._race, self.next_deadline()

@@ -515,6 +515,13 @@ class AuthenticationFailed(Event, frozen=True, kw_only=True):
     detail: str
 
 
+class RegistrarUnreachable(Event, frozen=True, kw_only=True):
+    """No connection to the Registrar could be had: its name has no address, or none takes one."""
+
+    reason: FailureReason
+    detail: str
+
+
 class RegistrationAbandoned(Event, frozen=True, kw_only=True):
     """The address is gone: drop the connection, send nothing."""
 

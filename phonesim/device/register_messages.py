@@ -12,41 +12,15 @@ import re
 import msgspec
 
 from phonesim.config.device_profile import RegistrationConfig
-from phonesim.device.events import RegistrarAddress
-from phonesim.device.outcome import PEER_REASONS, ConnectFailure, FailureReason
+from phonesim.device.events import RegistrarAddress, SipEndpoint
+from phonesim.device.outcome import FailureReason
 from phonesim.errors import DecodeError
+from phonesim.wire.endpoint import epid_for, sip_instance
 from phonesim.wire.inband_provisioning import EVENT as PROVISIONING_EVENT
 from phonesim.wire.registration_event import EVENT as REGISTRATION_EVENT
 from phonesim.wire.sip import Contact, NameAddress, SipRequest, SipResponse, header
 from phonesim.wire.sip_server import Diagnostics, read_server_uri
 
-REFUSED = frozenset(
-    {
-        FailureReason.REGISTRATION_UNAUTHORIZED,
-        FailureReason.REGISTRATION_FORBIDDEN,
-        FailureReason.REGISTRATION_NOT_FOUND,
-        FailureReason.REGISTRATION_REJECTED,
-        FailureReason.REGISTRAR_REDIRECTS,
-        FailureReason.REGISTRATION_NO_COMMON_SCHEME,
-        FailureReason.USER_DISABLED,
-    }
-)
-"""What another round of attempts would not mend."""
-ANSWERED = REFUSED | {
-    FailureReason.REGISTRAR_UNAVAILABLE,
-    FailureReason.REGISTRATION_HANDSHAKE_FAILED,
-    FailureReason.REGISTRAR_UNVERIFIED,
-}
-"""The reasons of Registrars that answered."""
-
-CONNECT_REASONS = {
-    ConnectFailure.REFUSED: FailureReason.REGISTRAR_REFUSED,
-    ConnectFailure.UNREACHABLE: FailureReason.REGISTRAR_REFUSED,
-    ConnectFailure.CLOSED: FailureReason.REGISTRAR_REFUSED,
-    ConnectFailure.TIMEOUT: FailureReason.REGISTRAR_TIMEOUT,
-    **PEER_REASONS,
-}
-"""What a connection that could not be had means here."""
 DEREGISTERED_REASONS = {
     "rejected": FailureReason.USER_DISABLED,
     "unregistered": FailureReason.REGISTRATION_DISPLACED,
@@ -75,6 +49,7 @@ class RegisterWriter:
         "_cseq",
         "_from_tag",
         "_headers",
+        "_mac",
         "_ms_opaque",
         "_rng",
         "call_id",
@@ -84,7 +59,10 @@ class RegisterWriter:
         "sip_uri",
     )
 
-    def __init__(self, config: RegistrationConfig, user_agent: str, rng: random.Random) -> None:
+    def __init__(
+        self, config: RegistrationConfig, mac: bytes, user_agent: str, rng: random.Random
+    ) -> None:
+        self._mac = mac
         self._rng = rng
         self._headers = (
             ("User-Agent", user_agent),
@@ -97,6 +75,12 @@ class RegisterWriter:
         self.local = ("", 0)
         self.call_id = self._from_tag = self._ms_opaque = ""
         self._cseq = 0
+
+    def begin_user(self, sip_uri: str) -> None:
+        """Write for that user, as the endpoint that the phone is for them."""
+        self.sip_uri = sip_uri
+        self.epid = epid_for(self._mac, sip_uri)
+        self.instance = sip_instance(self.epid)
 
     def begin_connection(self, address: str, port: int) -> None:
         """Write over a new connection, from there."""
@@ -134,6 +118,22 @@ class RegisterWriter:
             headers=self._headers,
         )
 
+    def endpoint(self, registrar: RegistrarAddress, own_gruu: str) -> SipEndpoint:
+        """What has registered there; `own_gruu` is empty where the Registrar gave none."""
+        address, port = self.local
+        transport = registrar.transport
+        return SipEndpoint(
+            registrar=registrar.name,
+            host=registrar.host,
+            transport=transport,
+            local_address=address,
+            local_port=port,
+            sip_uri=self.sip_uri,
+            epid=self.epid,
+            instance=self.instance,
+            contact=own_gruu or f"sip:{address}:{port};transport={transport}",
+        )
+
 
 class Acceptance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a 200 says. `expires` and `gruu` are those of the phone's own contact.
@@ -151,6 +151,11 @@ class Acceptance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     services: str
     logon: str
     offers_provisioning: bool
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What the Registrar says of itself, of its user and of the phone."""
+        return self.cluster, self.connected, self.services, self.logon, self.gruu
 
     @property
     def is_survivable(self) -> bool:

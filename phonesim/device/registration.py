@@ -1,11 +1,9 @@
-"""Registration: a TLS connection to a Registrar, REGISTER, and staying registered.
+"""Registration: REGISTER at one Registrar after another, and staying registered.
 
-The Registrars are tried in the order, and at the times, of `RegistrarOrder`; where DNS does not
-answer, at the addresses where the phone last registered. A 301 leads to the home pool. What
-Registrars challenge is answered by `sip_authentication`. The binding is refreshed before it
-expires; a Registrar that answers a refresh with "added" or "fixed" had lost it, and the phone
-registers anew. CRLFCRLF keeps the connection alive when nothing else was sent over it for the
-time that the Registrar named.
+The Registrars are tried in the order, and at the times, of `registrar_order`, each over a
+`registrar_connection`. A 301 leads to the home pool. What Registrars challenge is answered by
+`sip_authentication`. The binding is refreshed before it expires; a Registrar that answers a
+refresh with "added" or "fixed" had lost it, and the phone registers anew.
 
 A registration ends for now when the connection is lost, when a refresh fails in a way that time
 may mend (480, 5xx, no answer: Retry-After counts), or when the server deregisters the phone
@@ -17,9 +15,8 @@ without having lost anything: the present Registrar is the next one if that fail
 
 Requests and answers of other sub-machines leave over the same connection: `SipMessageWanted`.
 
-Specifications: RFC 3261 sections 10.2 and 22, RFC 5626 section 4.4.1 (keep-alive), RFC 3680
-section 4.2 (what each kind of deregistration asks of the phone), [MS-SIPREGE], [MS-CONMGMT],
-[MS-OCER], sign-in reference sections 17 to 21.
+Specifications: RFC 3261 sections 10.2 and 22, RFC 3680 section 4.2 (what each kind of
+deregistration asks of the phone), [MS-SIPREGE], [MS-OCER], sign-in reference sections 17 to 21.
 """
 
 from __future__ import annotations
@@ -33,11 +30,7 @@ import msgspec
 from phonesim.config.device_profile import RegistrationConfig
 from phonesim.device import device_log as log
 from phonesim.device.actions import (
-    CloseConnection,
-    OpenConnection,
     PhoneAction,
-    SendKeepAlive,
-    SendSip,
 )
 from phonesim.device.device_log import LogRecord
 from phonesim.device.events import (
@@ -52,13 +45,13 @@ from phonesim.device.events import (
     HandshakeAdvanced,
     HandshakeFailed,
     LookupAnswered,
-    LookupRequested,
     MalformedReceived,
     PrimaryAnswered,
     ProvisioningLearned,
     ProvisioningWanted,
     Registered,
     RegistrarAddress,
+    RegistrarUnreachable,
     RegistrationAbandoned,
     RegistrationEnded,
     RegistrationFailed,
@@ -67,17 +60,13 @@ from phonesim.device.events import (
     RegistrationWanted,
     RequestChallenged,
     ShutdownRequested,
-    SipEndpoint,
     SipMessageReceived,
     SipMessageWanted,
     TimerExpired,
 )
 from phonesim.device.outcome import FailureReason
 from phonesim.device.register_messages import (
-    ANSWERED,
-    CONNECT_REASONS,
     DEREGISTERED_REASONS,
-    REFUSED,
     Acceptance,
     RegisterWriter,
     named_by,
@@ -85,7 +74,9 @@ from phonesim.device.register_messages import (
     read_redirect,
     refusal_reason,
 )
+from phonesim.device.registrar_connection import RegistrarConnection
 from phonesim.device.registrar_order import RegistrarOrder
+from phonesim.device.registration_failures import REFUSED, RegistrationFailures
 from phonesim.device.registration_states import (
     Bound,
     Connecting,
@@ -93,13 +84,10 @@ from phonesim.device.registration_states import (
     Idle,
     Pausing,
     Registering,
-    Resolving,
     State,
 )
 from phonesim.device.sip_authentication import SipAuthentication
 from phonesim.errors import DecodeError
-from phonesim.wire.endpoint import epid_for, sip_instance
-from phonesim.wire.ipv4 import is_address
 from phonesim.wire.registration_event import deregistration_of
 from phonesim.wire.sip import (
     SipMessage,
@@ -137,25 +125,14 @@ class Registration:
         believed: Callable[[float], float],
     ) -> None:
         self._config = config
-        self._mac = mac
-        self._rng = rng
-        self._believed = believed
-        self._writer = RegisterWriter(config, user_agent, rng)
+        self._writer = RegisterWriter(config, mac, user_agent, rng)
         self._authentication = SipAuthentication(config, pin, rng, believed)
-        self._wanted: RegistrationWanted | None = None
+        self._connection = RegistrarConnection(config, believed)
         self._order = RegistrarOrder(config, rng)
-        self._failures: list[tuple[FailureReason, str]] = []
-        self._retry_after = 0.0
+        self._failures = RegistrationFailures()
         self._has_registered = False
         self._holds_at: RegistrarAddress | None = None
         self._state_told: tuple[str, ...] = ()
-        self._addresses: list[str] = []
-        self._resolved: tuple[str, ...] = ()
-        self._known: dict[str, tuple[str, ...]] = {}
-        self._connection_id = 0
-        self._has_connection = False
-        self._keep_alive_at = 0.0
-        self._keep_alive_interval = config.keep_alive_interval
         self._expires = config.expires
         self.state: State = Idle()
 
@@ -164,21 +141,15 @@ class Registration:
     def handle(self, event: Event, now: float) -> list[Output]:
         """Take one event; return actions, log records and events for the phone."""
         match event:
-            case SipMessageReceived() if self._is_open(event.connection_id):
+            case SipMessageReceived() if self._connection.carries(event.connection_id):
                 return self._received(event, now)
-            case ConnectionOpened() if self._is_connecting(event.connection_id):
-                return self._opened(event, now)
-            case ConnectionFailed() if self._is_connecting(event.connection_id):
-                return self._not_connected(event, now)
-            case ConnectionClosed() if self._is_open(event.connection_id):
-                return self._closed(event.detail, now)
-            case LookupAnswered():
-                return self._looked_up(event, now)
+            case ConnectionOpened() | ConnectionFailed() | ConnectionClosed() | LookupAnswered():
+                return self._connect(event, now)
             case HandshakeAdvanced() | HandshakeFailed():
                 return self._authenticate(event, now)
             case TimerExpired():
                 return self._timer_expired(now)
-            case SipMessageWanted() if self._is_open(self._connection_id):
+            case SipMessageWanted() if self._connection.is_open:
                 return self._send(event.message, now)
             case ProvisioningLearned() if event.registrars:
                 self._order.provide(event.registrars)
@@ -188,15 +159,16 @@ class Registration:
                 return out + self._try_registrar(now)
             case RegistrationWanted():
                 return self._begin(event, now)
-            case CertificateIssued() if self._wanted is not None:
-                return self._renewed(event, now)
-            case MalformedReceived() if self._is_open(self._connection_id):
+            case CertificateIssued():  # it serves from the next handshake on
+                self._connection.handle(event, now)
+                return self._authentication.handle(event, now)
+            case MalformedReceived() if self._connection.is_open:
                 # Framing is lost: what follows on the connection has no meaning.
-                return [*self._close(), *self._closed(event.reason, now)]
+                return [*self._connection.close(), *self._closed(event.reason, now)]
             case RegistrationAbandoned():
                 self.state = Idle()
                 self._holds_at = None
-                return self._close()
+                return self._connection.close()
             case ShutdownRequested():
                 return self._shut_down(now)
             case _:
@@ -205,30 +177,19 @@ class Registration:
     def next_deadline(self) -> tuple[float, str] | None:
         """When to refresh, to send a keep-alive, to give up, or to connect again."""
         match self.state:
-            case Idle() | Resolving() | Connecting():
+            case Idle() | Connecting():
                 return None
             case Registering(timeout_at=at):
                 return at, "give the REGISTER up"
             case Bound(refresh_at=at):
                 renewal = self._authentication.next_deadline() or (at, "refresh")
-                return min((at, "refresh"), (self._keep_alive_at, "keep-alive"), renewal)
+                return min((at, "refresh"), (self._connection.keep_alive_at, "keep-alive"), renewal)
             case Pausing(reconnect_at=at):
                 return at, "connect again"
             case Deregistering(timeout_at=at):
                 return at, "give the deregistration up"
             case _:
                 assert_never(self.state)
-
-    def _is_connecting(self, connection_id: int) -> bool:
-        return isinstance(self.state, Connecting) and connection_id == self._connection_id
-
-    def _is_open(self, connection_id: int) -> bool:
-        """Whether that connection is ours and up: what closed it may have crossed our own close."""
-        return (
-            self._has_connection
-            and connection_id == self._connection_id
-            and not isinstance(self.state, Connecting)
-        )
 
     def unverified(self, message: SipMessage) -> list[Output]:
         """What is to be logged instead of believing a message; nothing if it is the Registrar's."""
@@ -241,26 +202,14 @@ class Registration:
     # --- finding and connecting ---
 
     def _begin(self, event: RegistrationWanted, now: float) -> list[Output]:
-        self._wanted = event
         self._authentication.handle(event, now)
-        self._writer.sip_uri = event.sip_uri
-        self._writer.epid = epid_for(self._mac, event.sip_uri)
-        self._writer.instance = sip_instance(self._writer.epid)
+        self._connection.handle(event, now)
+        self._writer.begin_user(event.sip_uri)
         self._has_registered = False
         self._holds_at = None
-        self._failures = []
-        self._retry_after = 0.0
-        self._known = {each.host: each.addresses for each in event.registrars if each.addresses}
+        self._failures.clear()
         self._order.begin(event.registrars)
         return self._try_registrar(now)
-
-    def _renewed(self, event: CertificateIssued, now: float) -> list[Output]:
-        """Use a new certificate from the next handshake on."""
-        assert self._wanted is not None
-        self._wanted = msgspec.structs.replace(
-            self._wanted, certificate=event.certificate, chain=event.chain
-        )
-        return self._authentication.handle(event, now)
 
     @property
     def is_elsewhere(self) -> bool:
@@ -274,7 +223,7 @@ class Registration:
 
     def addresses(self, host: str) -> tuple[str, ...]:
         """The addresses that a Registrar's name had when the phone last registered there."""
-        return self._known.get(host, ())
+        return self._connection.addresses(host)
 
     @property
     def _registrar(self) -> RegistrarAddress:
@@ -285,67 +234,25 @@ class Registration:
         return self._registrar.name
 
     def _try_registrar(self, now: float) -> list[Output]:
-        host = self._registrar.host
-        if is_address(host):  # as a 301 may name its target
-            self._resolved = (host,)
-            self._addresses = [host]
-            return self._connect(now)
-        self.state = Resolving()
-        return [LookupRequested(lookup_id="registration:registrar", qname=host, qtype="A")]
+        self.state = Connecting()
+        return self._connection.reach(self._registrar, now)
 
-    def _looked_up(self, event: LookupAnswered, now: float) -> list[Output]:
-        if not isinstance(self.state, Resolving) or event.qname != self._registrar.host:
-            return []
-        self._resolved = tuple(str(record.data) for record in event.records)
+    def _connect(self, event: Event, now: float) -> list[Output]:
+        """Let the connecting go on, and register when there is a connection."""
         out: list[Output] = []
-        if not self._resolved:
-            detail = f"{event.qname}: {event.rcode}, no address"
-            # Where DNS says that there is none, it is believed.
-            if event.rcode not in ("NXDOMAIN", "NOERROR"):
-                self._resolved = self.addresses(event.qname)
-            if not self._resolved:
-                out.append(log.REGISTRAR_FAILED(self._name, "unresolved", detail))
-                return out + self._next(FailureReason.REGISTRAR_NAME_UNRESOLVED, detail, now)
-            out.append(log.REGISTRAR_REMEMBERED(self._name, "+".join(self._resolved), detail))
-        self._addresses = list(self._resolved)
-        return out + self._connect(now)
-
-    def _connect(self, now: float) -> list[Output]:
-        assert self._wanted is not None
-        registrar, address = self._registrar, self._addresses.pop(0)
-        self._connection_id += 1
-        self._has_connection = True
-        self.state = Connecting(address=address)
-        return [
-            log.REGISTRAR_CONNECTING(self._name, address, registrar.transport, registrar.source),
-            OpenConnection(
-                connection_id=self._connection_id,
-                source=self._wanted.source,
-                address=address,
-                port=registrar.port,
-                transport=registrar.transport,
-                server_name=registrar.host,
-                trust=self._wanted.chain if registrar.transport == "tls" else None,
-                clock=self._believed(now),
-                timeout=self._config.connect_timeout,
-            ),
-        ]
-
-    def _not_connected(self, event: ConnectionFailed, now: float) -> list[Output]:
-        self._has_connection = False
-        out: list[Output] = [log.REGISTRAR_FAILED(self._name, event.failure, event.detail)]
-        if self._addresses:
-            return out + self._connect(now)
-        detail = f"{self._name}: {event.detail}"
-        return out + self._next(CONNECT_REASONS[event.failure], detail, now)
-
-    def _opened(self, event: ConnectionOpened, now: float) -> list[Output]:
-        self._keep_alive_interval = self._config.keep_alive_interval
-        self._writer.begin_connection(event.local_address, event.local_port)
-        self._authentication.reset()
-        local = f"{event.local_address}:{event.local_port}"
-        connected = log.REGISTRAR_CONNECTED(self._name, local)
-        return [connected, *self._register(now, started_at=now, was_registered=False)]
+        for result in self._connection.handle(event, now):
+            match result:
+                case ConnectionOpened():
+                    self._writer.begin_connection(result.local_address, result.local_port)
+                    self._authentication.reset()
+                    out += self._register(now, started_at=now, was_registered=False)
+                case RegistrarUnreachable():
+                    out += self._next(result.reason, result.detail, now)
+                case ConnectionClosed():
+                    out += self._closed(result.detail, now)
+                case _:
+                    out.append(result)
+        return out
 
     def _next(
         self, reason: FailureReason, detail: str, now: float, retry_after: float = 0.0
@@ -353,16 +260,12 @@ class Registration:
         """Try the next Registrar of the round after a failure; else pause, or give up."""
         has_more = self._order.next()
         was_lost = self._holds_at is None
-        out = self._close() if has_more else [*self._lost(detail), *self._close()]
-        self._failures.append((reason, detail))
-        self._retry_after = max(self._retry_after, retry_after)
+        out = [] if has_more else self._lost(detail)
+        out += self._connection.close()
+        self._failures.add(reason, detail, retry_after)
         if has_more:
             return out + self._try_registrar(now)
-        failures, self._failures = self._failures, []
-        # A Registrar that answered tells more than one that could not be reached.
-        answered = [failure for failure, _ in failures if failure in ANSWERED]
-        final = (answered or [reason])[-1]
-        full = "; ".join(each for _, each in failures)
+        final, full = self._failures.sum_up()
         if self._has_registered and final not in REFUSED:
             missed = [RegistrationMissed(detail=full)] if was_lost else []
             return [*out, *missed, *self._pause(now)]
@@ -370,19 +273,13 @@ class Registration:
 
     def _fail(self, reason: FailureReason, detail: str) -> list[Output]:
         self.state = Idle()
-        wait, self._retry_after = self._retry_after or None, 0.0
+        wait = self._failures.take_retry_after() or None
         return [RegistrationFailed(reason=reason, detail=detail, retry_after=wait)]
 
     def _return_to(self, registrar: RegistrarAddress, detail: str) -> list[Output]:
         """Leave for another Registrar: this one is the next if that refuses."""
         self._order.return_to(registrar)
-        return [log.PRIMARY_PREFERRED(registrar.name, detail), *self._close()]
-
-    def _close(self) -> list[Output]:
-        if not self._has_connection:
-            return []
-        self._has_connection = False
-        return [CloseConnection(connection_id=self._connection_id)]
+        return [log.PRIMARY_PREFERRED(registrar.name, detail), *self._connection.close()]
 
     # --- REGISTER ---
 
@@ -412,10 +309,7 @@ class Registration:
         ]
 
     def _send(self, message: SipMessage, now: float) -> list[Output]:
-        """The one way out: whatever is sent keeps the connection alive, too."""
-        self._keep_alive_at = now + self._keep_alive_interval
-        message = self._authentication.authenticate(message)
-        return [SendSip(connection_id=self._connection_id, message=message)]
+        return [self._connection.send(self._authentication.authenticate(message), now)]
 
     # --- answers ---
 
@@ -481,7 +375,7 @@ class Registration:
             detail = f"{name}: redirected to {targets[0].name}, more than {most} times in a row"
             return self._next(FailureReason.REGISTRAR_REDIRECTS, detail, now)
         redirected = log.REGISTRAR_REDIRECTED(name, "+".join(each.name for each in targets))
-        return [redirected, *self._close(), *self._try_registrar(now)]
+        return [redirected, *self._connection.close(), *self._try_registrar(now)]
 
     def _requested(self, request: SipRequest, now: float) -> list[Output]:
         """Take a request of the server: only its word on this registration is expected."""
@@ -508,7 +402,7 @@ class Registration:
                 at = self._order.soon(now)
                 self.state = Pausing(reconnect_at=at, begins_round=False)
                 return out
-        out += [*self._lost(detail), *self._close()]
+        out += [*self._lost(detail), *self._connection.close()]
         reason = DEREGISTERED_REASONS.get(event)
         if reason is not None:
             return out + self._fail(reason, detail)
@@ -551,32 +445,27 @@ class Registration:
         return f"{self._name}: {response.status} {response.reason}{told}"
 
     def _accepted(self, state: Registering, response: SipResponse, now: float) -> list[Output]:
-        assert self._wanted is not None
         accepted = read_acceptance(response, self._writer, self._expires)
-        if accepted.keep_alive_timeout is not None:
-            # Earlier than the server's limit, so that a slow network does not cost the flow.
-            self._keep_alive_interval = max(1.0, accepted.keep_alive_timeout * 0.8)
-        self._keep_alive_at = now + self._keep_alive_interval
+        self._connection.keep_alive_within(accepted.keep_alive_timeout, now)
         if state.was_registered and accepted.action in ("added", "fixed"):
             return [self._ended(now, state), *self._begin_anew(accepted.action, now)]
         margin = min(self._config.refresh_margin, accepted.expires / 2)
         refresh_delay = max(accepted.expires - margin, _MINIMUM_REFRESH)
         self.state = Bound(refresh_at=now + refresh_delay)
         self._has_registered = True
-        self._failures = []
-        self._retry_after = 0.0
+        self._failures.clear()
         self._order.accepted()
-        self._known[self._registrar.host] = self._resolved
+        self._connection.remember()
         is_refresh = state.was_registered and self._holds_at is not None
         self._holds_at = self._registrar
-        sip_uri = self._wanted.sip_uri
         out: list[Output] = [
             self._ended(now, state),
-            log.REGISTERED(self._name, sip_uri, accepted.expires, accepted.action),
+            log.REGISTERED(self._name, self._writer.sip_uri, accepted.expires, accepted.action),
             *self._tell_state(accepted),
         ]
         if accepted.offers_provisioning and self._config.provisioning and not is_refresh:
-            out.append(ProvisioningWanted(endpoint=self._endpoint(accepted.gruu)))
+            endpoint = self._writer.endpoint(self._registrar, accepted.gruu)
+            out.append(ProvisioningWanted(endpoint=endpoint))
         return [
             *out,
             Registered(
@@ -599,34 +488,11 @@ class Registration:
 
     def _tell_state(self, accepted: Acceptance) -> list[Output]:
         """Log what a Lync Registrar says of itself when it says something new."""
-        told = (
-            self._name,
-            accepted.cluster,
-            accepted.connected,
-            accepted.services,
-            accepted.logon,
-            accepted.gruu,
-        )
-        if told == self._state_told or not any(told[1:]):
+        told = (self._name, *accepted.told)
+        if told == self._state_told or not any(accepted.told):
             return []
         self._state_told = told
         return [log.REGISTRAR_STATE(*told)]
-
-    def _endpoint(self, own_gruu: str) -> SipEndpoint:
-        writer = self._writer
-        address, port = writer.local
-        transport = self._registrar.transport
-        return SipEndpoint(
-            registrar=self._name,
-            host=self._registrar.host,
-            transport=transport,
-            local_address=address,
-            local_port=port,
-            sip_uri=writer.sip_uri,
-            epid=writer.epid,
-            instance=writer.instance,
-            contact=own_gruu or f"sip:{address}:{port};transport={transport}",
-        )
 
     def _ended(self, now: float, state: Registering) -> ExchangeEnded:
         return ExchangeEnded(kind="sip_register", sent=1, seconds=now - state.started_at)
@@ -634,7 +500,6 @@ class Registration:
     # --- losing and ending ---
 
     def _closed(self, detail: str, now: float) -> list[Output]:
-        self._has_connection = False
         out: list[Output] = [log.REGISTRATION_LOST(self._name, detail)]
         match self.state:
             case Deregistering():
@@ -654,8 +519,7 @@ class Registration:
         return [lost]
 
     def _pause(self, now: float) -> list[Output]:
-        retry_after, self._retry_after = self._retry_after, 0.0
-        at = self._order.pause_until(now, retry_after)
+        at = self._order.pause_until(now, self._failures.take_retry_after())
         self.state = Pausing(reconnect_at=at)
         return [log.REGISTRATION_PAUSED(at - now, self._name)]
 
@@ -663,9 +527,8 @@ class Registration:
         match self.state:
             case Bound(refresh_at=at) if now >= at or self._is_authentication_due(now):
                 return self._register(now, started_at=now, was_registered=True)
-            case Bound() if now >= self._keep_alive_at:
-                self._keep_alive_at = now + self._keep_alive_interval
-                return [SendKeepAlive(connection_id=self._connection_id)]
+            case Bound() if now >= self._connection.keep_alive_at:
+                return [self._connection.keep_alive(now)]
             case Registering(timeout_at=at, refused=refused) if now >= at:
                 detail = f"{self._name}: no answer to REGISTER"
                 reason = FailureReason.REGISTRAR_TIMEOUT
@@ -709,4 +572,4 @@ class Registration:
 
     def _end(self) -> list[Output]:
         self.state = Idle()
-        return [*self._close(), RegistrationEnded()]
+        return [*self._connection.close(), RegistrationEnded()]

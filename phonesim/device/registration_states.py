@@ -11,14 +11,8 @@ class Idle(msgspec.Struct, frozen=True, gc=False):
     """Nothing under way."""
 
 
-class Resolving(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The Registrar's name is being looked up."""
-
-
-class Connecting(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """TCP, and TLS if the Registrar wants it, is being set up to `address`."""
-
-    address: str
+class Connecting(msgspec.Struct, frozen=True, gc=False):
+    """A connection to a Registrar is being got."""
 
 
 class Registering(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -63,4 +57,4 @@ class Deregistering(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     challenge: SipResponse | None = None
 
 
-State = Idle | Resolving | Connecting | Registering | Bound | Pausing | Deregistering
+State = Idle | Connecting | Registering | Bound | Pausing | Deregistering

@@ -1172,39 +1172,6 @@ def test_without_a_server_the_client_takes_a_link_local_address_and_goes_on_look
     )
 
 
-@pytest.mark.parametrize("seed", range(50))
-def test_link_local_addresses_are_those_of_rfc_3927(seed):
-    _, outputs = fail(client(random.Random(seed)))
-    (probe,) = [item for item in outputs if isinstance(item, ProbeAddress)]
-    first, second, third, fourth = map(int, probe.address.split("."))
-    assert (first, second) == (169, 254)
-    assert 1 <= third <= 254
-    assert 0 <= fourth <= 255
-
-
-def test_ten_link_local_addresses_are_tried():
-    machine = client(random.Random(1))
-    now, outputs = fail(machine)
-    tried = []
-    for _ in range(9):
-        (probe,) = [item for item in outputs if isinstance(item, ProbeAddress)]
-        tried.append(probe.address)
-        outputs = machine.handle(used(probe.address), now)
-    (probe,) = [item for item in outputs if isinstance(item, ProbeAddress)]
-    assert len({*tried, probe.address}) == 10
-    play(
-        machine,
-        [
-            (
-                now,
-                used(probe.address),
-                [matching(log.ADDRESS_CONFLICT, address=probe.address), LeaseFailed(auto_ip=None)],
-            ),
-            (now, None, [(now + 300, "discover")]),
-        ],
-    )
-
-
 def test_the_next_search_tries_ten_more():
     machine = client(random.Random(1))
     now, outputs = fail(machine)
@@ -1402,13 +1369,6 @@ def test_a_profile_chooses_what_secs_holds(secs, seen):
     assert [item.message.secs for item in sent if isinstance(item, SendDhcp)] == seen
 
 
-def test_a_phone_with_an_address_does_not_ask_for_broadcast():
-    machine = client(broadcast_flag=True)
-    bind(machine)
-    (sent,) = [item for item in machine.handle(TIMER, 1800.0) if isinstance(item, SendDhcp)]
-    assert sent.message.flags == 0
-
-
 @pytest.mark.parametrize("seed", range(20))
 def test_xids_are_random_and_fit_their_field(seed):
     machine = client(random.Random(seed))
@@ -1427,18 +1387,3 @@ def bind_with(machine):
     machine.handle(offer(machine.state.sent.xid), 0.0)
     machine.handle(ack(machine.state.sent.xid), 0.0)
     machine.handle(free(), 0.0)
-
-
-def test_every_message_is_logged_as_it_is_sent():
-    machine = client()
-    records = told(machine, WANTED, 0.0)
-    assert records[-1] == log.DHCP_SENT(
-        "DISCOVER",
-        1,
-        0,
-        "0.0.0.0",
-        BROADCAST,
-        "CPE-OCPHONE",
-        "1,3,6,15,42,43,44,46,47,119",
-        1,
-    )

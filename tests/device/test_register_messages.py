@@ -6,26 +6,28 @@ from hypothesis import strategies as st
 from playing import Dice
 
 from phonesim.config.device_profile import RegistrationConfig
-from phonesim.device.events import RegistrarAddress
+from phonesim.device.events import RegistrarAddress, SipEndpoint
 from phonesim.device.outcome import FailureReason
 from phonesim.device.register_messages import (
-    ANSWERED,
-    REFUSED,
     RegisterWriter,
     read_acceptance,
     read_redirect,
     refusal_reason,
 )
+from phonesim.device.registration_failures import ANSWERED, REFUSED
+from phonesim.wire.endpoint import epid_for, sip_instance
 from phonesim.wire.sip import Contact, decode_sip, encode_sip, response_to
 from phonesim.wire.sip_server import Diagnostics
 
 SIP_URI = "sip:user00001@contoso.com"
-INSTANCE = "34D859DB-6585-5F91-A3B4-DE853C15347D"
+MAC = bytes.fromhex("0004F2000001")
+EPID = epid_for(MAC, SIP_URI)
+INSTANCE = sip_instance(EPID)
 
 
 def writer():
-    made = RegisterWriter(RegistrationConfig(), "CPE/4.0", Dice())
-    made.sip_uri, made.epid, made.instance = SIP_URI, "0123456789", INSTANCE
+    made = RegisterWriter(RegistrationConfig(), MAC, "CPE/4.0", Dice())
+    made.begin_user(SIP_URI)
     made.begin_connection("10.0.0.50", 50001)
     return made
 
@@ -148,3 +150,25 @@ def test_every_status_has_a_reason_of_one_that_answered(status):
     disabled = refusal_reason(status, Diagnostics(id=4141))
     assert disabled is FailureReason.USER_DISABLED
     assert disabled in REFUSED
+
+
+@pytest.mark.parametrize(
+    ("gruu", "contact"),
+    [
+        ("", "sip:10.0.0.50:50001;transport=tls"),
+        ("sip:user00001@contoso.com;opaque=x;gruu", "sip:user00001@contoso.com;opaque=x;gruu"),
+    ],
+)
+def test_an_endpoint_is_reached_by_its_gruu_or_else_by_its_address(gruu, contact):
+    registrar = RegistrarAddress(host="fe01", port=5061, transport="tls", source="x")
+    assert writer().endpoint(registrar, gruu) == SipEndpoint(
+        registrar="fe01:5061",
+        host="fe01",
+        transport="tls",
+        local_address="10.0.0.50",
+        local_port=50001,
+        sip_uri=SIP_URI,
+        epid=EPID,
+        instance=INSTANCE,
+        contact=contact,
+    )
