@@ -6,6 +6,9 @@ The layers, each importing only from those below it (`make check` verifies it)
     field                     the field engineer's tools: diagnose, reproduce, dhcputil, bootstrap
     fleet                     plan a fleet, run it, store and sum up what came of it
     drivers  |  simulation    sockets, TLS and files  |  the virtual world
+                              (virtual_phone and virtual_server: each side of it;
+                              virtual_network, virtual_connections: where they meet;
+                              virtual_time: what happens next)
     profiles |  results       YAML to configuration   |  observations to figures
                               (and virtual_authority, virtual_capture: certificates and
                               captures of the virtual world)
@@ -25,8 +28,8 @@ the latter to `device.boot`, which has `device.sign_in` told to go on, and retur
 the driver what is left: `WriteLog`, `SendDns` (actions) and `StageEnded` (an
 observation). The driver performs the actions, tells the observations to
 `results.Recorder`, asks `next_deadline()` and sets one timer. In virtual time
-`simulation` does the same with a heap instead of sockets, and with messages instead of
-bytes.
+`virtual_phone` does the same with a heap instead of sockets, and with messages instead
+of bytes.
 
 Where to start reading: `device.boot` for the boot, `device.discovery` for the race,
 `device.events` and `device.actions` for the words; `mocksite.site` for the other side;

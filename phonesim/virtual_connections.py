@@ -59,7 +59,8 @@ class VirtualConnections:
         self._network.sent(phone, action)
         exchange = self._begin(phone, action.exchange_id, server)
         number = exchange.server_number
-        self._exchanges[number] = phone.exchanges[action.exchange_id] = exchange
+        self._exchanges[number] = exchange
+        phone.exchanges.add(number)
         first = action.exchange_id if action.continues is None else action.continues
         event = site_side.HttpReceived(
             exchange_id=number, request=request, peer=action.source, peer_port=_port(first)
@@ -128,8 +129,8 @@ class VirtualConnections:
         """A phone is without power: its peers notice what they can."""
         for stream in list(phone.streams.values()):
             self._lose(stream)
-        for exchange in phone.exchanges.values():
-            del self._exchanges[exchange.server_number]
+        for number in phone.exchanges:
+            del self._exchanges[number]
         phone.exchanges.clear()
 
     # --- from a server ---
@@ -231,7 +232,7 @@ class VirtualConnections:
         """An exchange is over, if it is still under way."""
         exchange = self._exchanges.pop(number, None)
         if exchange is not None:
-            del exchange.phone.exchanges[exchange.phone_number]
+            exchange.phone.exchanges.remove(number)
         return exchange
 
     def _time_out(self, number: int, timeout: float) -> None:

@@ -46,8 +46,8 @@ class PhonePort:
         self.receive = receive
         self.address: str | None = None
         self.vlan_id: int | None = None
-        self.streams: dict[int, Session] = {}
-        self.exchanges: dict[int, Session] = {}
+        self.streams: dict[int, Session] = {}  # by the phone's numbers
+        self.exchanges: set[int] = set()  # by the servers' numbers
         self.closed_exchange: int | None = None  # the last one, if the server closed after it
 
 
