@@ -61,10 +61,8 @@ class Resolving(msgspec.Struct, frozen=True, gc=False):
     """The Registrar's name is being looked up."""
 
 
-class Connecting(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """TCP, and TLS if the Registrar wants it, is being set up; `others` are left to be tried."""
-
-    others: tuple[str, ...]
+class Connecting(msgspec.Struct, frozen=True, gc=False):
+    """TCP, and TLS if the Registrar wants it, is being set up."""
 
 
 class Open(msgspec.Struct, frozen=True, gc=False):
@@ -89,6 +87,7 @@ class RegistrarConnection:
         "_registrar",
         "_resolved",
         "_source",
+        "_untried",
         "keep_alive_at",
         "state",
     )
@@ -100,6 +99,7 @@ class RegistrarConnection:
         self._chain = b""
         self._registrar: RegistrarAddress
         self._resolved: tuple[str, ...] = ()
+        self._untried: tuple[str, ...] = ()
         self._known: dict[str, tuple[str, ...]] = {}
         self._number = 0
         self._keep_alive_interval = config.keep_alive_interval
@@ -108,31 +108,34 @@ class RegistrarConnection:
 
     def handle(self, event: Event, now: float) -> list[Output]:
         """Take one event; return actions, log records, and what became of the connection."""
-        match event, self.state:
-            case ConnectionOpened(connection_id=number), Connecting() if number == self._number:
+        match event:
+            case ConnectionClosed() if self.carries(event.connection_id):
+                self.state = Closed()
+                return [event]
+            case ConnectionOpened() if self._is_connecting(event.connection_id):
                 self.state = Open()
                 self._keep_alive_interval = self._config.keep_alive_interval
                 local = f"{event.local_address}:{event.local_port}"
                 return [log.REGISTRAR_CONNECTED(self._registrar.name, local), event]
-            case ConnectionFailed(connection_id=number), Connecting() if number == self._number:
-                return self._not_connected(event, self.state.others, now)
-            case ConnectionClosed(connection_id=number), Open() if number == self._number:
-                self.state = Closed()
-                return [event]
-            case LookupAnswered(qname=qname), Resolving() if qname == self._registrar.host:
+            case ConnectionFailed() if self._is_connecting(event.connection_id):
+                return self._not_connected(event, now)
+            case LookupAnswered():
                 return self._looked_up(event, now)
-            case RegistrationWanted(), _:
+            case RegistrationWanted():
                 self._source = event.source
                 self._chain = event.chain
                 self._known = {
                     each.host: each.addresses for each in event.registrars if each.addresses
                 }
                 return []
-            case CertificateIssued(), _:
+            case CertificateIssued():
                 self._chain = event.chain
                 return []
             case _:
                 return []
+
+    def _is_connecting(self, connection_id: int) -> bool:
+        return connection_id == self._number and isinstance(self.state, Connecting)
 
     # --- getting it ---
 
@@ -147,6 +150,8 @@ class RegistrarConnection:
         ]
 
     def _looked_up(self, event: LookupAnswered, now: float) -> list[Output]:
+        if not isinstance(self.state, Resolving) or event.qname != self._registrar.host:
+            return []
         name = self._registrar.name
         resolved = tuple(str(record.data) for record in event.records)
         if resolved:
@@ -164,13 +169,14 @@ class RegistrarConnection:
         ]
 
     def _connect_to_any(self, addresses: tuple[str, ...], now: float) -> list[Output]:
-        self._resolved = addresses
-        return self._connect(addresses, now)
+        self._resolved = self._untried = addresses
+        return self._connect(now)
 
-    def _connect(self, addresses: tuple[str, ...], now: float) -> list[Output]:
-        registrar, address = self._registrar, addresses[0]
+    def _connect(self, now: float) -> list[Output]:
+        registrar, address = self._registrar, self._untried[0]
+        self._untried = self._untried[1:]
         self._number += 1
-        self.state = Connecting(others=addresses[1:])
+        self.state = Connecting()
         return [
             log.REGISTRAR_CONNECTING(
                 registrar.name, address, registrar.transport, registrar.source
@@ -188,13 +194,11 @@ class RegistrarConnection:
             ),
         ]
 
-    def _not_connected(
-        self, event: ConnectionFailed, others: tuple[str, ...], now: float
-    ) -> list[Output]:
+    def _not_connected(self, event: ConnectionFailed, now: float) -> list[Output]:
         name = self._registrar.name
         failed = log.REGISTRAR_FAILED(name, event.failure, event.detail)
-        if others:
-            return [failed, *self._connect(others, now)]
+        if self._untried:
+            return [failed, *self._connect(now)]
         self.state = Closed()
         reason = CONNECT_REASONS[event.failure]
         return [failed, RegistrarUnreachable(reason=reason, detail=f"{name}: {event.detail}")]
