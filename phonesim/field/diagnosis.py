@@ -86,7 +86,8 @@ def diagnose(paths: Sequence[Path], dialects: Sequence[Dialect] | None = None) -
         if isinstance(source, NotRead):
             not_read.append(source)
         else:
-            boots.take_all(each_boot(_read(source, known, readings, not_read)))
+            read = _read(source, known, readings, not_read)
+            boots.take_all(each_boot(read), str(source.named))
     readings = [reading for reading in readings if reading.records]
     if not readings:
         raise UsageError(f"{not_read[0].file}: {not_read[0].why}")
@@ -113,14 +114,17 @@ class _Boots:
         self._names: dict[str, SiteNames] = {}
         self._all_names = SiteNames()
 
-    def take_all(self, boots: Iterable[Boot]) -> None:
-        """Take the boots of one source: of each phone in it, the last may break off."""
+    def take_all(self, boots: Iterable[Boot], origin: str = "") -> None:
+        """Take the boots of one source: of each phone in it, the last may break off.
+
+        Sources of one `origin` are of one site.
+        """
         open_ends: dict[str, OpenEnd] = {}
         for boot in boots:
             findings = find_in_boot(boot)
             self._boots += 1
-            self._facts[boot.phone_id] = facts_of(boot, findings)
             names = self._names[boot.phone_id] = names_in(boot)
+            self._facts[boot.phone_id] = facts_of(boot, findings, origin, names.scope)
             self._all_names = self._all_names.or_else(names)
             for finding in findings:
                 self._keep(finding)
@@ -147,8 +151,9 @@ class _Boots:
         of_site = list(find_in_site(list(self._facts.values())))
         for finding in of_site:
             self._keep(finding)
-            for consequence in FOLLOWS.get(finding.cause, ()):
-                self._found[finding.phone_id].pop(consequence, None)
+            if finding.certainty is not Certainty.POSSIBLE:
+                for consequence in FOLLOWS.get(finding.cause, ()):
+                    self._found[finding.phone_id].pop(consequence, None)
             self._unexplained.pop(finding.phone_id, None)
         explained = {finding.phone_id for finding in of_site}
         of_dhcp_only = {reading.file for reading in readings if reading.has_dhcp_only}

@@ -28,6 +28,8 @@ class Source(msgspec.Struct, frozen=True):
 
     files: tuple[Path, ...]
     is_capture: bool = False
+    named: Path = Path()
+    """The path under which the user gave it, or the folder that it is in."""
 
 
 class NotRead(msgspec.Struct, frozen=True):
@@ -48,7 +50,7 @@ def evidence_in(paths: Sequence[Path]) -> Iterator[Source | NotRead]:
             key = each.files[-1].resolve()
             if key not in seen:
                 seen.add(key)
-                yield each
+                yield msgspec.structs.replace(each, named=path)
 
 
 def _in_path(path: Path) -> Iterator[Source | NotRead]:

@@ -9,7 +9,14 @@ from phonesim.field import causes
 from phonesim.field.boots import Boot
 from phonesim.field.finding import Certainty, Finding, evidence_of
 from phonesim.field.rules.sign import find
-from phonesim.field.rules.ways import has_address, has_web_services, web_url_of_dhcp
+from phonesim.field.rules.ways import (
+    denied_hosts,
+    has_address,
+    has_web_services,
+    host_of_registrar,
+    host_of_url,
+    web_url_of_dhcp,
+)
 from phonesim.field.sightings import Sighting
 
 _FRAME_OF = re.compile(r"; frame from ([0-9A-F-]{17})")
@@ -80,7 +87,9 @@ def find_rogue(boot: Boot) -> Iterator[Finding]:
     """The server of the lease knows no option of the sign-in, and leads the phone astray.
 
     A server that gives addresses beside another one that answers INFORM is no rogue, nor is one
-    of two that both lack the options: what counts is that its DNS server leads nowhere.
+    of two that both lack the options: what counts is that the other one gives addresses, too, or
+    that the DNS server of the lease denies the names. One that is silent denies nothing. A router
+    that serves its own DNS may be one if another server offers, whatever that one knows.
     """
     lease = boot.last("dhcp_lease")
     if lease is None or not boot.is_hurt or has_web_services(boot):
@@ -89,15 +98,22 @@ def find_rogue(boot: Boot) -> Iterator[Finding]:
     given = boot.all("option_43", "option_120")
     if any(each["server"] == winner for each in given):
         return
-    if web_url_of_dhcp(boot) is not None and any(map(has_address, boot.all("dns_answer"))):
-        return
+    knowing = {each["server"] for each in given}
+    offers = [each for each in boot.all("dhcp_ignored") if _is_offer_of_other(each, winner)]
+    competes = any(each["source"] in knowing for each in offers)
+    web_url = web_url_of_dhcp(boot)
+    if web_url is not None:
+        is_denied = host_of_url(web_url["url"]) in denied_hosts(boot)
+        if any(map(has_address, boot.all("dns_answer"))) or not (competes or is_denied):
+            return
     missing = [each for each in boot.all("option_missing") if each["server"] == winner]
     is_router = str(winner) in (*str(lease["router"]).split(","), *str(lease["dns"]).split(","))
-    offers = [each for each in boot.all("dhcp_ignored") if _is_offer_of_other(each, winner)]
     others = given or (offers if is_router else [])
     if not others:
         return
-    certainty = Certainty.CERTAIN if given and missing else Certainty.LIKELY
+    certainty = Certainty.CERTAIN if competes and missing else Certainty.LIKELY
+    if not given:
+        certainty = Certainty.POSSIBLE
     yield find(
         boot,
         causes.ROGUE_DHCP_SERVER,
@@ -116,18 +132,24 @@ def _mac_of(lease: Sighting) -> str:
 
 
 def find_disagreement(boot: Boot) -> Iterator[Finding]:
-    """Two servers answer the INFORM, and say different things of what the phone then lacks."""
+    """Two servers answer the INFORM, and say different things of what the phone then lacks.
+
+    Which Registrars they name matters where the phone failed at one that only one of them names.
+    """
     if not boot.is_hurt:
         return
     passed = {
         "option_43": boot.has("ticket_received", "ticket_refused"),
         "option_120": boot.has("registered", "ticket_refused"),
     }
+    failed_at = {host_of_registrar(each["registrar"]) for each in boot.all("registrar_failed")}
     for name in (name for name, is_passed in passed.items() if not is_passed):
         first: dict[object, Sighting] = {}
         for each in boot.all(name):
             first.setdefault(each["server"], each)
-        if len({str(each["hex"]).lower() for each in first.values()}) > 1:
+        said = [_said(each) for each in first.values()]
+        differ = frozenset.union(*said) - frozenset.intersection(*said) if said else frozenset()
+        if differ and (name == "option_43" or differ & failed_at):
             detail = " and ".join(str(server) for server in first)
             shown = list(first.values())
             yield find(boot, causes.DHCP_SERVERS_DISAGREE, Certainty.CERTAIN, *shown, detail=detail)
@@ -147,6 +169,13 @@ def find_disagreement(boot: Boot) -> Iterator[Finding]:
 
 def _is_offer_of_other(ignored: Sighting, winner: object) -> bool:
     return ignored["type"] == "OFFER" and ignored["source"] != winner
+
+
+def _said(option: Sighting) -> frozenset[str]:
+    """What an option means to a phone: letter case does not matter, nor the order of Registrars."""
+    if option.name == "option_120":
+        return frozenset(str(option["registrars"] or option["hex"]).lower().split("+"))
+    return frozenset({str(option["url"] or option["hex"]).lower()})
 
 
 RULES = (find_silent_dhcp, find_conflict, find_refusal, find_rogue, find_disagreement)

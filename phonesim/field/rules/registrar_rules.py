@@ -109,7 +109,7 @@ def find_unreachable(boot: Boot) -> Iterator[Finding]:
         note = "the phone was registered here until then"
         shown = evidence_of(accepted, note)
         cause = causes.BACKUP_UNREACHABLE
-        yield find(boot, cause, Certainty.CERTAIN, shown, *failed.values(), detail=detail)
+        yield find(boot, cause, Certainty.LIKELY, shown, *failed.values(), detail=detail)
     else:
         yield find(boot, causes.REGISTRAR_DOWN, Certainty.LIKELY, *failed.values(), detail=detail)
 

@@ -1,6 +1,7 @@
 """What only several phones show: who is served and who is not, who lives on what was kept.
 
-Of each phone a few facts of its last boot are kept: that is how the site is now.
+Of each phone a few facts of its last boot are kept: that is how the site is now. What was given
+apart, as two logs, may be of two sites: then what they show together is possible, and no more.
 """
 
 from __future__ import annotations
@@ -37,9 +38,14 @@ _OF_OPTIONS = _OF_NO_OPTIONS | {
 
 
 class BootFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept of a boot: its cause's evidence where it failed, and its lease."""
+    """What is kept of a boot: its cause's evidence where it failed, and its lease.
+
+    Boots of one `origin` are of one site. `network` is the lease's.
+    """
 
     phone_id: str
+    origin: str
+    network: str
     ends_well: bool
     is_cold: bool
     kept: Evidence | None
@@ -53,7 +59,9 @@ class BootFacts(msgspec.Struct, frozen=True, kw_only=True):
     silence: Evidence | None
 
 
-def facts_of(boot: Boot, findings: Sequence[Finding]) -> BootFacts:
+def facts_of(
+    boot: Boot, findings: Sequence[Finding], origin: str = "", network: str = ""
+) -> BootFacts:
     """The facts of a boot in which these findings were made."""
     kept = boot.first("cache_used")
     cold = boot.first("cache_empty") or _informing(boot)
@@ -65,6 +73,8 @@ def facts_of(boot: Boot, findings: Sequence[Finding]) -> BootFacts:
     silent = [each for each in findings if each.cause is causes.DHCP_SILENT]
     return BootFacts(
         phone_id=boot.phone_id,
+        origin=origin,
+        network=network,
         ends_well=boot.ends_well,
         is_cold=kept is None and cold is not None,
         kept=_evidence(kept),
@@ -90,17 +100,17 @@ def find_exhausted_pool(boots: Sequence[BootFacts]) -> Iterator[Finding]:
     silent = [each for each in boots if each.silence is not None]
     if not served or not silent:
         return
-    example = served[0]
-    assert example.lease is not None
-    detail = (
-        f"leases of {example.server}: {len(served)} of {len(served) + len(silent)} phones have one,"
-        " the others are offered none"
-    )
     for each in silent:
+        example = _beside(each, served)
+        assert example.lease is not None
         assert each.silence is not None
+        detail = (
+            f"leases of {example.server}: {len(served)} of {len(served) + len(silent)} phones have"
+            " one, the others are offered none"
+        )
         yield Finding(
             cause=causes.DHCP_POOL_EXHAUSTED,
-            certainty=Certainty.LIKELY,
+            certainty=_together(each, example),
             phone_id=each.phone_id,
             evidence=(each.silence, example.lease),
             detail=detail,
@@ -108,25 +118,26 @@ def find_exhausted_pool(boots: Sequence[BootFacts]) -> Iterator[Finding]:
 
 
 def find_servers_apart(boots: Sequence[BootFacts]) -> Iterator[Finding]:
-    """Every phone with a lease of one server signs in, and of another none for want of options."""
+    """Of one server's leases all phones sign in, of another's in that network none: no options."""
     per_server: dict[str, list[BootFacts]] = {}
     for each in boots:
         if each.lease is not None:
             per_server.setdefault(each.server, []).append(each)
     good = [each for each in per_server.values() if all(boot.ends_well for boot in each)]
-    if not good:
-        return
-    example = good[0][0]
     for server, led_astray in per_server.items():
         if not all(each.causes & _OF_OPTIONS and not each.ends_well for each in led_astray):
             continue
         knows_nothing = all(each.causes & _OF_NO_OPTIONS for each in led_astray)
         cause = causes.ROGUE_DHCP_SERVER if knows_nothing else causes.DHCP_SERVERS_DISAGREE
         for each in led_astray:
+            well = [them[0] for them in good if them[0].network == each.network]
+            if not well:
+                continue
+            example = _beside(each, well)
             evidence = [each.lease, each.failure, example.lease, example.signed_in]
             yield Finding(
                 cause=cause,
-                certainty=Certainty.LIKELY,
+                certainty=_together(each, example),
                 phone_id=each.phone_id,
                 evidence=tuple(piece for piece in evidence if piece is not None),
                 detail=f"phones with a lease of {example.server} sign in, of {server} they do not",
@@ -145,19 +156,28 @@ def find_cache_survivors(boots: Sequence[BootFacts]) -> Iterator[Finding]:
         each.kept is not None and not each.ends_well for each in boots
     ):
         return
-    example = survivors[0]
-    assert example.kept is not None
     detail = f"signed in: {len(survivors)} with a cache, none of {len(stuck)} without"
     for each in stuck:
+        example = _beside(each, survivors)
+        assert example.kept is not None
         assert each.failure is not None
         evidence = [each.cold, each.failure, example.kept, example.signed_in]
         yield Finding(
             cause=causes.CACHE_HIDES_IT,
-            certainty=Certainty.LIKELY,
+            certainty=_together(each, example),
             phone_id=each.phone_id,
             evidence=tuple(piece for piece in evidence if piece is not None),
             detail=detail,
         )
+
+
+def _beside(boot: BootFacts, others: Sequence[BootFacts]) -> BootFacts:
+    """One of the others, of the same origin if there is one."""
+    return next((each for each in others if each.origin == boot.origin), others[0])
+
+
+def _together(boot: BootFacts, other: BootFacts) -> Certainty:
+    return Certainty.LIKELY if boot.origin == other.origin else Certainty.POSSIBLE
 
 
 def _informing(boot: Boot) -> Sighting | None:

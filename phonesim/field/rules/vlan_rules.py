@@ -29,13 +29,14 @@ def find_dead_vlan(boot: Boot) -> Iterator[Finding]:
     if named is None or not boot.is_hurt:
         return
     after = boot.after(named)
-    if any(each.name == "dhcp_received" and each["type"] == "OFFER" for each in after):
+    if any(each.name == "dhcp_received" and each["type"] in ("OFFER", "ACK") for each in after):
         return
     silence = [
         each
         for each in after
-        if each.name == "dhcp_no_answer" or (each.name == "dhcp_sent" and each["attempt"] == 3)
+        if each.name in ("dhcp_no_answer", "dhcp_sent") and each["type"] == "DISCOVER"
     ]
+    silence = [each for each in silence if each.name == "dhcp_no_answer" or each["attempt"] == 3]
     if silence:
         detail = f"VLAN {named['vlan']}, named by {named['source']}"
         yield find(

@@ -105,6 +105,7 @@ ADDRESS: Mapping[str, Records] = {
     ),
     "rogue-dhcp-server": (
         lease("192.0.2.99", "home.invalid"),
+        log.DHCP_IGNORED("OFFER", 1, SERVER, "not expected in REQUESTING"),
         sent("INFORM"),
         received("ACK", "192.0.2.99", informs=True),
         log.OPTION_MISSING("192.0.2.99", 43),

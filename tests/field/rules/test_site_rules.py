@@ -16,6 +16,7 @@ from made_boots import (
 from phonesim.device import device_log as log
 from phonesim.device.device_log import LogRecord
 from phonesim.field.boots import Boot
+from phonesim.field.finding import Certainty
 from phonesim.field.rules.consequences import find_in_boot
 from phonesim.field.rules.site_rules import facts_of, find_in_site
 
@@ -44,6 +45,36 @@ def found(*boots: Boot) -> list[tuple[str, str]]:
 
 def test_a_pool_is_exhausted_if_some_have_a_lease_and_others_are_offered_none() -> None:
     assert found(phone(1, *SIGNED_IN), phone(2, *SILENT)) == [("dhcp-pool-exhausted", "phone 2")]
+
+
+def test_what_was_given_apart_shows_no_more_than_what_is_possible() -> None:
+    for well, bad in (
+        (SIGNED_IN, SILENT),
+        (CACHED, COLD),
+        (SIGNED_IN, (lease("192.0.2.99"), *COLD[2:])),
+    ):
+        boots = [phone(1, *well), phone(2, *bad)]
+        findings = [find_in_boot(boot) for boot in boots]
+        for origins, certainty in (
+            (("a", "a"), Certainty.LIKELY),
+            (("a", "b"), Certainty.POSSIBLE),
+        ):
+            facts = [
+                facts_of(boot, found_in, origin)
+                for boot, found_in, origin in zip(boots, findings, origins, strict=True)
+            ]
+            (finding,) = find_in_site(facts)
+            assert finding.certainty is certainty
+
+
+def test_servers_of_two_networks_say_nothing_of_each_other() -> None:
+    boots = [phone(1, *SIGNED_IN), phone(2, lease("192.0.2.99"), *COLD[2:])]
+    networks = ("192.0.2.0", "198.51.100.0")
+    facts = [
+        facts_of(boot, find_in_boot(boot), network=network)
+        for boot, network in zip(boots, networks, strict=True)
+    ]
+    assert list(find_in_site(facts)) == []
 
 
 def test_a_silent_server_is_no_exhausted_pool() -> None:
