@@ -111,10 +111,5 @@ def _ask_command(profile: SiteProfile, port_offset: int | None) -> str | None:
 
 
 def _tell_operator(now: float, is_warning: bool, text: str, fields: Fields) -> None:
-    values = " ".join(f"{key}={_printable(str(value))}" for key, value in fields.items())
+    values = " ".join(f"{key}={value}" for key, value in fields.items())
     tell(f"{now:9.3f} {'warning' if is_warning else 'info':7} {text} {values}")
-
-
-def _printable(value: str) -> str:
-    """A value with what a peer might do to the terminal made visible."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in value)

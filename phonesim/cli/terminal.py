@@ -1,7 +1,8 @@
 """What is printed where: results to stdout, everything else to stderr.
 
 With `--json`, stdout gets one JSON document and nothing else. Without a terminal there are no
-control codes, and a line is as long as it needs to be. A reader that goes away early (`| head`)
+control codes, and a line is as long as it needs to be; with one, there are none but our own, for
+what a server said or a file is called is printed, too. A reader that goes away early (`| head`)
 is no error.
 """
 
@@ -21,6 +22,7 @@ from typing import IO, Any, Self
 
 from rich.console import Console, RenderableType
 from rich.live import Live
+from rich.segment import Segment, Segments
 from rich.text import Text
 
 from phonesim.errors import UsageError
@@ -29,6 +31,7 @@ _NO_LIMIT = 10_000
 """Columns of what no terminal wraps."""
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_FOREIGN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def show(*what: RenderableType) -> None:
@@ -47,8 +50,8 @@ def show_json(document: Any) -> None:
 
 
 def show_text(text: str) -> None:
-    """Print text to stdout as it is."""
-    _write(sys.stdout, text if text.endswith("\n") else text + "\n")
+    """Print lines of text to stdout."""
+    _write(sys.stdout, _harmless(text.removesuffix("\n")) + "\n")
 
 
 def show_bytes(data: bytes) -> None:
@@ -63,7 +66,7 @@ def show_bytes(data: bytes) -> None:
 
 def show_error(text: str) -> None:
     """Print one line to stderr that says what is wrong."""
-    _write(sys.stderr, f"phonesim: {' '.join(text.split())}\n")
+    _write(sys.stderr, f"phonesim: {_harmless(' '.join(text.split()))}\n")
 
 
 def drop_output(stream: IO[str]) -> None:
@@ -81,9 +84,22 @@ def _print(stream: IO[str], what: tuple[RenderableType, ...]) -> None:
         highlight=False,
     )
     for each in what:
-        console.print(each, soft_wrap=isinstance(each, str), markup=False)
+        if isinstance(each, str):
+            console.print(_harmless(each), soft_wrap=True, markup=False)
+        else:
+            console.print(Segments(_harmless_segments(console, each)), end="")
     text = buffer.getvalue()
     _write(stream, text if is_terminal else re.sub(r" +$", "", text, flags=re.MULTILINE))
+
+
+def _harmless(text: str) -> str:
+    """A text in which a terminal finds nothing to obey."""
+    return _FOREIGN.sub(lambda match: f"\\x{ord(match.group()):02X}", text)
+
+
+def _harmless_segments(console: Console, what: RenderableType) -> Iterator[Segment]:
+    for segment in console.render(what):
+        yield Segment(_harmless(segment.text), segment.style, segment.control)
 
 
 def _write(stream: IO[str], text: str) -> None:
