@@ -46,6 +46,8 @@ from phonesim.fleet.runner import StopRequest, Tick, WorldReport, run_fleet
 from phonesim.fleet.worlds import world_for
 from phonesim.profiles import Override, option_override
 from phonesim.results import Recorder
+from phonesim.wire.ipv4 import is_address
+from phonesim.wire.provisioning import encode_sip_servers
 
 TrialKind = Literal["named", "cold", "cached", "stale"]
 Follow = Callable[[TrialKind, BootStep], None]
@@ -146,10 +148,14 @@ def typed_target(fqdn: str | None, uri: str | None, registrar_port: int) -> Targ
     """Return what TargetFqdn and TargetUri mean, None without either.
 
     The pool's name alone gives the URL with the documented path; the URL alone gives the
-    Registrar its own host. `UsageError` if the URL is none.
+    Registrar its own host. `UsageError` if the URL or the name is none.
     """
     if fqdn is None and uri is None:
         return None
+    if fqdn is not None and not _is_fqdn(fqdn):
+        raise UsageError(
+            f"--target-fqdn {fqdn!r}: write the pool's full name alone, as pool.example.com"
+        )
     address = WebServicesAddress(
         scheme="https", host=fqdn or "", port=443, path=_SERVICE_PATH, source=_TYPED
     )
@@ -174,6 +180,14 @@ def typed_target(fqdn: str | None, uri: str | None, registrar_port: int) -> Targ
         host=fqdn or address.host, port=registrar_port, transport="tls", source=_TYPED
     )
     return Target(web_services=address, registrar=registrar)
+
+
+def _is_fqdn(name: str) -> bool:
+    try:
+        encode_sip_servers([name])
+    except ValueError:
+        return False
+    return "." in name and not is_address(name)
 
 
 def plan_trial(request: BootstrapRequest, kind: TrialKind, earlier: Path | None) -> Plan:

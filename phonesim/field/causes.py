@@ -441,7 +441,7 @@ PIN_WRONG = _cause(
     "the PIN is not the user's",
     "The web services know the user, and have another PIN. Some wrong PINs in 30 minutes lock "
     "it [documented].",
-    *remedies.pool("Set-CsClientPin -Identity sip:user@contoso.com -Pin 712341"),
+    *remedies.pool("Set-CsClientPin -Identity sip:user@contoso.com -Pin 719352"),
 )
 PIN_LOCKED = _cause(
     "pin-locked",
@@ -458,7 +458,7 @@ PIN_EXPIRED = _cause(
     "the user's PIN has expired",
     "The user has to choose a new one before PIN sign-in works again [documented].",
     *remedies.pool(
-        "Set-CsClientPin -Identity sip:user@contoso.com -Pin 712341",
+        "Set-CsClientPin -Identity sip:user@contoso.com -Pin 719352",
         "Set-CsPinPolicy -Identity global -PINLifetime 0",
     ),
 )
@@ -512,7 +512,7 @@ USER_UNAUTHORIZED = _cause(
     "The user is known, and may not sign in in this way or at this pool.",
     *remedies.pool(
         "Get-CsUser -Identity sip:user@contoso.com",
-        "Test-CsPhoneBootstrap -PhoneOrExt +14255550100 -PIN 712341 -Verbose",
+        "Test-CsPhoneBootstrap -PhoneOrExt +14255550100 -PIN 719352 -Verbose",
     ),
 )
 PASSWORD_WRONG = _cause(
@@ -546,7 +546,7 @@ DATA_STORE_UNAVAILABLE = _cause(
     ' "data store unavailable" in the event log [documented].',
     *remedies.pool(
         "Get-CsUser -Identity sip:user@contoso.com | Select-Object RegistrarPool",
-        "Test-CsPhoneBootstrap -PhoneOrExt +14255550100 -PIN 712341"
+        "Test-CsPhoneBootstrap -PhoneOrExt +14255550100 -PIN 719352"
         " -UserSipAddress sip:user@contoso.com",
         "Restore the connection to that pool's back end, then cut the phone's power.",
     ),

@@ -198,6 +198,22 @@ def test_a_url_that_is_none_is_refused(uri):
         typed_target(None, uri, 5061)
 
 
+@pytest.mark.parametrize(
+    "fqdn",
+    [
+        "",
+        "pool",
+        "10.0.0.1",
+        "pool contoso.com",
+        "pool.contoso.com:5061",
+        "https://pool.contoso.com",
+    ],
+)
+def test_a_name_that_is_none_is_refused(fqdn):
+    with pytest.raises(UsageError, match="--target-fqdn"):
+        typed_target(fqdn, None, 5061)
+
+
 def test_what_cannot_be_planned_is_refused():
     with pytest.raises(ProfileError):
         plan_trial(request("fleet.site=nowhere"), "cold", None)

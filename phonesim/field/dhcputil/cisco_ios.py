@@ -70,11 +70,12 @@ def read_cisco(text: str) -> list[ConfiguredOption]:
             octets, notes = _value(match[3].lower(), match[4])
         except (DecodeError, ValueError) as error:
             raise DecodeError(f"line {line}: option {code}: {error}") from None
+        is_cut = code == 43 and match[3].lower() == "hex" and 2 * len(octets) > HEX_LIMIT
         follows = is_extended and not text[last_extended_end + 1 : match.start()].strip()
         if follows and last_extended_end >= 0 and found[-1].code == code:
             before = found.pop()
             octets, line = before.octets + octets, before.line
-        elif match[3].lower() == "hex" and not is_extended and 2 * len(octets) > HEX_LIMIT:
+        elif is_cut and not is_extended:
             notes = (
                 f"entered with {2 * len(octets)} digits, of which IOS from 15.1(3)S on keeps"
                 f" {HEX_LIMIT}: only those are shown here",

@@ -211,6 +211,14 @@ def _check_octets(values: SignInValues, web_option: str) -> None:
         option_43 = values.option_43
     except ValueError as error:
         raise UsageError(f"{web_option}: {error}") from None
+    vlan_option_43 = values.vlan_option_43
+    if vlan_option_43 is not None:
+        taken = decode_uc_options(vlan_option_43).vlan_id
+        if taken != values.vlan_id:
+            raise UsageError(
+                f"--vlan-form: {values.vlan_form} makes a digit of VLAN {values.vlan_id}, and"
+                f" a phone takes VLAN {taken} from it: choose another form"
+            )
     warnings = decode_uc_options(option_43).warnings
     if warnings:
         raise UsageError(f"{web_option}: {warnings[0]}")

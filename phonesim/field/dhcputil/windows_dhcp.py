@@ -136,16 +136,17 @@ def _strings(octets: bytes) -> str:
 
 # --- reading -----------------------------------------------------------------
 
+_NETSH = r"^(?![ \t]*(?:rem\b|::|#)).*"
 _ADD_CLASS = re.compile(
-    r'^.*\badd\s+class\s+"?([\w-]+)"?\s+"[^"]*"\s+"?([^"\s]+)"?(?:\s+1\s+(b)\b)?',
+    _NETSH + r'\badd\s+class\s+"?([\w-]+)"?\s+"[^"]*"\s+"?([^"\s]+)"?(?:\s+1\s+(b)\b)?',
     re.IGNORECASE | re.MULTILINE,
 )
 _OPTIONDEF = re.compile(
-    r'^.*\badd\s+optiondef\s+(\d+)\s+(?:"[^"]*"|\S+)\s+(\w+)(.*)$',
+    _NETSH + r'\badd\s+optiondef\s+(\d+)\s+(?:"[^"]*"|\S+)\s+(\w+)(.*)$',
     re.IGNORECASE | re.MULTILINE,
 )
 _OPTIONVALUE = re.compile(
-    r"^.*\bset\s+optionvalue\s+(\d+)\s+(\w+)\s+(.+)$", re.IGNORECASE | re.MULTILINE
+    _NETSH + r"\bset\s+optionvalue\s+(\d+)\s+(\w+)\s+(.+)$", re.IGNORECASE | re.MULTILINE
 )
 _SCRIPT = re.compile(
     r'DHCPConfigScript(?:\.bat)?"?\s+Configure\s+(\S+)((?:\s+(?:[0-9A-Fa-f]+|NULL))+)\s*$',
@@ -180,13 +181,9 @@ def read_netsh(text: str) -> list[ConfiguredOption]:
         value = _OTHER_ARGUMENT.sub("", match[3]).strip().strip('"')
         if "%" in value:
             continue  # the script itself, whose arguments are not there
-        gathered.add(
-            int(match[1]),
-            match[2],
-            value,
-            vendor[1] if vendor else "",
-            line_of(text, match.start()),
-        )
+        code, name = int(match[1]), vendor[1] if vendor else ""
+        if _matters(code, name):
+            gathered.add(code, match[2], value, name, line_of(text, match.start()))
     return [*gathered.options(), *_read_script(text)]
 
 
@@ -203,7 +200,7 @@ def read_powershell(text: str) -> list[ConfiguredOption]:
             classes[given.get("name", "").strip("\"'").lower()] = given.get("data", "").strip("\"'")
             continue
         code = given.get("optionid", "").strip("\"'")
-        if not code.isdigit():
+        if not code.isdigit() or not _matters(int(code), vendor):
             continue
         if name == "add-dhcpserverv4optiondefinition":
             types[vendor.lower(), int(code)] = given.get("type", "").strip("\"'")
@@ -219,6 +216,11 @@ def read_powershell(text: str) -> list[ConfiguredOption]:
     return gathered.options()
 
 
+def _matters(code: int, vendor: str) -> bool:
+    """Whether an option can be of the sign-in: a scope of a large server has many others."""
+    return bool(vendor) or code in (43, 120)
+
+
 class _Gathered:
     """Values that were set, for no class or for one."""
 
@@ -232,8 +234,6 @@ class _Gathered:
         """Take one; `DecodeError` if its value is none of its type."""
         group = vendor.lower()
         where = f"option {code}" + (f" of class {vendor}" if vendor else "")
-        if not vendor and code not in (43, 120):
-            return
         kind = kind.lower().removesuffix("data")
         octets = _value(kind, value, f"line {line}: {where}")
         defined = self._types.get((group, code), "").lower().removesuffix("data") or kind

@@ -39,6 +39,13 @@ def test_what_ios_cuts_is_cut_here_too() -> None:
     assert "entered with 186 digits, of which IOS from 15.1(3)S on keeps 180" in option.notes[0]
 
 
+def test_an_option_120_of_more_digits_is_whole() -> None:
+    long = "p" * 60
+    values = read_sign_in_values([f"{long}1.contoso.com", f"{long}2.contoso.com"])
+    (_, option) = read_cisco(write_cisco(values))
+    assert (option.code, option.octets, option.notes) == (120, values.option_120, ())
+
+
 def test_parts_of_an_extended_option_are_joined() -> None:
     digits = LONG.option_43.hex()
     (option, other) = read_cisco(

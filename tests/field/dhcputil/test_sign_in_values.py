@@ -120,6 +120,7 @@ def test_without_a_vlan_there_is_no_option_for_it() -> None:
         (["a.b"], {"cert_prov_url": "https://a.b/" + "x" * 260}, "a sub-option at most 255"),
         (["a.b"], {"vlan_id": 4095}, "--vlan: 4095 is not a VLAN id"),
         (["a.b"], {"vlan_id": 300, "vlan_form": "binary-1"}, "does not fit in the one octet"),
+        (["a.b"], {"vlan_id": 53, "vlan_form": "binary-1"}, "takes VLAN 5 from it"),
         (["a.b"], {"vlan_id": 3, "vlan_form": "words"}, "--vlan-form: 'words' is none of"),
     ],
 )

@@ -115,6 +115,13 @@ def test_scope_options_of_other_kinds_and_the_script_itself_are_left_alone() -> 
     assert (option.code, option.octets, option.line) == (43, b"\x0a\x03100", 3)
 
 
+@pytest.mark.parametrize("mark", ["REM ", "rem\t", "  :: ", "# "])
+def test_a_line_that_is_commented_out_is_left_alone(mark: str) -> None:
+    right = f"{NETSH} 120 Binary 000161\n"
+    (option,) = read_netsh(f"{mark}{NETSH} 120 Binary 0A000005\n{right}")
+    assert (option.octets, option.line) == (bytes.fromhex("000161"), 2)
+
+
 def test_a_call_of_the_script_is_read() -> None:
     option_120, option_43 = read_netsh(
         '"C:\\x\\DHCPConfigScript.bat" Configure MS-UC-Client 000373697000'
