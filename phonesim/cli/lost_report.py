@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from phonesim.cli.diagnose_verb import to_document, to_lines
+from phonesim.field.log_reader import dialects_of
 from phonesim.field.lost_phones import diagnose_lost
+from phonesim.fleet.plan import Plan
 from phonesim.fleet.runner import Finished
 
 
@@ -16,11 +18,12 @@ class LostReport(NamedTuple):
     document: dict[str, Any]
 
 
-def report_lost(finished: Finished, grace: float) -> LostReport | None:
+def report_lost(plan: Plan, finished: Finished, grace: float) -> LostReport | None:
     """What is wrong with phones that are not back though all is well; None if all are."""
     phones = finished.recorder.phones.values()
     lost = [phone.phone_id for phone in phones if not phone.is_signed_in]
     if not lost or not finished.summary["valid"]:
         return None
-    diagnosis = diagnose_lost(finished.folder, lost, grace)
+    dialects = dialects_of(spec.profile for spec in plan.specs)
+    diagnosis = diagnose_lost(finished.folder, lost, grace, dialects)
     return LostReport(list(to_lines(diagnosis)), to_document(diagnosis))

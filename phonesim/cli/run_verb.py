@@ -13,7 +13,7 @@ from phonesim.cli.run_summary import summary_tables
 from phonesim.cli.terminal import StatusLine, show, show_json
 from phonesim.errors import UsageError
 from phonesim.fleet.monkey import with_monkey
-from phonesim.fleet.plan import read_plan
+from phonesim.fleet.plan import Plan, read_plan
 from phonesim.fleet.runner import Finished, Progress, run_fleet
 from phonesim.fleet.worlds import world_for
 from phonesim.profiles import Override, option_override, parse_override
@@ -164,7 +164,7 @@ def command(
             out,
             lambda progress: line.update(progress_text(progress, success)),
         )
-    lost = None if plan.monkey is None else _lost(finished, plan.monkey.grace)
+    lost = None if plan.monkey is None else _lost(plan, finished, plan.monkey.grace)
     if as_json:
         show_json(finished.summary | ({} if lost is None else {"lost": lost.document}))
     else:
@@ -178,10 +178,10 @@ def command(
     return finished.status
 
 
-def _lost(finished: Finished, grace: float) -> LostReport | None:
+def _lost(plan: Plan, finished: Finished, grace: float) -> LostReport | None:
     from phonesim.cli.lost_report import report_lost  # most runs have no need of the field tools
 
-    return report_lost(finished, grace)
+    return report_lost(plan, finished, grace)
 
 
 def progress_text(progress: Progress, success: str = "signed-in") -> str:

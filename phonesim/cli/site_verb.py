@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from phonesim.cli.terminal import show, show_json, tell
+from phonesim.cli.wrapping import printable
 from phonesim.config.site_profile import SiteProfile
 from phonesim.profiles import FAULT, SITE, is_path, load, parse_override
 from phonesim.results import Fields
@@ -111,5 +112,5 @@ def _ask_command(profile: SiteProfile, port_offset: int | None) -> str | None:
 
 
 def _tell_operator(now: float, is_warning: bool, text: str, fields: Fields) -> None:
-    values = " ".join(f"{key}={value}" for key, value in fields.items())
+    values = " ".join(f"{key}={printable(str(value))}" for key, value in fields.items())
     tell(f"{now:9.3f} {'warning' if is_warning else 'info':7} {text} {values}")

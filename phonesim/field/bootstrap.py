@@ -32,7 +32,6 @@ from phonesim.config.device_profile import DiscoveryConfig
 from phonesim.config.site_profile import UserRange
 from phonesim.device.actions import WriteLog
 from phonesim.device.cache import Contents, KeptAnswer
-from phonesim.device.device_log import Dialect
 from phonesim.device.events import RegistrarAddress, WebServicesAddress
 from phonesim.device.outcome import FailureReason, Stage
 from phonesim.drivers.run_folder import RunFolder
@@ -41,6 +40,7 @@ from phonesim.field.boot_story import BootFailure, BootStep, BootStory
 from phonesim.field.bootstrap_result import BootstrapResult, result_of
 from phonesim.field.diagnosis import Diagnosis, diagnose
 from phonesim.field.followed_folder import FollowedFolder
+from phonesim.field.log_reader import dialects_of
 from phonesim.fleet.plan import Plan, read_plan
 from phonesim.fleet.runner import StopRequest, Tick, WorldReport, run_fleet
 from phonesim.fleet.worlds import world_for
@@ -350,8 +350,8 @@ def _trial(
         is_interrupted=bool(stops[0].asked),
     )
     if not trial.works and not trial.is_interrupted:
-        dialect = Dialect(plan.specs[0].profile.log.records)
-        trial.diagnosis = diagnose([finished.folder], [dialect])
+        dialects = dialects_of(spec.profile for spec in plan.specs)
+        trial.diagnosis = diagnose([finished.folder], dialects)
     return trial
 
 

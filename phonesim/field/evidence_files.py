@@ -12,15 +12,19 @@ from pathlib import Path
 
 import msgspec
 
+from phonesim.device.cache import CACHE_FILE
+from phonesim.device.identity import IDENTITY_FILE, KEY_FILE
 from phonesim.field.captures.capture_reader import is_capture
 from phonesim.field.log_reader import phone_named_in
 from phonesim.fleet.operator_log import FILE_NAME
 from phonesim.fleet.run_logs import Run, list_phones
 from phonesim.fleet.store import DATABASE_NAME, SUMMARY_NAME
+from phonesim.world import CRASH_FILE
 
 CAPTURE_NAME = "capture.pcapng"
 """A run's own capture, in its folder."""
 _OF_A_RUN = frozenset({FILE_NAME, SUMMARY_NAME, DATABASE_NAME})
+_ON_A_PHONES_DISK = frozenset({CACHE_FILE, IDENTITY_FILE, KEY_FILE, CRASH_FILE})
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -60,8 +64,10 @@ def _in_path(path: Path) -> Iterator[Source | NotRead]:
             yield from found
         else:
             yield _nothing_in(path, found)
-    elif path.exists():
+    elif path.is_file():
         yield Source((path,), is_capture(path))
+    elif path.exists():
+        yield NotRead(str(path), "not a file, and it is read more than once: save it as one first")
     else:
         yield NotRead(str(path), "there is no such file or folder")
 
@@ -89,6 +95,7 @@ def _beside(folder: Path, names: Sequence[str]) -> Iterator[Source | NotRead]:
     """What the files of one folder are."""
     has_phones = bool(list_phones(Run(path=folder, summary=None)))
     is_of_phone = phone_named_in(folder) is not None
+    by_name = {name.lower(): name for name in names}  # Windows CE tells no case apart
     for name in names:
         path = folder / name
         if name in _OF_A_RUN:
@@ -100,11 +107,11 @@ def _beside(folder: Path, names: Sequence[str]) -> Iterator[Source | NotRead]:
                 yield NotRead(str(path), "the logs of the same phones beside it are read")
             else:
                 yield Source((path,), is_capture=True)
-        elif name.endswith(".log"):
-            backup = path.with_suffix(".bak")
-            yield Source((backup, path) if backup.name in names else (path,))
-        elif name.endswith(".bak"):
-            if path.with_suffix(".log").name not in names:
+        elif name.lower().endswith(".log"):
+            backup = by_name.get(f"{name[:-4].lower()}.bak")
+            yield Source((path,) if backup is None else (folder / backup, path))
+        elif name.lower().endswith(".bak"):
+            if f"{name[:-4].lower()}.log" not in by_name:
                 yield Source((path,))
-        elif not is_of_phone:
+        elif not (is_of_phone and name in _ON_A_PHONES_DISK):
             yield NotRead(str(path), "neither a .log nor a capture")

@@ -12,13 +12,14 @@ order mark, in UTF-16 or one octet a character; both are read.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TextIO
 
 import msgspec
 
+from phonesim.config.device_profile import DeviceProfile
 from phonesim.device.device_log import KINDS, Dialect, LogRecord
 from phonesim.errors import UsageError
 from phonesim.field.sightings import Place, Sighting
@@ -53,14 +54,19 @@ class LogReading(msgspec.Struct, kw_only=True):
     notes: list[str] = []
 
 
+def dialects_of(profiles: Iterable[DeviceProfile]) -> tuple[Dialect, ...]:
+    """The dialects of device profiles, each once."""
+    texts = {}
+    for profile in {id(each): each for each in profiles}.values():  # those of a fleet share a few
+        records = profile.log.records
+        texts[tuple((key, records[key].text) for key in sorted(records))] = records
+    return tuple(Dialect(records) for records in texts.values())
+
+
 @lru_cache(maxsize=1)
 def shipped_dialects() -> tuple[Dialect, ...]:
     """The dialects of all shipped device profiles, each once."""
-    texts = {}
-    for name in names(DEVICE):
-        records = load(DEVICE, name).log.records
-        texts[tuple((key, records[key].text) for key in sorted(records))] = records
-    return tuple(Dialect(records) for records in texts.values())
+    return dialects_of([load(DEVICE, name) for name in names(DEVICE)])
 
 
 def read_log(
@@ -76,7 +82,7 @@ def read_log(
     be read, or is no text.
     """
     named = phone_id or phone_named_in(files[0])
-    owner = named or files[0].name
+    owner = named or str(files[0])
     has_begun = False
     for path in files:
         reading = LogReading(file=str(path))

@@ -6,19 +6,21 @@ doing; only the last of its log says why it did not come back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from phonesim.device.device_log import Dialect
 from phonesim.field.boots import Boot, each_boot
 from phonesim.field.diagnosis import Diagnosis, diagnose_boots
-from phonesim.field.log_reader import read_log, shipped_dialects
+from phonesim.field.log_reader import read_log
 from phonesim.fleet.run_logs import Run, list_phones
 
 
-def diagnose_lost(run: Path, phone_ids: Iterable[str], seconds: float) -> Diagnosis:
+def diagnose_lost(
+    run: Path, phone_ids: Iterable[str], seconds: float, dialects: Sequence[Dialect]
+) -> Diagnosis:
     """Return what is wrong with these phones of a run in its last `seconds`."""
     wanted = set(phone_ids)
-    dialects = shipped_dialects()
     logs = [log for log in list_phones(Run(path=run, summary=None)) if log.phone_id in wanted]
     boots = (each_boot(read_log(log.files, dialects, [], log.phone_id)) for log in logs)
     return diagnose_boots(last_of(each, seconds) for phone in boots for each in _last(phone))

@@ -21,6 +21,7 @@ from phonesim.errors import DecodeError, ProfileError
 from phonesim.field.diagnosis import Diagnosis, diagnose
 from phonesim.field.evidence_files import CAPTURE_NAME
 from phonesim.field.failures import FAILURE, plan_earlier_life, plan_failure
+from phonesim.field.log_reader import dialects_of
 from phonesim.field.timeline import Step, displays, tell
 from phonesim.fleet.plan import Plan
 from phonesim.fleet.run_logs import PhoneLog, find_run, list_phones
@@ -127,7 +128,8 @@ def reproduce(
             (part for part in failure.parts for _ in range(part.phones)), plan.specs, strict=True
         )
     ]
-    diagnoses = {source: _diagnosis(source, finished.folder) for source in SOURCES}
+    dialects = dialects_of(spec.profile for spec in plan.specs)
+    diagnoses = {source: _diagnosis(source, finished.folder, dialects) for source in SOURCES}
     outcomes = [phone.outcome for phone in phones]
     return Reproduced(
         failure=failure,
@@ -208,8 +210,8 @@ def _lines(log: PhoneLog, dialect: Dialect) -> list[LogLine]:
     return lines
 
 
-def _diagnosis(source: Source, folder: Path) -> Diagnosis:
-    return diagnose([folder if source == "log" else folder / CAPTURE_NAME])
+def _diagnosis(source: Source, folder: Path, dialects: Sequence[Dialect]) -> Diagnosis:
+    return diagnose([folder if source == "log" else folder / CAPTURE_NAME], dialects)
 
 
 def _unexpected(failure: FailureProfile, phones: Sequence[_Phone]) -> Iterator[str]:

@@ -141,4 +141,4 @@ async def test_what_a_peer_sends_cannot_paint_the_terminal(
     process.send_signal(signal.SIGINT)
     _, told = process.communicate()
     assert told.count("\n") == 1
-    assert r"\x1b[31mred\n" in told
+    assert r"\x1B[31mred\x0A" in told

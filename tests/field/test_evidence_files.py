@@ -26,6 +26,12 @@ def test_a_backup_belongs_to_its_log_or_stands_alone(tmp_path: Path) -> None:
     assert read_in(tmp_path) == [("a.bak", "a.log"), ("b.bak",), ("c.log",)]
 
 
+def test_names_are_those_of_windows_ce_in_any_case(tmp_path: Path) -> None:
+    for name in ("CPSW3G.LOG", "cpsw3g.BAK", "OLD.BAK"):
+        (tmp_path / name).write_text("line\n")
+    assert read_in(tmp_path) == [("cpsw3g.BAK", "CPSW3G.LOG"), ("OLD.BAK",)]
+
+
 def test_each_file_is_read_once(tmp_path: Path) -> None:
     log = tmp_path / "deep" / "a.log"
     log.parent.mkdir()
@@ -42,6 +48,8 @@ def test_what_a_run_and_a_phone_keep_beside_is_passed_over(tmp_path: Path) -> No
         (tmp_path / name).write_text("{}")
     assert read_in(tmp_path) == [("cpsw3g.log",)]
     assert not_read_in(tmp_path) == {}
+    (logs / "cpsw3g.log.1").write_text("line\n")
+    assert not_read_in(tmp_path) == {"cpsw3g.log.1": "neither a .log nor a capture"}
 
 
 def test_what_is_no_file_is_named_and_not_waited_for(tmp_path: Path) -> None:
@@ -50,6 +58,7 @@ def test_what_is_no_file_is_named_and_not_waited_for(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_text("line\n")
     assert read_in(tmp_path) == [("a.log",)]
     assert set(not_read_in(tmp_path)) == {"pipe.log", "gone.log"}
+    assert "save it as one first" in not_read_in(tmp_path / "pipe.log")["pipe.log"]
 
 
 def test_a_folder_without_evidence_says_what_is_there(tmp_path: Path) -> None:

@@ -12,10 +12,12 @@ from phonesim.field.log_reader import (
     LONGEST_LINE,
     MOST_SAMPLES,
     LogReading,
+    dialects_of,
     read_log,
     shipped_dialects,
 )
 from phonesim.field.sightings import Sighting
+from phonesim.profiles import DEVICE, load
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "logs"
 COLD_BOOT = (GOLDEN / "cold-boot.log").read_bytes()
@@ -72,6 +74,14 @@ def test_the_phone_is_named_by_itself_or_by_a_folder(tmp_path: Path) -> None:
     named = write(folder, COLD_BOOT)
     assert {each.phone_id for each in read(named)[0]} == {"64-16-7F-00-00-02"}
     assert {each.phone_id for each in read(named, phone_id="desk")[0]} == {"desk"}
+
+
+def test_files_of_one_name_that_begin_in_a_boot_are_of_two_phones(tmp_path: Path) -> None:
+    owners = set()
+    for desk in ("a", "b"):
+        (tmp_path / desk).mkdir()
+        owners |= {each.phone_id for each in read(write(tmp_path / desk, LINES[8]))[0]}
+    assert owners == {str(tmp_path / desk / "cpsw3g.log") for desk in ("a", "b")}
 
 
 def test_lines_that_are_not_known_are_counted_and_a_few_are_kept(tmp_path: Path) -> None:
@@ -137,6 +147,12 @@ def test_any_bytes_are_read_or_refused(
     except UsageError:
         return
     assert sightings[0].name == "power_applied"
+
+
+def test_profiles_with_the_same_texts_have_one_dialect() -> None:
+    profile = load(DEVICE, "polycom-cx600")
+    copy = profile.model_copy()
+    assert len(dialects_of([profile, profile, copy])) == 1
 
 
 def test_the_shipped_dialects_are_each_there_once() -> None:

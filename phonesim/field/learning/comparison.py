@@ -86,7 +86,7 @@ _FAILURES = frozenset(
         "registrar_failed",
     }
 )
-_ENDS = ("signed_in", "boot_failed", "registered")
+_ENDS = ("signed_in", "boot_failed")
 
 
 def milestones(boot: Boot) -> list[Milestone]:
@@ -101,23 +101,21 @@ def milestones(boot: Boot) -> list[Milestone]:
         if words not in known:
             known.add(words)
             found.append(Milestone(words, sighting))
-        if sighting.name in ("signed_in", "boot_failed"):
+        if sighting.name in _ENDS:
             break
     return found
 
 
 def outcome(boot: Boot) -> str:
-    """How a boot ended: `signed in`, `failed at discovery: no-lease`, or how far packets show it.
+    """How a boot first ended: `signed in`, `failed at ip: no-lease`, or how far packets show it.
 
     A capture ends at any time, often in the middle of another try: what failed last is told.
     """
-    for name in _ENDS:
-        ended = boot.first(name)
-        if ended is None:
-            continue
-        if name == "boot_failed":
-            return f"failed at {ended['stage']}: {ended['reason']}"
-        return "signed in"
+    ends = [each for name in _ENDS if (each := boot.first(name)) is not None]
+    ended = min(ends, key=boot.position) if ends else boot.first("registered")
+    if ended is not None:
+        is_failure = ended.name == "boot_failed"
+        return f"failed at {ended['stage']}: {ended['reason']}" if is_failure else "signed in"
     passed = [each for each in boot.sightings if each.name in _MILESTONES]
     failed = [each for each in passed if _is_failure(each)]
     last = next(reversed(failed or passed), None)

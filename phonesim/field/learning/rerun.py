@@ -18,8 +18,8 @@ from phonesim.field.learning.draft import Draft
 from phonesim.field.learning.names_part import learn_names
 from phonesim.field.learning.services_part import learn_services
 from phonesim.field.learning.site_files import write_profiles
-from phonesim.field.log_reader import LogReading, read_log, shipped_dialects
-from phonesim.fleet.plan import read_plan
+from phonesim.field.log_reader import LogReading, dialects_of, read_log, shipped_dialects
+from phonesim.fleet.plan import Plan, read_plan
 from phonesim.fleet.run_logs import Run, list_phones
 from phonesim.fleet.runner import Finished, run_fleet
 from phonesim.fleet.worlds import world_for
@@ -68,10 +68,11 @@ def relive_log(log: Path, folder: Path) -> Relived:
     if unknown:
         notes.append(f"{log}: {unknown} of its lines are not known")
     learned = _learn(boots, log, folder)
-    finished = _boot(learned.fleet, None)
+    plan, finished = _boot(learned.fleet, None)
+    dialects = dialects_of(spec.profile for spec in plan.specs)
     again: list[Boot] = []
     for phone in list_phones(Run(path=finished.folder, summary=None)):
-        again += each_boot(read_log(phone.files, shipped_dialects(), [], phone.phone_id))
+        again += each_boot(read_log(phone.files, dialects, [], phone.phone_id))
     return _relived(boots, again, learned, finished, notes)
 
 
@@ -84,7 +85,7 @@ def relive_capture(capture: Path, folder: Path) -> Relived:
         raise UsageError(f"{error} (a device log is for --log)") from None
     learned = _learn(boots, capture, folder)
     packets = folder / _AGAIN
-    finished = _boot(learned.fleet, packets)
+    _, finished = _boot(learned.fleet, packets)
     again = list(each_boot(read_capture(packets)))
     return _relived(boots, again, learned, finished, reader.notes)
 
@@ -114,15 +115,14 @@ def _learn(boots: Sequence[Boot], source: Path, folder: Path) -> _Learned:
     return _Learned(source, fleet, draft.notes)
 
 
-def _boot(fleet: Path, packets: Path | None) -> Finished:
+def _boot(fleet: Path, packets: Path | None) -> tuple[Plan, Finished]:
     disks = fleet.parent / DISKS
     overrides = []
     if disks.is_dir():
         overrides.append(option_override("--resume", "fleet", "phones_from", str(disks)))
     plan = read_plan(str(fleet), overrides)
-    return run_fleet(
-        plan, world_for(plan.fleet.attach, packets), fleet.parent.parent, lambda _: None
-    )
+    world = world_for(plan.fleet.attach, packets)
+    return plan, run_fleet(plan, world, fleet.parent.parent, lambda _: None)
 
 
 def _relived(

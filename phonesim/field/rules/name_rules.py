@@ -116,9 +116,9 @@ def find_missing_srv(boot: Boot) -> Iterator[Finding]:
 
 def find_alias(boot: Boot) -> Iterator[Finding]:
     """The host that an SRV record names is an alias, and the phone failed there."""
-    if not boot.is_hurt:
-        return
     targets = srv_targets(boot)
+    if not targets or not boot.is_hurt:
+        return
     failed = failed_web_hosts(boot) | _failed_registrars(boot) | denied_hosts(boot)
     for answer in boot.all("dns_answer"):
         host = str(answer["qname"]).lower()

@@ -143,12 +143,13 @@ def denied_hosts(boot: Boot) -> dict[str, Sighting]:
 def failed_web_hosts(boot: Boot) -> dict[str, Sighting]:
     """The hosts at which a request or a connection to web services failed."""
     found: dict[str, Sighting] = {}
-    for each in boot.all("http_failed"):
-        match = _HOST_OF_DETAIL.match(str(each["detail"]))
-        until = boot.position(each)
-        before = [sent for sent in boot.all("http_sent") if boot.position(sent) < until]
-        host = host_of_url(before[-1]["url"]) if match is None and before else ""
-        found.setdefault(match[1].lower() if match is not None else host, each)
+    asked = ""
+    for each in boot.all("http_sent", "http_failed"):
+        if each.name == "http_sent":
+            asked = host_of_url(each["url"])
+        else:
+            match = _HOST_OF_DETAIL.match(str(each["detail"]))
+            found.setdefault(asked if match is None else match[1].lower(), each)
     return found
 
 
