@@ -365,6 +365,13 @@ CERTIFICATE_NAME_MISMATCH = _cause(
     remedies.NEW_CERTIFICATE,
     remedies.OPTION_43[0],
 )
+INTERMEDIATE_MISSING = _cause(
+    "intermediate-missing",
+    "nobody gives the phone the intermediate certificate",
+    "Between the certificate and the root that the phone has there is one that nobody gave it: "
+    "neither the chain over http nor the server.",
+    *remedies.CHAIN,
+)
 CERTIFICATE_UNTRUSTED = _cause(
     "certificate-untrusted",
     "a server's certificate is of an authority that the phone lacks",
@@ -374,13 +381,6 @@ CERTIFICATE_UNTRUSTED = _cause(
     Remedy(
         "the phones", "After a change of authority reset them, so that they download the new chain."
     ),
-)
-INTERMEDIATE_MISSING = _cause(
-    "intermediate-missing",
-    "nobody gives the phone the intermediate certificate",
-    "Between the certificate and the root that the phone has there is one that nobody gave it: "
-    "neither the chain over http nor the server.",
-    *remedies.CHAIN,
 )
 TLS_VERSION_TOO_NEW = _cause(
     "tls-version-too-new",
