@@ -415,6 +415,13 @@ WEB_SERVICES_404 = _cause(
     *remedies.WEB_SERVICES,
     remedies.OPTION_43[0],
 )
+WEB_SERVICES_ERROR = _cause(
+    "web-services-error",
+    "web services answer with an error of HTTP",
+    "403, 500 or 502 without a SOAP message: IIS, or a proxy before it, has answered and not the "
+    "service. The phone cannot tell why.",
+    *remedies.WEB_SERVICES,
+)
 WEB_SERVICES_DOWN = _cause(
     "web-services-down",
     "nobody listens at the Web Services URL",
@@ -424,7 +431,7 @@ WEB_SERVICES_DOWN = _cause(
 )
 WEB_SERVICES_BUSY = _cause(
     "web-services-busy",
-    "web services answer 503",
+    "web services answer 503 or 408",
     "The phone tries a few times, then waits a minute; all phones that boot at once keep the "
     "service busy.",
     *remedies.LOAD,

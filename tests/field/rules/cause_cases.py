@@ -268,6 +268,12 @@ WEB_SERVICES: Mapping[str, Records] = {
         log.HTTP_ANSWER("GetRootCertChains", 404, "no SOAP message"),
         failed("chain", "web-services-not-found"),
     ),
+    "web-services-error": (
+        *LOCATED,
+        http_sent(),
+        log.HTTP_ANSWER("GetMetadata", 502, "no SOAP message"),
+        failed("ticket", "web-services-unusable"),
+    ),
     "web-services-down": (
         *LOCATED,
         log.CHAIN_RECEIVED(900),
