@@ -365,6 +365,13 @@ CERTIFICATE_NAME_MISMATCH = _cause(
     remedies.NEW_CERTIFICATE,
     remedies.OPTION_43[0],
 )
+INTERMEDIATE_MISSING = _cause(
+    "intermediate-missing",
+    "nobody gives the phone the intermediate certificate",
+    "Between the certificate and the root that the phone has there is one that nobody gave it: "
+    "neither the chain over http nor the server.",
+    *remedies.CHAIN,
+)
 CERTIFICATE_UNTRUSTED = _cause(
     "certificate-untrusted",
     "a server's certificate is of an authority that the phone lacks",
@@ -374,13 +381,6 @@ CERTIFICATE_UNTRUSTED = _cause(
     Remedy(
         "the phones", "After a change of authority reset them, so that they download the new chain."
     ),
-)
-INTERMEDIATE_MISSING = _cause(
-    "intermediate-missing",
-    "nobody gives the phone the intermediate certificate",
-    "Between the certificate and the root that the phone has there is one that nobody gave it: "
-    "neither the chain over http nor the server.",
-    *remedies.CHAIN,
 )
 TLS_VERSION_TOO_NEW = _cause(
     "tls-version-too-new",
@@ -415,6 +415,13 @@ WEB_SERVICES_404 = _cause(
     *remedies.WEB_SERVICES,
     remedies.OPTION_43[0],
 )
+WEB_SERVICES_ERROR = _cause(
+    "web-services-error",
+    "web services answer with an error of HTTP",
+    "403, 500 or 502 without a SOAP message: IIS, or a proxy before it, has answered and not the "
+    "service. The phone cannot tell why.",
+    *remedies.WEB_SERVICES,
+)
 WEB_SERVICES_DOWN = _cause(
     "web-services-down",
     "nobody listens at the Web Services URL",
@@ -424,7 +431,7 @@ WEB_SERVICES_DOWN = _cause(
 )
 WEB_SERVICES_BUSY = _cause(
     "web-services-busy",
-    "web services answer 503",
+    "web services answer 503 or 408",
     "The phone tries a few times, then waits a minute; all phones that boot at once keep the "
     "service busy.",
     *remedies.LOAD,

@@ -29,7 +29,17 @@ from phonesim.field.rules.site_rules import BootFacts, facts_of, find_in_site
 from phonesim.field.sightings import Sighting
 from phonesim.field.site_names import SiteNames, names_in
 
-_BEYOND_DHCP = frozenset({"dns_sent", "ntp_sent", "http_sent", "connect_failed", "tls_alert"})
+_OF_ADDRESS = frozenset(
+    (
+        *("boot_begun", "inventory_shown", "capture_ended", "malformed"),
+        *("lldp_sent", "lldp_received", "vlan_found", "vlan_option"),
+        *("dhcp_sent", "dhcp_received", "dhcp_ignored", "dhcp_no_answer", "offer_shown"),
+        *("reply_astray", "dhcp_lease", "lease_lost", "address_conflict", "auto_ip"),
+        *("option_43", "option_120", "option_missing", "option_warning"),
+        *("race_won", "race_lost"),
+    )
+)
+"""What a capture of DHCP, ARP and LLDP can show."""
 
 
 class Diagnosed(msgspec.Struct, frozen=True, kw_only=True):
@@ -232,7 +242,7 @@ def _read_capture(path: Path, readings: list[LogReading]) -> Iterator[Sighting]:
     try:
         for sighting in capture:
             reading.records += 1
-            has_more = has_more or sighting.name in _BEYOND_DHCP
+            has_more = has_more or sighting.name not in _OF_ADDRESS
             yield sighting
     except DecodeError as error:
         raise UsageError(str(error)) from None

@@ -24,8 +24,9 @@ ONLY_CAPTURED: Mapping[str, tuple[str, ...]] = {
     "reply_astray": ("type", "xid", "server", "destination", "expected"),
     # No connection came about; `failure` is refused, timeout or closed, as in `ConnectFailure`.
     "connect_failed": ("server", "failure"),
-    # The server's certificate in a TLS handshake; `names` are separated by commas, times are Unix
-    # seconds, `asked` is the name that the phone asked for, `shown` how many the server sent.
+    # The server's certificate in a TLS handshake; `names` are separated by commas, `asked` is the
+    # name that the phone asked for, `shown` how many the server sent. Between the times, in Unix
+    # seconds, all of them are valid; `outdated` is the subject of the first that is not now.
     "certificate_shown": (
         "server",
         "asked",
@@ -35,6 +36,7 @@ ONLY_CAPTURED: Mapping[str, tuple[str, ...]] = {
         "not_after",
         "issuer",
         "shown",
+        "outdated",
     ),
     # A TLS alert; `by` is phone or server, `alert` its name in RFC 5246.
     "tls_alert": ("server", "by", "alert"),

@@ -118,9 +118,10 @@ def test_a_certificate_that_the_phone_refuses(
     assert names(found)[2:] == [
         *("certificate_shown", "tls_alert", "connect_failed", "registrar_failed")
     ]
-    [(server, asked, subject, listed, begins, ends, issuer, count)] = values(
+    [(server, asked, subject, listed, begins, ends, issuer, count, outdated)] = values(
         found, "certificate_shown"
     )
+    assert outdated == (subject if valid != VALID else "")
     assert (server, asked, begins, ends) == (f"{SERVER}:5061", NAME, *valid)
     assert subject == str(listed).partition(",")[0]
     assert str(issuer).startswith("phonesim virtual")
@@ -130,6 +131,24 @@ def test_a_certificate_that_the_phone_refuses(
     assert "the phone offers up to TLS 1.0" in next(
         each.text for each in found if each.name == "tls_alert"
     )
+
+
+@pytest.mark.parametrize(
+    ("ends", "failure"),
+    [(NOW - DAY, "certificate-expired"), (NOW + DAY, "certificate-not-yet-valid")],
+)
+def test_an_issuers_certificate_that_the_phone_refuses(
+    ends: int, failure: str, tmp_path: Path
+) -> None:
+    leaf = shown_certificates("valid", (NAME,), *VALID)[0]
+    issuer = shown_certificates("valid", ("the issuer",), NOW - 9 * DAY, ends)[0]
+    found = connections(tmp_path, *handshake(TcpTalk(443), (leaf, issuer), encode_alert(45)))
+    [certificate] = [each for each in found if each.name == "certificate_shown"]
+    assert certificate["subject"] == NAME
+    assert certificate["not_after"] == min(ends, VALID[1])
+    assert certificate["outdated"] == ("the issuer" if ends < NOW else "")
+    assert ("of which the issuer is valid from" in certificate.text) is (ends < NOW)
+    assert values(found, "http_failed")[0][1] == failure
 
 
 def test_a_server_that_wants_a_newer_tls(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from captures import TcpTalk, capture_of, lease
 from healthy_runs import CAPTURE, describe_run, healthy_run
 from scapy.layers.dhcp import DHCP
 from scapy.layers.inet import IP
@@ -266,6 +267,15 @@ def test_a_capture_of_dhcp_only_says_so_and_shows_what_dhcp_shows(tmp_path: Path
     assert not diagnosis.open_ends
     (reading,) = diagnosis.readings
     assert "it has DHCP only: what the phones did after that is not known" in reading.notes
+
+
+def test_a_capture_with_a_connection_that_went_well_has_more_than_dhcp(tmp_path: Path) -> None:
+    capture = tmp_path / "filtered.pcapng"
+    capture.write_bytes(capture_of([*lease(), *TcpTalk(5061).open()]))
+    diagnosis = diagnose([capture])
+    assert not any("DHCP only" in note for note in diagnosis.readings[0].notes)
+    (end,) = diagnosis.open_ends
+    assert end.last.place.is_frame
 
 
 @pytest.mark.parametrize(

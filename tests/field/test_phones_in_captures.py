@@ -21,7 +21,7 @@ DISCOVER, INFORM = MessageType.DISCOVER, MessageType.INFORM
         request(DISCOVER, mac=OTHER, vendor_class=b"CPE-OCPHONE"),
         request(DISCOVER, mac=OTHER, vendor_class=b"ms-uc-client"),
         request(INFORM, mac=OTHER, vendor_class=b"Other", asked=(120, 1, 43), ciaddr=PHONE),
-        request(DISCOVER, mac=MAC, vendor_class=b"AastraIPPhone"),
+        request(DISCOVER, mac=MAC, vendor_class=b""),
         request(DISCOVER, mac=OTHER, giaddr="10.0.0.254", destination=SERVER),
     ],
     ids=["class", "class in the wrong case", "INFORM", "maker", "relayed"],
@@ -35,10 +35,19 @@ def test_a_phone(frame: bytes, tmp_path: Path) -> None:
     [
         request(DISCOVER, mac=OTHER, vendor_class=b"MSFT 5.0"),
         request(DISCOVER, mac=MAC, vendor_class=b"MSFT 5.0"),
+        request(DISCOVER, mac=MAC, vendor_class=b"Polycom-VVX410"),
+        request(DISCOVER, mac=MAC, vendor_class=b"AastraIPPhone"),
         request(INFORM, mac=OTHER, vendor_class=b"MSFT 5.0", asked=(43,), ciaddr=PHONE),
         udp((PHONE, 5000), (SERVER, 53), b"no query"),
     ],
-    ids=["Windows", "Windows of a maker", "INFORM for 43 alone", "no query for SIP"],
+    ids=[
+        "Windows",
+        "Windows of a maker",
+        "VVX",
+        "Aastra",
+        "INFORM for 43 alone",
+        "no query for SIP",
+    ],
 )
 def test_no_phone(frame: bytes, tmp_path: Path) -> None:
     found, reader = read(tmp_path, capture_of([frame]))

@@ -36,8 +36,7 @@ class TlsNarrator:
         self._client, self._peer = TlsStream(), TlsStream()
         self._asked = ""
         self._offered = ""
-        self._certificate: ShownCertificate | None = None
-        self._shown = 0
+        self._shown: list[ShownCertificate] = []
 
     @property
     def is_encrypted(self) -> bool:
@@ -64,28 +63,29 @@ class TlsNarrator:
         return told
 
     def _showed(self, body: bytes, seen: Seen) -> list[Told]:
-        certificates = decode_certificates(body)
-        if not certificates:
+        certificates = [read_certificate(each) for each in decode_certificates(body)]
+        leaf = certificates[0] if certificates else None
+        if leaf is None:
             return []
-        read = read_certificate(certificates[0])
-        if read is None:
-            return []
-        self._certificate, self._shown = read, len(certificates)
+        self._shown = [each for each in certificates if each is not None]
+        outdated = next((each for each in self._shown if not _is_valid(each, seen.at)), None)
         text = (
-            f"{seen.text}: certificate of {', '.join(read.names) or read.subject}, valid from "
-            f"{_day(read.not_before)} to {_day(read.not_after)}, issued by {read.issuer}, "
-            f"shown with {len(certificates) - 1} others"
+            f"{seen.text}: certificate of {', '.join(leaf.names) or leaf.subject}, valid "
+            f"{_days(leaf)}, issued by {leaf.issuer}, shown with {len(certificates) - 1} others"
         )
+        if outdated is not None and outdated is not leaf:
+            text += f", of which {outdated.subject} is valid {_days(outdated)}"
         record = shown(
             "certificate_shown",
             self._server,
             self._asked,
-            read.subject,
-            ",".join(read.names),
-            read.not_before,
-            read.not_after,
-            read.issuer,
+            leaf.subject,
+            ",".join(leaf.names),
+            max(each.not_before for each in self._shown),
+            min(each.not_after for each in self._shown),
+            leaf.issuer,
             len(certificates),
+            "" if outdated is None else outdated.subject,
         )
         return [Told(record, Seen(seen.number, seen.at, text))]
 
@@ -102,18 +102,18 @@ class TlsNarrator:
         return [Told(record, Seen(seen.number, seen.at, text))]
 
     def _failure(self, alert: str, at: float, *, by_client: bool) -> ConnectFailure:
-        certificate = self._certificate
         if alert == "protocol_version":
             return ConnectFailure.TLS_VERSION_REFUSED
-        if not by_client or certificate is None:
+        if not by_client or not self._shown:
             return ConnectFailure.TLS_FAILED
+        certificate = self._shown[0]
         if alert == "certificate_expired":
             # A phone that refuses what is valid has a clock that still stands in the past.
-            if certificate.not_after < at:
+            if any(each.not_after < at for each in self._shown):
                 return ConnectFailure.CERTIFICATE_EXPIRED
             return ConnectFailure.CERTIFICATE_NOT_YET_VALID
         if alert == "unknown_ca":
-            if self._shown == 1 and certificate.issuer != certificate.subject:
+            if len(self._shown) == 1 and certificate.issuer != certificate.subject:
                 return ConnectFailure.CERTIFICATE_ISSUER_MISSING
             return ConnectFailure.CERTIFICATE_UNTRUSTED
         if alert in ("bad_certificate", "certificate_unknown"):
@@ -124,5 +124,13 @@ class TlsNarrator:
         return ConnectFailure.TLS_FAILED
 
 
-def _day(seconds: int) -> str:
-    return f"{datetime.datetime.fromtimestamp(seconds, datetime.UTC):%Y-%m-%d}"
+def _is_valid(certificate: ShownCertificate, at: float) -> bool:
+    return certificate.not_before <= at <= certificate.not_after
+
+
+def _days(certificate: ShownCertificate) -> str:
+    days = [
+        f"{datetime.datetime.fromtimestamp(each, datetime.UTC):%Y-%m-%d}"
+        for each in (certificate.not_before, certificate.not_after)
+    ]
+    return f"from {days[0]} to {days[1]}"

@@ -1,8 +1,9 @@
 """Which hosts of a capture are phones, by what they say of themselves.
 
 A host is a phone if its DHCP has a class of these phones, if it asks with INFORM for options 43
-and 120, or if it has a MAC of their makers and asks by DHCP without the class of another system,
-asks for a Registrar by DNS, or connects to one. Captures of phonesim's own name the phone of each
+and 120, or if it has a MAC of their makers and asks by DHCP without any class, asks for a
+Registrar by DNS, or connects to one. With other firmware the makers' phones say so by class: they
+are none of these. Captures of phonesim's own name the phone of each
 packet in its comment.
 """
 
@@ -29,7 +30,6 @@ from phonesim.wire.lldp import LldpUnit
 
 MOST_PHONES = 10_000
 _CLASSES = re.compile(rb"ms-uc-client|cpe-ocphone", re.IGNORECASE)
-_OTHER_CLASSES = re.compile(rb"msft|pxeclient|dhcpcd|udhcp|android|anaconda|ubuntu", re.IGNORECASE)
 _IS_INFORM = b"\x35\x01\x08"
 _OPTIONS_AT = 240
 _CHADDR_AT = 28
@@ -117,7 +117,7 @@ class PhonesInCapture:
         asked = options.get(Option.PARAMETER_REQUEST_LIST, b"")
         if message.message_type is MessageType.INFORM and {43, 120} <= set(asked):
             return True
-        return message.chaddr[:3] in self._makers and not _OTHER_CLASSES.match(vendor_class)
+        return message.chaddr[:3] in self._makers and not vendor_class
 
     def _add(self, mac: bytes) -> CapturedPhone | None:
         if len(self.phones) >= MOST_PHONES:

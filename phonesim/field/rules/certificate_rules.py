@@ -23,6 +23,7 @@ _REFUSALS: dict[str, Cause] = {
     ConnectFailure.TLS_VERSION_REFUSED: causes.TLS_VERSION_TOO_NEW,
     ConnectFailure.CHAIN_UNUSABLE: causes.CHAIN_UNUSABLE,
 }
+_DAY = 86400
 _OF_TIME = frozenset({causes.CERTIFICATE_EXPIRED, causes.CERTIFICATE_NOT_YET_VALID})
 
 
@@ -36,10 +37,10 @@ def find_refused_certificates(boot: Boot) -> Iterator[Finding]:
         if cause is not None:
             told.setdefault(cause, []).append(each)
     for cause, refusals in told.items():
-        yield _refused(boot, cause, refusals[0])
+        yield from _refused(boot, cause, refusals[0])
 
 
-def _refused(boot: Boot, cause: Cause, refusal: Sighting) -> Finding:
+def _refused(boot: Boot, cause: Cause, refusal: Sighting) -> Iterator[Finding]:
     who = "the web services"
     if refusal.name == "registrar_failed":
         who = f"Registrar {refusal['registrar']}"
@@ -49,22 +50,54 @@ def _refused(boot: Boot, cause: Cause, refusal: Sighting) -> Finding:
     if cause in _OF_TIME and no_clock is not None and not boot.has("clock_set"):
         note = "no time server answered: the phone goes by the date it was made with"
         reason = evidence_of(no_clock, note)
-        return find(boot, causes.CLOCK_WRONG, Certainty.CERTAIN, reason, *shown, refusal)
-    if certificate is not None:
-        # A capture knows the time: what the phone takes for wrong may be its own clock.
-        begins, ends = float(certificate["not_before"]), float(certificate["not_after"])
-        if cause in _OF_TIME and begins <= certificate.at <= ends:
-            note = "it is valid at the time of the capture: the phone has another time"
-            times = boot.all("clock_set")[-1:]
-            reason = evidence_of(certificate, note)
-            return find(boot, causes.CLOCK_WRONG, Certainty.CERTAIN, *times, reason, refusal)
-        if cause is causes.CERTIFICATE_UNTRUSTED and certificate["shown"] == 1:
-            note = f"the server sent no certificate of {certificate['issuer']}"
-            reason = evidence_of(certificate, note)
-            return find(
-                boot, causes.INTERMEDIATE_MISSING, Certainty.LIKELY, reason, refusal, detail=who
-            )
-    return find(boot, cause, Certainty.CERTAIN, *shown, refusal, detail=who)
+        yield find(boot, causes.CLOCK_WRONG, Certainty.CERTAIN, reason, *shown, refusal)
+    elif certificate is None:
+        yield find(boot, cause, Certainty.CERTAIN, refusal, detail=who)
+    elif cause in _OF_TIME:
+        yield _out_of_date(boot, cause, certificate, refusal, who)
+    elif cause is causes.INTERMEDIATE_MISSING:
+        yield from _without_issuer(boot, certificate, refusal, who)
+    else:
+        yield find(boot, cause, Certainty.CERTAIN, certificate, refusal, detail=who)
+
+
+def _out_of_date(
+    boot: Boot, cause: Cause, certificate: Sighting, refusal: Sighting, who: str
+) -> Finding:
+    """A capture knows the time: what the phone takes for out of date may not be."""
+    outdated = certificate["outdated"]
+    if outdated:
+        is_leaf = outdated == certificate["subject"]
+        note = "" if is_leaf else f"{outdated}, sent with it, is what is out of date"
+        reason = evidence_of(certificate, note)
+        return find(boot, cause, Certainty.CERTAIN, reason, refusal, detail=who)
+    until = boot.position(refusal)
+    times = [each for each in boot.all("clock_set") if boot.position(each) < until][-1:]
+    if times and abs(float(times[0]["offset"])) < _DAY:
+        note = (
+            "all that was sent is valid, and the phone has the time: one that it had before is not"
+        )
+        reason = evidence_of(certificate, note)
+        return find(
+            boot, causes.CERTIFICATE_EXPIRED, Certainty.LIKELY, *times, reason, refusal, detail=who
+        )
+    note = "it is valid at the time of the capture: the phone has another time"
+    reason = evidence_of(certificate, note)
+    return find(boot, causes.CLOCK_WRONG, Certainty.LIKELY, *times, reason, refusal)
+
+
+def _without_issuer(
+    boot: Boot, certificate: Sighting, refusal: Sighting, who: str
+) -> Iterator[Finding]:
+    """A lone certificate: packets do not say whether its issuer is an intermediate or a root."""
+    issuer = str(certificate["issuer"])
+    chains = [each for each in boot.all("chain_shown") if not each["problem"]][-1:]
+    found = [causes.CERTIFICATE_UNTRUSTED]
+    if not any(issuer in str(each["subjects"]).split(",") for each in chains):
+        found.append(causes.INTERMEDIATE_MISSING)
+    reason = evidence_of(certificate, f"the server sent no certificate of {issuer}")
+    for cause in found:
+        yield find(boot, cause, Certainty.LIKELY, *chains, reason, refusal, detail=who)
 
 
 def _shown_before(boot: Boot, refusal: Sighting) -> Sighting | None:

@@ -42,6 +42,7 @@ _OF_WEB_SERVERS = frozenset(
     {
         causes.WEB_NAME_UNRESOLVED,
         causes.WEB_SERVICES_404,
+        causes.WEB_SERVICES_ERROR,
         causes.WEB_SERVICES_DOWN,
         causes.WEB_SERVICES_SLOW,
         causes.CHAIN_NOT_DOWNLOADABLE,

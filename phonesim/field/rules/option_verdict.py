@@ -24,11 +24,14 @@ CUT_AT = 90
 
 _PAD, _END = 0x00, 0xFF
 _URL_PARTS = frozenset({2, 3, 4, 5})
+_PARTS = _URL_PARTS | {1}
+_TRACES = (UC_IDENTIFIER.lower().encode(), b"https")
 _PORT, _PATH = 4, 5
 _ENCODINGS = 1
 """The highest encoding of option 120."""
 _ADDRESS_SIZE = 4
 _is_text = re.compile(rb"[ -~]+").fullmatch
+_between_digits = re.compile(rb"0x|[ :-]")
 _is_hex_text = re.compile(rb"(?:0x)?(?:[0-9A-Fa-f]{2}[ :-]?){4,}").fullmatch
 
 
@@ -58,23 +61,25 @@ def judge_option_43(data: bytes) -> Verdict:
     if is_whole and options.uc_identifier == UC_IDENTIFIER and not typed:
         return Verdict(None, options.warnings)
     notes = list(options.warnings)
-    if behind_end or any(_END in value for value in found.values()):
+    has_url_parts = bool(found.keys() & _URL_PARTS)
+    is_meant = has_url_parts or _has_trace(data) or (cut is not None and data[0] in _PARTS)
+    if is_meant and (behind_end or any(_END in found.get(code, b"") for code in _PARTS)):
         return Verdict(causes.OPTION_43_FF, tuple(notes))
-    if _is_text(data) or typed:
+    if is_meant and (_is_text(data) or typed):
         notes += [
             f'sub-option {code} holds "{value.decode("ascii", "replace")}": hex digits that were'
             f" entered as text"
             for code, value in typed.items()
         ]
         return Verdict(causes.OPTION_43_NOT_BINARY, tuple(notes))
-    if cut is not None:
+    if is_meant and cut is not None:
         is_cut = not cut or _is_text(cut) is not None
         cause = causes.OPTION_43_CUT if is_cut else causes.OPTION_43_MALFORMED
         return Verdict(cause, tuple(notes))
-    if len(data) == CUT_AT and _PATH not in found and found.keys() & _URL_PARTS:
+    if len(data) == CUT_AT and _PATH not in found and has_url_parts:
         notes.append("it ends after exactly 180 hex digits, where Cisco IOS cuts")
         return Verdict(causes.OPTION_43_CUT, tuple(notes))
-    if not found.keys() & _URL_PARTS:
+    if not has_url_parts:
         known = ", ".join(str(code) for code in found) or "none"
         notes.append(
             f"of the sub-options 2 to 5, which make the URL, none is there: it has {known}"
@@ -131,7 +136,16 @@ def _split(data: bytes) -> tuple[Mapping[int, bytes], bytes | None, bool]:
 
 
 def _is_typed_as_text(code: int, value: bytes) -> bool:
-    return code in {1, *_URL_PARTS} and _is_hex_text(value.rstrip(b"\0")) is not None
+    return code in _PARTS and _is_hex_text(value.rstrip(b"\0")) is not None
+
+
+def _has_trace(data: bytes) -> bool:
+    """Whether it has a word that is for these phones, plain or in hex digits."""
+    digits = _between_digits.sub(b"", data)
+    octets = b""
+    if re.fullmatch(rb"[0-9A-Fa-f]+", digits):
+        octets = bytes.fromhex(digits[: len(digits) // 2 * 2].decode())
+    return any(trace in each.lower() for each in (data, octets) for trace in _TRACES)
 
 
 def _texts(data: bytes) -> list[str]:

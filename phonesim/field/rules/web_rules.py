@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from phonesim.device.outcome import FailureReason
+from phonesim.device.web_exchange import describe
 from phonesim.field import causes
 from phonesim.field.boots import Boot
 from phonesim.field.causes import Cause
@@ -45,6 +46,7 @@ _BY_STATUS: Mapping[int, Cause] = {
     408: causes.WEB_SERVICES_BUSY,
     503: causes.WEB_SERVICES_BUSY,
 }
+_CHALLENGE = 401
 _CLOSED_PORT = frozenset({"refused", "unreachable"})
 _DATA_STORE = "data store"
 _PIN_PORT = "WebTicketServicePin"
@@ -68,13 +70,22 @@ def find_answers(boot: Boot) -> Iterator[Finding]:
         return
     told: dict[Cause, list[Sighting]] = {}
     for each in boot.all("http_answer"):
-        cause = _BY_STATUS.get(int(each["status"]))
+        cause = _cause_of_status(boot, each)
         if cause is not None:
             told.setdefault(cause, []).append(each)
     for cause, answers in told.items():
         sent = _requests_before(boot, answers[0])
         detail = str(sent[0]["url"]) if sent else ""
         yield find(boot, cause, Certainty.CERTAIN, *sent, *answers[:2], detail=detail)
+
+
+def _cause_of_status(boot: Boot, answer: Sighting) -> Cause | None:
+    status = int(answer["status"])
+    if status in _BY_STATUS or status < 400 or status == _CHALLENGE:
+        return _BY_STATUS.get(status)
+    follows = boot.after(answer)[:1]
+    is_told = any(each.name == "web_diagnostics" for each in follows)
+    return causes.WEB_SERVICES_ERROR if answer["detail"] == describe(None) and not is_told else None
 
 
 def find_absent_services(boot: Boot) -> Iterator[Finding]:

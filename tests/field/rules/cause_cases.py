@@ -269,6 +269,12 @@ WEB_SERVICES: Mapping[str, Records] = {
         log.HTTP_ANSWER("GetRootCertChains", 404, "no SOAP message"),
         failed("chain", "web-services-not-found"),
     ),
+    "web-services-error": (
+        *LOCATED,
+        http_sent(),
+        log.HTTP_ANSWER("GetMetadata", 502, "no SOAP message"),
+        failed("ticket", "web-services-unusable"),
+    ),
     "web-services-down": (
         *LOCATED,
         log.CHAIN_RECEIVED(900),
@@ -374,9 +380,11 @@ OF_SEVERAL_BOOTS = frozenset({"cached-phones-only"})
 _EXPIRED = ("certificate-expired", "webpool.contoso.com (192.0.2.20:443): certificate-expired")
 
 
-def _certificate(not_after: int, count: int) -> LogRecord:
+def _certificate(not_after: int, count: int, outdated: str = "") -> LogRecord:
     server, name = "192.0.2.20:443", "webpool.contoso.com"
-    return shown("certificate_shown", server, name, name, name, 1, not_after, "a CA", count)
+    return shown(
+        "certificate_shown", server, name, name, name, 1, not_after, "a CA", count, outdated
+    )
 
 
 CAPTURES: Mapping[str, Records] = {
@@ -389,14 +397,14 @@ CAPTURES: Mapping[str, Records] = {
     "certificate-expired": (
         *LOCATED,
         log.CHAIN_RECEIVED(900),
-        _certificate(1_000_000_000, 2),
+        _certificate(1_000_000_000, 2, "webpool.contoso.com"),
         log.HTTP_FAILED("", *_EXPIRED),
     ),
     "intermediate-missing": (
         *LOCATED,
         log.CHAIN_RECEIVED(900),
         _certificate(2_000_000_000, 1),
-        http_failed("certificate-untrusted", ""),
+        http_failed("certificate-issuer-missing", ""),
     ),
     "chain-unusable": (*LOCATED, _GETS_CHAIN, log.CHAIN_RECEIVED(27), sent("RELEASE")),
     "chain-not-downloadable": (

@@ -77,8 +77,13 @@ def test_options_that_dns_made_up_for_are_not_missed() -> None:
 def test_octets_that_nobody_can_read_are_found_even_if_dns_made_up_for_them() -> None:
     spoilt = option_43("010c4d532d55432d436c69656e74037f776562310403343433")
     assert causes_in(lease(), spoilt, ONE_SRV, *SIGNED_IN[-3:]) == ["option-43-malformed"]
-    other = option_43("0104ac100001")
-    assert causes_in(lease(), other, ONE_SRV, *SIGNED_IN[-3:]) == []
+
+
+@pytest.mark.parametrize("octets", ["0104ac100001", "f1040aff0001", b"http://prov.a/cfg".hex()])
+def test_octets_for_other_devices_hurt_only_phones_that_find_nothing_else(octets: str) -> None:
+    assert causes_in(lease(), option_43(octets), ONE_SRV, *SIGNED_IN[-3:]) == []
+    hurt = (POWER, lease(), option_43(octets), NO_SRV, failed("discovery", "x"))
+    assert "option-43-other-class" in causes_in(*hurt)
 
 
 def test_options_are_no_cause_of_what_failed_behind_them() -> None:
