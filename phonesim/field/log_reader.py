@@ -143,6 +143,10 @@ def _open_text(path: Path) -> TextIO:
         raise UsageError(f"{path}: the file is compressed: unpack it first")
     if head.startswith(_UTF_16):
         return path.open(encoding="utf-16", newline="\n")
+    even, odd = head[::2], head[1::2]
+    for encoding, low, high in (("utf-16-le", even, odd), ("utf-16-be", odd, even)):
+        if high and not high.strip(b"\0") and b"\0" not in low:  # ASCII, without a mark
+            return path.open(encoding=encoding, newline="\n")
     if b"\0" in head:
         raise UsageError(
             f"{path}: octet {head.index(0)} is 00: binary data, and not the text of a device log"

@@ -54,11 +54,13 @@ def test_every_line_is_a_sighting_with_its_place_and_text(tmp_path: Path) -> Non
         COLD_BOOT.replace(b"\r\n", b"\n"),
         b"\xef\xbb\xbf" + COLD_BOOT,
         COLD_BOOT.decode().encode("utf-16"),
+        COLD_BOOT.decode().encode("utf-16-le"),
+        COLD_BOOT.decode().encode("utf-16-be"),
         COLD_BOOT.rstrip(),
         COLD_BOOT + b"\0" * 4096,
         COLD_BOOT.replace(b"\r\n", b"\r\n\r\n"),
     ],
-    ids=["LF", "BOM", "UTF-16", "no last line end", "NULs behind", "empty lines"],
+    ids=["LF", "BOM", "UTF-16", "LE", "BE", "no last line end", "NULs behind", "empty lines"],
 )
 def test_texts_differ_and_are_read(tmp_path: Path, data: bytes) -> None:
     sightings, (reading,) = read(write(tmp_path, data))
@@ -123,6 +125,7 @@ def test_a_line_without_end_is_no_trouble(tmp_path: Path) -> None:
     [
         (b"", "empty"),
         (b"\x1f\x8b\x08", "compressed: unpack"),
+        (b"\0" * 40, "octet 0 is 00: binary"),
         (b"MZ\x90\x00\x03", "octet 3 is 00: binary"),
         (b"\xff\xfea", "is no text"),
     ],
