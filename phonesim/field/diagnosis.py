@@ -18,7 +18,7 @@ import msgspec
 from phonesim.device.device_log import Dialect
 from phonesim.errors import DecodeError, UsageError
 from phonesim.field.boots import Boot, each_boot
-from phonesim.field.captures.capture_reader import read_capture
+from phonesim.field.captures.capture_reader import CaptureReader
 from phonesim.field.causes import Cause
 from phonesim.field.evidence_files import NotRead, Source, evidence_in
 from phonesim.field.finding import Certainty, Evidence, Finding, evidence_of
@@ -237,7 +237,7 @@ def _read(
 def _read_capture(path: Path, readings: list[LogReading]) -> Iterator[Sighting]:
     reading = LogReading(file=str(path), is_capture=True)
     readings.append(reading)
-    capture = read_capture(path, str(path))
+    capture = CaptureReader(path, str(path))
     has_more = False
     try:
         for sighting in capture:

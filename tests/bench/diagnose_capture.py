@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from phonesim.field.captures.capture_reader import read_capture
+from phonesim.field.captures.capture_reader import CaptureReader
 from phonesim.wire.dhcp import DhcpMessage, MessageType, encode_dhcp
 from phonesim.wire.dns import DnsQuery, encode_query
 from phonesim.wire.frame import ARP_REQUEST, ArpFrame, UdpFrame, encode_arp_frame, encode_udp_frame
@@ -44,7 +44,7 @@ def main() -> None:
 
 def read(capture: Path) -> None:
     began = time.perf_counter()
-    reader = read_capture(capture)
+    reader = CaptureReader(capture)
     sightings = sum(1 for _ in reader)
     seconds = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

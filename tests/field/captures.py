@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from phonesim.field.captures.capture_reader import CaptureReader, read_capture
+from phonesim.field.captures.capture_reader import CaptureReader
 from phonesim.field.sightings import Sighting
 from phonesim.wire.dhcp import BOOTREPLY, DhcpMessage, MessageType, encode_addresses, encode_dhcp
 from phonesim.wire.frame import UdpFrame, encode_udp_frame
@@ -41,7 +41,7 @@ def read(folder: Path, file: bytes) -> tuple[list[Sighting], CaptureReader]:
     """The sightings of a capture's octets."""
     path = folder / "site.pcapng"
     path.write_bytes(file)
-    reader = read_capture(path)
+    reader = CaptureReader(path)
     return list(reader), reader
 
 

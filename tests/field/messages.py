@@ -7,7 +7,7 @@ from pathlib import Path
 
 from captures import BEGAN, PHONE, PHONE_ID, SERVER, names
 
-from phonesim.field.captures.capture_reader import read_capture
+from phonesim.field.captures.capture_reader import CaptureReader
 from phonesim.field.sightings import Sighting
 from phonesim.wire.pcapng import (
     INBOUND,
@@ -47,7 +47,7 @@ def exchanged(
     blocks.append(encode_statistics(0, round((now + ends_after) * 1e9), 1, 0))
     path = folder / "messages.pcapng"
     path.write_bytes(b"".join(blocks))
-    reader = read_capture(path)
+    reader = CaptureReader(path)
     found = [each for each in reader if each.name not in ("boot_begun", "capture_ended")]
     assert reader.notes == [], names(found)
     return found

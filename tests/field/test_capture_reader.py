@@ -25,7 +25,7 @@ from captures import (
 )
 
 from phonesim.errors import DecodeError, UsageError
-from phonesim.field.captures.capture_reader import is_capture, read_capture
+from phonesim.field.captures.capture_reader import CaptureReader, is_capture
 from phonesim.field.sightings import ONLY_CAPTURED
 from phonesim.wire.dhcp import MessageType
 from phonesim.wire.tcp_frame import SYN
@@ -151,7 +151,7 @@ def test_what_is_no_capture(tmp_path: Path) -> None:
     with pytest.raises(DecodeError, match="neither pcap nor pcapng"):
         read(tmp_path, b"01/05/2026 07:00:00.000|0000000000|INFO    |a log")
     with pytest.raises(UsageError, match=r"missing\.pcap: No such file"):
-        list(read_capture(tmp_path / "missing.pcap"))
+        list(CaptureReader(tmp_path / "missing.pcap"))
     assert not is_capture(tmp_path / "missing.pcap")
     (tmp_path / "a").write_bytes(capture_of([]))
     assert is_capture(tmp_path / "a")

@@ -86,6 +86,36 @@ def test_a_phone_without_discovery_has_a_cache(tmp_path: Path) -> None:
     ]
 
 
+def dns_over_tcp() -> tuple[bytes, bytes]:
+    """A query and its answer, each behind its length."""
+    record = DnsRecord(name=NAME, rtype="A", ttl=60, data=SERVER)
+    query = encode_query(DnsQuery(id=2, qname=NAME, qtype="A"))
+    answer = encode_response(DnsResponse(id=2, qname=NAME, qtype="A", answers=(record,)))
+    return len(query).to_bytes(2, "big") + query, len(answer).to_bytes(2, "big") + answer
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_dns_over_tcp_is_read(size: int, tmp_path: Path) -> None:
+    talk = TcpTalk(53)
+    query, answer = dns_over_tcp()
+    frames = [*talk.open(), *talk.say(query * 2, size=size)]
+    frames += [*talk.say(answer, sent=False, size=size), talk.segment(FIN | ACK, sent=False)]
+    found = connections(tmp_path, *frames)
+    assert values(found, "dns_sent") == [("A", NAME, SERVER, "tcp", 1)] * 2
+    assert values(found, "dns_answer") == [("A", NAME, "NOERROR", SERVER, f"A {SERVER} ttl 60")]
+    assert all(NAME in each.text for each in found)
+    assert names(found) == ["dns_sent", "dns_sent", "dns_answer"]
+
+
+def test_dns_over_tcp_that_is_refused_or_no_dns(tmp_path: Path) -> None:
+    talk = TcpTalk(53)
+    refused = [talk.segment(SYN), talk.segment(RST | ACK, sent=False)]
+    assert connections(tmp_path, *refused) == []
+    other = TcpTalk(53)
+    found = connections(tmp_path, *other.open(), *other.say(b"\0\7garbage\xff"))
+    assert [value[:3] for value in values(found, "malformed")] == [("dns", "phone", 7)]
+
+
 def handshake(talk: TcpTalk, certificates: tuple[bytes, ...], said: bytes = b"") -> list[bytes]:
     hello = encode_client_hello(ClientHello("1.0", NAME), bytes(32))
     shown = encode_server_flight("1.0", bytes(32), certificates)

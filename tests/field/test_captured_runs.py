@@ -12,7 +12,7 @@ from tshark import tshark
 from phonesim.cli.main import main
 from phonesim.device.device_log import Dialect, LogRecord
 from phonesim.errors import DecodeError
-from phonesim.field.captures.capture_reader import read_capture
+from phonesim.field.captures.capture_reader import CaptureReader
 from phonesim.field.sightings import Sighting
 from phonesim.profiles import DEVICE, load
 
@@ -49,7 +49,7 @@ class Run:
         self.logged = [
             record for log in folder.glob("*/*/DSK1/logs/cpsw3g.log") for record in records(log)
         ]
-        reader = read_capture(self.capture)
+        reader = CaptureReader(self.capture)
         self.captured = list(reader)
         self.notes = reader.notes
 

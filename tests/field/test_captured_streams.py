@@ -34,7 +34,7 @@ class Talk:
     ) -> list[StreamEvent]:
         phone = (PHONE[0], PHONE[1] + port)
         ends = (phone, SERVER) if sent else (SERVER, phone)
-        return self.streams.take(Segment(*ends, sequence, flags, octets), 1.0, phone_is_source=sent)
+        return self.streams.take(Segment(*ends, sequence, flags, octets), phone_is_source=sent)
 
     def kinds(self, *arguments: object, **more: object) -> list[str]:
         return [event.kind for event in self.take(*arguments, **more)]  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from netlab import FE01, FE01_NAME, FE02, NO_SWITCH, OPTION_43, WEB, WEB_NAME, L
 from real_servers import start_dnsmasq, start_mock_site
 
 from phonesim.device.device_log import Dialect
-from phonesim.field.captures.capture_reader import read_capture
+from phonesim.field.captures.capture_reader import CaptureReader
 from phonesim.field.diagnosis import diagnose
 from phonesim.profiles import DEVICE, load
 
@@ -43,7 +43,7 @@ def test_a_capture_tells_what_the_logs_do(lab: Lab, users: Users, option_43: byt
     assert status == (0 if option_43 else 3), told
     lab.stop("seen")
 
-    reader = read_capture(seen)
+    reader = CaptureReader(seen)
     found = list(reader)
     assert (reader.phones, reader.notes) == (PHONES, [])
     for name in ALIKE:
@@ -71,7 +71,7 @@ def test_frames_and_the_messages_in_them_are_told_once(lab: Lab, users: Users) -
     pcap = lab.folder / "run.pcapng"
     status, _, told = lab.run_fleet("--phones", "2", "--pcap", str(pcap), *NO_SWITCH, *users)
     assert status == 0, told
-    reader = read_capture(pcap)
+    reader = CaptureReader(pcap)
     found = list(reader)
     assert (reader.phones, reader.notes) == (2, [])
     for name in (*ALIKE, "http_sent", "register_sent", "registered", "registrar_connected"):
@@ -93,7 +93,7 @@ def test_registrars_that_refuse_are_seen(lab: Lab, users: Users) -> None:
     lab.stop("seen")
     failed = {
         (each["server"], each["failure"])
-        for each in read_capture(seen)
+        for each in CaptureReader(seen)
         if each.name == "connect_failed"
     }
     assert failed == {(f"{FE01}:5061", "refused"), (f"{FE02}:5061", "refused")}
@@ -111,6 +111,6 @@ def test_a_capture_that_tcpdump_cut(lab: Lab, users: Users, tmp_path: Path) -> N
     for cut in (len(octets) // 2, len(octets) - 7):
         part = tmp_path / "part.pcap"
         part.write_bytes(octets[:cut])
-        reader = read_capture(part)
+        reader = CaptureReader(part)
         assert "dhcp_sent" in {each.name for each in reader}
         assert "the file is cut off" in reader.notes[0]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from phonesim.device.device_log import KINDS
 from phonesim.errors import PhonesimError
-from phonesim.field.captures.capture_reader import read_capture
+from phonesim.field.captures.capture_reader import CaptureReader
 from phonesim.field.captures.captured_packets import PacketNarrator
 from phonesim.field.sightings import ONLY_CAPTURED
 from phonesim.wire.dhcp import BOOTREPLY, DhcpMessage, MessageType, encode_dhcp
@@ -148,7 +148,7 @@ def test_any_file_is_read_or_refused_with_one_line(
     path.write_bytes(octets + rest)
     problem = f"{path}: "
     try:
-        list(read_capture(path))
+        list(CaptureReader(path))
     except PhonesimError as error:
         problem = str(error)
     assert problem.startswith(f"{path}: ")

@@ -85,11 +85,6 @@ class CaptureReader:
         )
 
 
-def read_capture(path: Path, file: str | None = None) -> CaptureReader:
-    """The sightings of a capture; `CaptureReader` says what else there is to know."""
-    return CaptureReader(path, file)
-
-
 def is_capture(path: Path) -> bool:
     """Whether a file begins as a capture does."""
     try:

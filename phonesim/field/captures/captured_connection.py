@@ -1,6 +1,8 @@
 """One TCP connection of a phone in a capture: whether it came about, and what it carried.
 
-Plain HTTP and SIP are read; of TLS the handshake is.
+DNS, plain HTTP and SIP are read; of TLS the handshake is.
+
+Specifications: RFC 1035 section 4.2.2 (DNS over TCP).
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from phonesim.field.captures.captured_sip import SipNarrator
 from phonesim.field.captures.captured_streams import SILENCE
 from phonesim.field.captures.captured_tls import TlsNarrator
 from phonesim.field.captures.captured_web import WebNarrator
+from phonesim.field.captures.captured_words import dns_words
 from phonesim.field.captures.known_hosts import KnownHosts
 from phonesim.wire.dns import DNS_PORT
 from phonesim.wire.http_stream import HttpMessage, HttpStream
@@ -39,6 +42,7 @@ class ConnectionNarrator:
         self.client = client
         self.server = server
         self.is_registrar = hosts.is_registrar(*server)
+        self.is_resolver = server[1] == DNS_PORT
         self._dns = dns
         self._web = web
         self._sip = sip
@@ -46,6 +50,7 @@ class ConnectionNarrator:
         self._tls: TlsNarrator | None = None
         self._http: tuple[HttpStream, HttpStream] | None = None
         self._cutters: tuple[SipStream, SipStream] | None = None
+        self._queries, self._answers = bytearray(), bytearray()
         self._messages: list[bytes] = []
         self._is_connected = False
         self._has_failed = False
@@ -113,6 +118,8 @@ class ConnectionNarrator:
     def octets(self, octets: bytes, seen: Seen, *, by_client: bool) -> list[Told]:
         """A direction's next octets."""
         self._opening = None
+        if self.is_resolver:
+            return self._resolve(octets, seen, by_client=by_client)
         if self._tls is None and self._http is None and self._cutters is None:
             self._begin(octets)
         try:
@@ -180,8 +187,22 @@ class ConnectionNarrator:
         elif self.is_registrar:
             take = self._messages.append
             self._cutters = SipStream(take), SipStream(take)
-        elif self.server[1] != DNS_PORT and octets[:1].isalpha():
+        elif octets[:1].isalpha():
             self._http = HttpStream(), HttpStream()
+
+    def _resolve(self, octets: bytes, seen: Seen, *, by_client: bool) -> list[Told]:
+        waiting = self._queries if by_client else self._answers
+        tell = self._dns.sent if by_client else self._dns.received
+        ends = (self.client, self.server) if by_client else (self.server, self.client)
+        waiting += octets
+        told: list[Told] = []
+        while len(waiting) >= 2 and len(waiting) >= 2 + (waiting[0] << 8 | waiting[1]):
+            end = 2 + (waiting[0] << 8 | waiting[1])
+            message = bytes(waiting[2:end])
+            del waiting[:end]
+            whole = Seen(seen.number, seen.at, dns_words(message, ends))
+            told += tell(message, self.server[0], "tcp", whole)
+        return told
 
     def _handshake(self, octets: bytes, seen: Seen, *, by_client: bool) -> list[Told]:
         tls = self._tls
@@ -220,7 +241,7 @@ class ConnectionNarrator:
         return [Told(log.REGISTRAR_CONNECTED(self._sip.name(self.server), local), seen)]
 
     def _fail(self, failure: str, seen: Seen) -> list[Told]:
-        if self._has_failed:
+        if self._has_failed or self.is_resolver:  # DNS without an answer says the same
             return []
         self._has_failed = True
         told = [Told(shown("connect_failed", self.server_text, failure), seen)]

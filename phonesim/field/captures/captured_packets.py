@@ -277,7 +277,7 @@ class PacketNarrator:
         segment = Segment(
             ends[0], ends[1], int.from_bytes(octets[4:8], "big"), octets[13], octets[size:]
         )
-        events = self._streams.take(segment, packet.time_ns / 1e9, phone_is_source=is_sent)
+        events = self._streams.take(segment, phone_is_source=is_sent)
         if not events:
             return []
         seen = _seen(packet, _segment_words(segment, ends))

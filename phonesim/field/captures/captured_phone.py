@@ -127,6 +127,8 @@ class CapturedPhone:
 
     def _from_cache(self, connection: ConnectionNarrator, seen: Seen) -> list[Told]:
         """Tell that the phone did without discovery, when it first connects."""
+        if connection.is_resolver:
+            return []
         told: list[Told] = []
         is_first = not self._went_on
         self._went_on = True

@@ -85,7 +85,6 @@ class Connection:
         "from_server",
         "is_answered",
         "is_over",
-        "last_at",
         "server",
         "user",
     )
@@ -97,7 +96,6 @@ class Connection:
         self.from_server = _Direction()
         self.is_answered = False
         self.is_over = False
-        self.last_at = 0.0
         self.user: object = None
 
 
@@ -123,7 +121,7 @@ class Streams:
             OrderedDict()
         )
 
-    def take(self, segment: Segment, at: float, *, phone_is_source: bool) -> list[StreamEvent]:
+    def take(self, segment: Segment, *, phone_is_source: bool) -> list[StreamEvent]:
         """Take a segment, return what it brings in order."""
         source, destination = segment.source, segment.destination
         client, server = (source, destination) if phone_is_source else (destination, source)
@@ -135,7 +133,6 @@ class Streams:
         if opens and (connection is None or connection.is_answered or connection.is_over):
             connection = self._add(key)
             connection.from_client.next = (segment.sequence + 1) % _ALL
-            connection.last_at = at
             return [StreamEvent("opening", connection)]
         if opens and connection is not None:
             return [StreamEvent("repeated", connection)]
@@ -144,7 +141,6 @@ class Streams:
                 return []
             connection = self._add(key)  # the capture began in the middle of it
             connection.is_answered = True
-        connection.last_at = at
         if connection.is_over:
             return []
         if flags & RST:

@@ -9,7 +9,7 @@ import msgspec
 
 from phonesim.errors import DecodeError, UsageError
 from phonesim.field.boots import Boot, each_boot
-from phonesim.field.captures.capture_reader import read_capture
+from phonesim.field.captures.capture_reader import CaptureReader
 from phonesim.field.learning.assumed_part import assume_the_rest
 from phonesim.field.learning.comparison import Comparison, compare
 from phonesim.field.learning.dhcp_part import learn_dhcp
@@ -78,7 +78,7 @@ def relive_log(log: Path, folder: Path) -> Relived:
 
 def relive_capture(capture: Path, folder: Path) -> Relived:
     """The same of a capture: its phones boot at the site that their packets tell of."""
-    reader = read_capture(capture)
+    reader = CaptureReader(capture)
     try:
         boots = list(each_boot(reader))
     except DecodeError as error:
@@ -86,7 +86,7 @@ def relive_capture(capture: Path, folder: Path) -> Relived:
     learned = _learn(boots, capture, folder)
     packets = folder / _AGAIN
     _, finished = _boot(learned.fleet, packets)
-    again = list(each_boot(read_capture(packets)))
+    again = list(each_boot(CaptureReader(packets)))
     return _relived(boots, again, learned, finished, reader.notes)
 
 

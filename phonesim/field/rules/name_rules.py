@@ -11,6 +11,7 @@ from phonesim.field.finding import Certainty, Finding, evidence_of
 from phonesim.field.rules.option_rules import lacks_registrar, lacks_web_services
 from phonesim.field.rules.sign import find
 from phonesim.field.rules.ways import (
+    NO_ERRORS,
     denied_hosts,
     denies_every_srv,
     failed_web_hosts,
@@ -27,7 +28,6 @@ from phonesim.field.rules.ways import (
 from phonesim.field.sightings import Sighting
 
 _MANY_QUERIES = 3
-_SAYS_NO = frozenset({"NOERROR", "NXDOMAIN"})
 _OF_NAMES = frozenset(
     {
         FailureReason.WEB_SERVER_NAME_UNRESOLVED,
@@ -65,9 +65,9 @@ def find_silent_dns(boot: Boot) -> Iterator[Finding]:
 def find_failing_dns(boot: Boot) -> Iterator[Finding]:
     """Servers answered with SERVFAIL, REFUSED and the like, and never with more."""
     answers = boot.all("dns_answer")
-    failed = [each for each in answers if each["rcode"] not in _SAYS_NO]
+    failed = [each for each in answers if each["rcode"] not in NO_ERRORS]
     if failed and boot.is_hurt and _waits_for_dns(boot):
-        names_answered = {each["qname"] for each in answers if each["rcode"] in _SAYS_NO}
+        names_answered = {each["qname"] for each in answers if each["rcode"] in NO_ERRORS}
         failed = [
             each
             for each in failed

@@ -96,11 +96,11 @@ def judge_option_43(data: bytes) -> Verdict:
     return Verdict(causes.OPTION_43_MALFORMED, tuple(notes))
 
 
-def judge_option_120(data: bytes, *, is_used: bool = False) -> Verdict:
-    """Say what is wrong with an option 120; `is_used` if a phone took a name from it."""
+def judge_option_120(data: bytes) -> Verdict:
+    """Say what is wrong with an option 120."""
     servers = decode_sip_servers(data)
     is_named = data[:1] == b"\0" and not any(map(is_address, servers.names))
-    if servers.names and (is_used or is_named):
+    if servers.names and is_named:
         return Verdict(None, servers.warnings)
     if servers.addresses or any(is_address(text) for text in _texts(data)):
         notes = [*servers.warnings]

@@ -48,7 +48,6 @@ class Sign(msgspec.Struct, frozen=True, kw_only=True):
     cause: Cause
     name: str
     where: Mapping[str, Collection[Value]]
-    certainty: Certainty = Certainty.CERTAIN
     detail: str = ""
 
     def matches(self, sighting: Sighting) -> bool:
@@ -64,4 +63,4 @@ def find_signs(boot: Boot, signs: Sequence[Sign]) -> Iterator[Finding]:
         shown = [sighting for sighting in boot.all(sign.name) if sign.matches(sighting)]
         if shown:
             detail = sign.detail.format_map(shown[0].values)
-            yield find(boot, sign.cause, sign.certainty, *shown[:2], detail=detail)
+            yield find(boot, sign.cause, Certainty.CERTAIN, *shown[:2], detail=detail)

@@ -11,7 +11,9 @@ import re
 from phonesim.field.boots import Boot
 from phonesim.field.sightings import Sighting
 
-_SAYS_NO = frozenset({"NOERROR", "NXDOMAIN"})
+NO_ERRORS = frozenset({"NOERROR", "NXDOMAIN"})
+"""Response codes with which a server says what there is, if only that there is nothing."""
+
 _SRV_RECORD = re.compile(r"SRV \d+ \d+ \d+ (\S+) ttl")
 _ADDRESS_RECORD = re.compile(r"\bA{1,4} \S+ ttl")
 _HOST_OF_DETAIL = re.compile(r"(?:\w+: )?([A-Za-z0-9._-]+) \([^()]*:\d+\)")
@@ -115,7 +117,7 @@ def has_registrar_in_dns(boot: Boot) -> bool:
 
 def says_no(answer: Sighting) -> bool:
     """Whether an answer says for sure that there is no such record."""
-    return answer["rcode"] in _SAYS_NO and not (
+    return answer["rcode"] in NO_ERRORS and not (
         has_address(answer) or _SRV_RECORD.search(str(answer["records"]))
     )
 

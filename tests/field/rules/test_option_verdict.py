@@ -97,10 +97,6 @@ def test_octets_of_option_120_have_one_cause(data: bytes, cause: str | None) -> 
     assert verdict.cause is None or verdict.note
 
 
-def test_text_that_a_phone_took_is_no_cause() -> None:
-    assert judge_option_120(b"fe01.contoso.com", is_used=True).cause is None
-
-
 @given(data=st.binary(max_size=255))
 def test_any_octets_have_a_verdict(data: bytes) -> None:
     for verdict in (judge_option_43(data), judge_option_120(data)):
