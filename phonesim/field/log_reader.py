@@ -11,6 +11,7 @@ order mark, in UTF-16 or one octet a character; both are read.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -92,6 +93,7 @@ def read_log(
                 owner = named or str(record.values[-1])
             elif not has_begun:
                 reading.notes.append("it begins in the middle of a boot")
+                owner = named or _first_phone_in(files, dialects) or owner
             has_begun = True
             yield Sighting(
                 Place(reading.file, number),
@@ -101,6 +103,20 @@ def read_log(
                 dict(zip(_FIELDS[record.name], record.values, strict=True)),
                 text,
             )
+
+
+def _first_phone_in(files: Sequence[Path], dialects: Sequence[Dialect]) -> str | None:
+    """The phone that a log names at its first power-on, if there is one in it."""
+    with contextlib.suppress(OSError, UnicodeError):
+        for path in files:
+            with _open_text(path) as stream:
+                for line in _lines(stream):
+                    if _PHONE_ID.search(line) is None:
+                        continue
+                    record = _read(line.rstrip("\r\n").split("|", 3)[-1], dialects)
+                    if record is not None and record.name == "power_applied":
+                        return str(record.values[-1])
+    return None
 
 
 def _records(

@@ -78,6 +78,14 @@ def test_the_phone_is_named_by_itself_or_by_a_folder(tmp_path: Path) -> None:
     assert {each.phone_id for each in read(named, phone_id="desk")[0]} == {"desk"}
 
 
+def test_a_phone_that_is_named_later_is_the_one_from_the_start(tmp_path: Path) -> None:
+    older = write(tmp_path, b"".join(LINES[8:]), "cpsw3g.bak")
+    newer = write(tmp_path, COLD_BOOT)
+    sightings, _ = read(older, newer)
+    assert len(sightings) == 2 * len(LINES) - 8
+    assert {each.phone_id for each in sightings} == {"00-04-F2-00-00-01"}
+
+
 def test_files_of_one_name_that_begin_in_a_boot_are_of_two_phones(tmp_path: Path) -> None:
     owners = set()
     for desk in ("a", "b"):
