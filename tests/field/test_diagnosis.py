@@ -92,6 +92,14 @@ def test_a_run_is_the_phones_in_it(make_phone: MakePhone, tmp_path: Path) -> Non
     assert (diagnosis.phones, diagnosis.boots, diagnosis.signed_in) == (5, 5, 1)
 
 
+def test_logs_of_one_folder_explain_each_other_and_logs_given_apart_may_not(
+    make_phone: MakePhone, tmp_path: Path
+) -> None:
+    well, silent = make_phone(1, "cold-boot"), make_phone(2, "dhcp-silent")
+    assert names(diagnose([tmp_path / "run"])) == ["dhcp-pool-exhausted"]
+    assert names(diagnose([well, silent])) == ["dhcp-silent", "dhcp-pool-exhausted"]
+
+
 def test_a_folder_of_runs_is_all_phones_of_all_runs(make_phone: MakePhone, tmp_path: Path) -> None:
     make_phone(1, "pin-wrong")
     (tmp_path / "run" / "operator.log").write_text('{"event": "run started"}')
