@@ -5,7 +5,7 @@ import random
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from phonesim.config.device_profile import LogRecordText
@@ -27,7 +27,6 @@ from phonesim.profiles import DEVICE, load, names
 SHIPPED = {name: load(DEVICE, name) for name in names(DEVICE)}
 RECORDS = SHIPPED["polycom-cx600"].log.records
 CLOCK = datetime.datetime(2026, 1, 5, 7, 0, 1, 250_000, tzinfo=datetime.UTC).timestamp()
-untimed = settings(deadline=None)
 
 DIALECTS = {name: Dialect(profile.log.records) for name, profile in SHIPPED.items()}
 DIALECT = DIALECTS["polycom-cx600"]
@@ -62,7 +61,6 @@ ticks = st.integers(0, 10**12)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-@untimed
 @given(log_records(), clocks, ticks)
 def test_every_record_of_every_shipped_dialect_is_read_back(name, record, clock, tick):
     dialect = DIALECTS[name]
@@ -75,7 +73,6 @@ def test_every_record_of_every_shipped_dialect_is_read_back(name, record, clock,
     assert dialect.format([read.record], read.clock + 0.0005, read.tick) == line
 
 
-@untimed
 @given(st.lists(log_records(), min_size=1, max_size=5), clocks, ticks)
 def test_lines_are_printable_ascii_and_end_in_crlf(records, clock, tick):
     text = DIALECT.format(records, clock, tick)
@@ -88,7 +85,6 @@ def test_lines_are_printable_ascii_and_end_in_crlf(records, clock, tick):
         assert DIALECT.parse(line).record == record
 
 
-@untimed
 @given(log_records(), st.randoms(use_true_random=False))
 def test_a_record_is_read_back_from_a_text_whose_fields_are_in_another_order(record, rng):
     kind = KINDS[record.name]
@@ -179,7 +175,6 @@ def test_a_line_that_is_none_raises_decode_error(line):
         DIALECT.parse(line)
 
 
-@untimed
 @given(st.text(max_size=200) | st.text(max_size=80).map(lambda text: GOOD[:44] + text))
 def test_any_text_is_read_or_refused(text):
     try:
@@ -189,7 +184,6 @@ def test_any_text_is_read_or_refused(text):
     assert line.record.name in KINDS
 
 
-@untimed
 @given(log_records(), st.integers(0, 2**32), st.integers(1, 4))
 def test_a_damaged_line_is_read_or_refused(record, seed, damages):
     rng = random.Random(seed)

@@ -206,7 +206,7 @@ def test_a_flight_that_is_cut_off_is_refused_by_both(
     assert "the flight is not complete" in event.detail
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(octets=st.binary(max_size=200), cut=st.integers(0, 2000), flip=st.integers(0, 2000))
 def test_whatever_comes_is_taken_or_refused(
     site_authority: SiteAuthority, phone_key: PhoneKey, octets: bytes, cut: int, flip: int

@@ -710,7 +710,7 @@ def test_right_answers_lead_to_a_phone_that_is_signed_in() -> None:
     assert any(isinstance(seen, on.StageEnded) and seen.skipped for seen in second.observed)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(worlds, anything)
 def test_no_world_makes_a_phone_raise_or_stand_still(
     where: str, story: list[tuple[str, int]]
@@ -724,13 +724,12 @@ def test_no_world_makes_a_phone_raise_or_stand_still(
     assert world.now > began or world.phone.next_deadline() in (None, (float("inf"), "T1"))
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=60) | st.just(b'{"in_use": {}}'))
 def test_whatever_the_disk_holds_the_phone_signs_in(data: bytes) -> None:
     assert boot({"cache.json": data}).observed
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(worlds, anything, stories("corrupt", least=0))
 def test_a_phone_that_is_shut_down_comes_to_its_end(
     where: str, before: list[tuple[str, int]], after: list[tuple[str, int]]
@@ -747,7 +746,7 @@ def test_a_phone_that_is_shut_down_comes_to_its_end(
     assert world.phone.next_deadline() is None
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(worlds, anything, stories("corrupt", least=0))
 def test_a_phone_that_is_signed_out_keeps_nothing_of_its_user(
     where: str, before: list[tuple[str, int]], after: list[tuple[str, int]]
@@ -768,13 +767,12 @@ def test_a_phone_that_is_signed_out_keeps_nothing_of_its_user(
     assert world.is_off
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_whatever_the_identity_file_holds_the_phone_signs_in(data: bytes) -> None:
     assert boot({IDENTITY_FILE: data, KEY_FILE: b""}).observed
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(anything, st.integers(0, 3))
 def test_the_same_seed_and_events_give_the_same_trace(
     story: list[tuple[str, int]], seed: int
@@ -793,7 +791,7 @@ def test_another_seed_gives_another_trace(seed: int) -> None:
     assert boot({}, seed).trace != boot({}, seed + 1).trace
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(stories())
 def test_a_site_that_is_healthy_again_brings_the_phone_back(story: list[tuple[str, int]]) -> None:
     world = boot({})

@@ -118,7 +118,7 @@ def pieces(draw: st.DrawFn, mine: bytes, theirs: bytes) -> bytes:
     return etree.tostring(root)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.data())
 def test_nobody_gets_anothers_certificate(data: st.DataObject) -> None:
     services = Services()

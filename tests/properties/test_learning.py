@@ -69,7 +69,7 @@ def damage(text: str, rng: random.Random) -> str:
     return "\r\n".join(lines) + "\r\n"
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, len(FAULTS) - 1), st.integers(0, 2**32))
 def test_a_damaged_log_is_learned_from_or_refused(
     logs: list[str], tmp_path_factory: pytest.TempPathFactory, which: int, seed: int

@@ -333,7 +333,7 @@ events = (
 steps = st.lists(st.tuples(st.floats(0, 400), events), max_size=40)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(steps=steps, faults=st.lists(st.sampled_from(FAULTS), max_size=3, unique_by=id))
 def test_no_order_of_events_raises(steps, faults):
     site = build_site(SMALL, faults, VirtualAuthority(), random.Random(1), 1e9)
@@ -349,7 +349,7 @@ def test_no_order_of_events_raises(steps, faults):
             assert deadline is None or isinstance(deadline[0], float | int)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(steps=steps)
 def test_deadlines_are_reached_in_the_end(steps):
     """Whoever lets time pass at every deadline comes to the end of all deadlines."""
@@ -369,7 +369,7 @@ def test_deadlines_are_reached_in_the_end(steps):
         assert listener.server.next_deadline() is None
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(steps=st.lists(st.tuples(st.floats(0, 20), dhcp_events), max_size=60))
 def test_no_two_clients_hold_one_address(steps):
     site = build_site(SMALL, [], VirtualAuthority(), random.Random(1), 1e9)

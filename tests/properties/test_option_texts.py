@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from phonesim.errors import DecodeError
@@ -18,7 +18,6 @@ from phonesim.field.dhcputil.servers import SERVERS, Server, read_options
 from phonesim.field.dhcputil.sign_in_values import SignInValues, read_sign_in_values
 from phonesim.profiles import DEVICE, load
 
-untimed = settings(deadline=None)
 PROFILE = load(DEVICE, "polycom-cx600")
 
 labels = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9-]{0,12}[A-Za-z0-9])?", fullmatch=True)
@@ -54,7 +53,6 @@ words = st.sampled_from(
 
 
 @pytest.mark.parametrize("server", SERVERS, ids=lambda server: server.name)
-@untimed
 @given(values=values)
 def test_what_a_server_is_told_is_what_was_meant(server: Server, values: SignInValues) -> None:
     if server.name == "cisco-ios":
@@ -67,7 +65,6 @@ def test_what_a_server_is_told_is_what_was_meant(server: Server, values: SignInV
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@untimed
 @given(values=values)
 def test_what_is_printed_is_taken_by_a_phone(dialect: str, values: SignInValues) -> None:
     assert dialect in DIALECTS
@@ -86,7 +83,6 @@ def test_what_is_printed_is_taken_by_a_phone(dialect: str, values: SignInValues)
     assert vlans == ([] if values.vlan_id is None else [values.vlan_id])
 
 
-@untimed
 @given(st.text() | st.lists(words | st.text(max_size=4), max_size=30).map("".join))
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
@@ -98,7 +94,6 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         inspect(option, PROFILE)
 
 
-@untimed
 @given(
     st.sampled_from([43, 120]),
     st.binary(max_size=300),
@@ -114,7 +109,6 @@ def test_any_octets_are_taken_apart(code: int, octets: bytes, vendor_class: str 
         assert seen.taken
 
 
-@untimed
 @given(st.binary(min_size=1, max_size=64), st.sampled_from(["", " ", ":", "-", "."]))
 def test_octets_in_hexadecimal_are_read_back(octets: bytes, mark: str) -> None:
     assert read_hex(octets.hex(mark) if mark else octets.hex()) == octets

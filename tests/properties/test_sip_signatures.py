@@ -200,7 +200,7 @@ def twisted(message: Any, past: list[Any], rng: random.Random) -> Any:
     return msgspec.structs.replace(message, **{name: value})
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(seed=st.integers(0, 2**32), count=st.integers(1, 25))
 def test_whoever_stands_between_them_gets_nobody_to_believe_anything(seed: int, count: int) -> None:
     rng = random.Random(seed)

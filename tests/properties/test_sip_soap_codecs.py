@@ -53,8 +53,7 @@ from phonesim.wire.web_ticket import (
     RequestSecurityTokenResponse,
 )
 
-untimed = settings(deadline=None)
-searched = settings(deadline=None, max_examples=1000)
+searched = settings(max_examples=1000)
 
 # --- SIP ------------------------------------------------------------------------
 
@@ -156,13 +155,11 @@ RESPONSES = st.builds(
 MESSAGES = REQUESTS | RESPONSES
 
 
-@untimed
 @given(MESSAGES)
 def test_a_sip_message_comes_back_as_it_was(message: SipMessage) -> None:
     assert decode_sip(encode_sip(message)) == message
 
 
-@untimed
 @given(REQUESTS, st.integers(100, 699), TEXTS, st.none() | TOKENS)
 def test_an_answer_to_any_request_can_be_written_and_read(
     request: SipRequest, status: int, reason: str, to_tag: str | None
@@ -195,7 +192,6 @@ SIP_PIECES = st.sampled_from(
 )
 
 
-@untimed
 @given(st.lists(SIP_PIECES | st.binary(max_size=4), max_size=40).map(b"".join))
 def test_any_octets_are_a_sip_message_or_a_decode_error(data: bytes) -> None:
     try:
@@ -216,7 +212,6 @@ def mutations(draw: st.DrawFn, data: bytes) -> bytes:
     return data
 
 
-@untimed
 @given(MESSAGES.map(encode_sip).flatmap(mutations))
 def test_a_damaged_sip_message_is_read_or_a_decode_error(data: bytes) -> None:
     try:
@@ -258,7 +253,6 @@ def everything(chunks: list[bytes]) -> list[SipMessage | KeepAlive | str]:
     return seen
 
 
-@untimed
 @given(st.lists(MESSAGES, max_size=3), st.sampled_from([b"", b"\r\n", b"\r\n\r\n"]), st.data())
 def test_a_stream_gives_the_same_messages_for_any_chunking(
     messages: list[SipMessage], between: bytes, data: st.DataObject
@@ -269,7 +263,6 @@ def test_a_stream_gives_the_same_messages_for_any_chunking(
     assert seen == everything([octets])
 
 
-@untimed
 @given(
     st.lists(SIP_PIECES | MESSAGES.map(encode_sip), max_size=12)
     .map(b"".join)
@@ -282,7 +275,6 @@ def test_a_damaged_stream_gives_the_same_for_any_chunking(
     assert everything(data.draw(chunks_of(octets))) == everything([octets])
 
 
-@untimed
 @given(
     unique(st.sampled_from(["realm", "nonce", "qop", "algorithm", "opaque", "stale"]), TEXTS),
     TEXTS,
@@ -315,7 +307,6 @@ def test_digest_answers_any_challenge_with_credentials_that_survive_the_wire(
     assert not digest_verifies(received.credentials[0], method=method, password=f"{password}x")
 
 
-@untimed
 @given(st.builds(Credentials, scheme=st.sampled_from(["Digest", "digest"]), parameters=PARAMETERS))
 def test_digest_takes_any_credentials(credentials: Credentials) -> None:
     assert not digest_verifies(credentials, method="REGISTER", password="")
@@ -424,13 +415,11 @@ ANSWERS = (
 )
 
 
-@untimed
 @given(REQUESTS_UNSIGNED)
 def test_a_soap_request_comes_back_as_it_was(message: SoapRequest) -> None:
     assert decode_soap_request(encode_soap(message)) == message
 
 
-@untimed
 @given(ANSWERS)
 def test_a_soap_answer_comes_back_as_it_was(message: SoapResponse) -> None:
     assert decode_soap_response(encode_soap(message)) == message
@@ -450,13 +439,11 @@ def metadata(draw: st.DrawFn) -> ServiceMetadata:
     return ServiceMetadata(service=service, ports=tuple(ports))
 
 
-@untimed
 @given(ANSWERS | metadata())
 def test_a_body_comes_back_as_it_was(message: WebAnswer) -> None:
     assert decode_answer(encode_body(message)) == message
 
 
-@untimed
 @given(tickets())
 def test_an_assertion_comes_back_as_it_was_signed(ticket: RequestSecurityTokenResponse) -> None:
     signed = decode_assertion(ticket.assertion)
@@ -467,7 +454,6 @@ def test_an_assertion_comes_back_as_it_was_signed(ticket: RequestSecurityTokenRe
     assert encode_assertion(said, sign, b"certificate") == ticket.assertion
 
 
-@untimed
 @given(signed_requests())
 def test_a_signed_request_comes_back_with_its_proof(message: GetAndPublishCert) -> None:
     received = decode_soap_request(encode_soap(message))
@@ -530,7 +516,6 @@ SOAP_SAMPLES: list[SoapMessage] = [
 ]
 
 
-@untimed
 @given(
     st.sampled_from([decode_soap_request, decode_soap_response, decode_answer]),
     st.binary(max_size=100)

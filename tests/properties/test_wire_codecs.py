@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from phonesim.errors import DecodeError
@@ -62,8 +62,6 @@ from phonesim.wire.provisioning import (
     encode_sip_servers,
     encode_uc_options,
 )
-
-untimed = settings(deadline=None)
 
 u8, u16, u32, u64 = (st.integers(0, (1 << bits) - 1) for bits in (8, 16, 32, 64))
 i8 = st.integers(-128, 127)
@@ -256,7 +254,6 @@ CODECS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], bytes], Callable
 
 @pytest.mark.parametrize("codec", CODECS)
 @given(data=st.data())
-@untimed
 def test_what_is_written_is_read_back(codec: str, data: st.DataObject) -> None:
     messages, encode, decode = CODECS[codec]
     message = data.draw(messages)
@@ -278,14 +275,12 @@ def is_one_line(text: str) -> bool:
 
 @pytest.mark.parametrize("codec", CODECS)
 @given(octets=st.binary(max_size=400))
-@untimed
 def test_any_octets_are_read_or_refused(codec: str, octets: bytes) -> None:
     assert is_one_line(outcome(CODECS[codec][2], octets))
 
 
 @pytest.mark.parametrize("codec", CODECS)
 @given(data=st.data())
-@untimed
 def test_damaged_messages_are_read_or_refused(codec: str, data: st.DataObject) -> None:
     messages, encode, decode = CODECS[codec]
     octets = bytearray(encode(data.draw(messages)))
@@ -297,7 +292,6 @@ def test_damaged_messages_are_read_or_refused(codec: str, data: st.DataObject) -
 
 
 @given(dhcp_messages(), st.integers(240, 1500))
-@untimed
 def test_overloaded_messages_lose_nothing(message: DhcpMessage, maximum_size: int) -> None:
     data = encode_dhcp(message, maximum_size)
     assert decode_dhcp(data) == message
@@ -305,7 +299,6 @@ def test_overloaded_messages_lose_nothing(message: DhcpMessage, maximum_size: in
 
 
 @given(st.binary(max_size=300))
-@untimed
 def test_decoders_of_provisioning_never_raise_and_warn_in_one_line(octets: bytes) -> None:
     for tail in (octets, b"\0" + octets, b"\x01" + octets):
         warnings = decode_uc_options(tail).warnings + decode_sip_servers(tail).warnings
@@ -313,7 +306,6 @@ def test_decoders_of_provisioning_never_raise_and_warn_in_one_line(octets: bytes
 
 
 @given(st.binary(max_size=80))
-@untimed
 def test_without_a_warning_nothing_was_lost(octets: bytes) -> None:
     servers = decode_sip_servers(b"\0" + octets)
     if not servers.warnings and b"\xc0" not in octets:
@@ -321,7 +313,6 @@ def test_without_a_warning_nothing_was_lost(octets: bytes) -> None:
 
 
 @given(dns_responses, st.integers(0, 600))
-@untimed
 def test_limited_responses_keep_a_prefix(response: DnsResponse, limit: int) -> None:
     data = encode_response(response, limit)
     seen = decode_response(data)
@@ -332,12 +323,10 @@ def test_limited_responses_keep_a_prefix(response: DnsResponse, limit: int) -> N
 
 
 @given(macs)
-@untimed
 def test_macs_go_both_ways(mac: bytes) -> None:
     assert parse_mac(format_mac(mac)) == mac
 
 
 @given(st.floats(-61_505_151, 4_233_462_143))
-@untimed
 def test_times_go_both_ways(unix: float) -> None:
     assert abs(to_unix(from_unix(unix)) - unix) <= 2**-31
