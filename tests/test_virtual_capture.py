@@ -5,13 +5,13 @@ from captured import MAC, PHONE_ID, read_messages, read_packets
 from scapy.layers.dhcp import BOOTP
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import ARP, Ether
+from virtual_parts import SPEC
 
 from phonesim.capture import RefusedHandshake
 from phonesim.device import actions as do
 from phonesim.device import events as on
 from phonesim.device.outcome import ConnectFailure
 from phonesim.pcapng_writer import PcapngWriter
-from phonesim.profiles import DEVICE, load
 from phonesim.virtual_capture import VirtualCapture
 from phonesim.wire.cert_provisioning import GetRootCertChains
 from phonesim.wire.dhcp import BOOTREPLY, BROADCAST_FLAG, DhcpMessage, MessageType, decode_dhcp
@@ -19,19 +19,9 @@ from phonesim.wire.dns import DnsQuery, DnsResponse, decode_query, decode_respon
 from phonesim.wire.http import HttpRequest, HttpResponse
 from phonesim.wire.ntp import CLIENT, SERVER, NtpPacket, decode_ntp
 from phonesim.wire.sip import NameAddress, SipRequest, encode_sip, response_to
-from phonesim.world import PhoneSpec
 
 EPOCH = 1_764_072_000.25
 PHONE, PEER, EVERYBODY = "10.0.0.7", "10.0.0.1", "255.255.255.255"
-SPEC = PhoneSpec(
-    phone_id=PHONE_ID,
-    mac=MAC,
-    profile=load(DEVICE, "polycom-cx600"),
-    number="1",
-    pin="2",
-    starts_at=0,
-    seed="s",
-)
 REGISTER = SipRequest(
     method="REGISTER",
     uri="sip:a.example",

@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
-from captured import MAC, PHONE_ID
+from virtual_parts import SPEC, Nobody
 
 from phonesim.config.fleet_profile import Links
 from phonesim.device import actions as do
 from phonesim.device import events as on
 from phonesim.device.outcome import ConnectFailure
 from phonesim.mocksite import exchange as site_side
-from phonesim.profiles import DEVICE, load
 from phonesim.virtual_connections import VirtualConnections
 from phonesim.virtual_network import PhonePort, ServerPort, VirtualNetwork
 from phonesim.virtual_time import VirtualTime
 from phonesim.wire.http import HttpRequest, HttpResponse
-from phonesim.world import PhoneSpec
 
 PHONE, SERVER = "10.0.0.7", "10.0.0.1"
-SPEC = PhoneSpec(
-    phone_id=PHONE_ID,
-    mac=MAC,
-    profile=load(DEVICE, "polycom-cx600"),
-    number="1",
-    pin="2",
-    starts_at=0,
-    seed="s",
-)
 OPENED_AT, ANSWER_AT = 0.5, 0.75  # a round trip, and one way more
-
-
-class Nobody:
-    """A server behind a listener that is only looked up."""
-
-    def handle(self, event: site_side.ServerEvent, now: float) -> list[site_side.ServerAction]:
-        raise NotImplementedError
-
-    def next_deadline(self) -> tuple[float, str] | None:
-        raise NotImplementedError
 
 
 class Pair:

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 from captured import MAC, PHONE_ID
+from virtual_parts import Nobody
 
 from phonesim.config.fleet_profile import Links
 from phonesim.device import actions as do
@@ -20,16 +21,6 @@ from phonesim.world import PhoneSpec
 SQUATTER, SERVER, LEASED = "10.0.0.66", "10.0.0.1", "10.0.0.7"
 DISCOVER = DhcpMessage(message_type=MessageType.DISCOVER, xid=7, chaddr=MAC)
 OFFER = DhcpMessage(message_type=MessageType.OFFER, xid=7, chaddr=MAC, op=BOOTREPLY, yiaddr=LEASED)
-
-
-class Nobody:
-    """A server behind a listener that is only looked up."""
-
-    def handle(self, event: site_side.ServerEvent, now: float) -> list[site_side.ServerAction]:
-        raise NotImplementedError
-
-    def next_deadline(self) -> tuple[float, str] | None:
-        raise NotImplementedError
 
 
 class Cabling:

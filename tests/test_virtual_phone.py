@@ -6,28 +6,17 @@ from collections import deque
 from collections.abc import Mapping
 
 import pytest
-from captured import MAC, PHONE_ID
+from virtual_parts import SPEC
 
 from phonesim.config.fleet_profile import Links
 from phonesim.device import events as on
 from phonesim.device.actions import WriteLog
 from phonesim.device.phone import Output, Phone
-from phonesim.profiles import DEVICE, load
 from phonesim.virtual_connections import VirtualConnections
 from phonesim.virtual_network import VirtualNetwork
 from phonesim.virtual_phone import VirtualPhone
 from phonesim.virtual_time import VirtualTime
-from phonesim.world import PhoneSpec
 
-SPEC = PhoneSpec(
-    phone_id=PHONE_ID,
-    mac=MAC,
-    profile=load(DEVICE, "polycom-cx600"),
-    number="1",
-    pin="2",
-    starts_at=0,
-    seed="s",
-)
 POWER = on.PowerApplied(files={}, has_key=False)
 
 

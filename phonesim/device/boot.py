@@ -343,10 +343,15 @@ class Boot:
         web_services: WebServicesAddress,
         out: list[Output],
         identity: CertificateIssued | None = None,
+        *,
+        in_background: bool = False,
     ) -> None:
         assert self._lease is not None
         wanted = SignInWanted(
-            web_services=web_services, source=self._lease.address, identity=identity
+            web_services=web_services,
+            source=self._lease.address,
+            identity=identity,
+            in_background=in_background,
         )
         out.append(Tell("sign_in", wanted))
 
@@ -356,13 +361,7 @@ class Boot:
             return
         assert self._services is not None
         assert self._services.web_services is not None
-        wanted = SignInWanted(
-            web_services=self._services.web_services,
-            source=self._lease.address,
-            identity=self._identity,
-            in_background=True,
-        )
-        out.append(Tell("sign_in", wanted))
+        self._sign_in_at(self._services.web_services, out, self._identity, in_background=True)
 
     def _register(self, now: float, out: list[Output]) -> None:
         self._enter(Stage.REGISTER, now, out)

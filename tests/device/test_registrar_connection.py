@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from connection_events import ME, PORT, closed, opened, refused
 from playing import matching
 
 from phonesim.config.device_profile import RegistrationConfig
@@ -9,9 +10,6 @@ from phonesim.device import device_log as log
 from phonesim.device.actions import CloseConnection, OpenConnection, SendKeepAlive, SendSip
 from phonesim.device.events import (
     CertificateIssued,
-    ConnectionClosed,
-    ConnectionFailed,
-    ConnectionOpened,
     LookupAnswered,
     LookupRequested,
     RegistrarAddress,
@@ -23,7 +21,6 @@ from phonesim.device.registrar_connection import RegistrarConnection
 from phonesim.wire.dns import DnsRecord
 from phonesim.wire.sip import NameAddress, SipRequest
 
-ME, PORT = "10.0.0.50", 50001
 EPOCH = 1.7e9
 CHAIN = b"the chain"
 FIRST = RegistrarAddress(host="fe01.contoso.com", port=5061, transport="tls", source="dhcp:x")
@@ -78,18 +75,6 @@ def opens(number, registrar=FIRST, *, address="10.0.0.21", at=0.0, trust=CHAIN):
         clock=EPOCH + at,
         timeout=10,
     )
-
-
-def opened(number=1):
-    return ConnectionOpened(connection_id=number, local_address=ME, local_port=PORT)
-
-
-def refused(number=1, failure=ConnectFailure.REFUSED):
-    return ConnectionFailed(connection_id=number, failure=failure, detail="no luck")
-
-
-def closed(number=1):
-    return ConnectionClosed(connection_id=number, detail="closed by the server")
 
 
 def given(outputs):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from connection_events import ME, PORT, closed, opened, refused
 from playing import Dice, containing, like, matching, play
 
 from phonesim.config.device_profile import RegistrationConfig
@@ -15,9 +16,6 @@ from phonesim.device.actions import (
     SendSip,
 )
 from phonesim.device.events import (
-    ConnectionClosed,
-    ConnectionFailed,
-    ConnectionOpened,
     ExchangeEnded,
     HandshakeAdvanced,
     HandshakeFailed,
@@ -66,7 +64,6 @@ from phonesim.wire.sipae import (
 from phonesim.wire.tls_records import encode_handshake
 
 MAC = bytes.fromhex("0004F2000001")
-ME, PORT = "10.0.0.50", 50001
 SIP_URI, PIN = "sip:user00001@contoso.com", "8000014"
 CHAIN, CERTIFICATE = b"the chain", b"the certificate"
 EPID = epid_for(MAC, SIP_URI)
@@ -124,18 +121,6 @@ def opens(number, registrar=FIRST, *, address="10.0.0.21", at=0.0):
         clock=EPOCH + at,
         timeout=10,
     )
-
-
-def opened(number=1):
-    return ConnectionOpened(connection_id=number, local_address=ME, local_port=PORT)
-
-
-def refused(number=1, failure=ConnectFailure.REFUSED):
-    return ConnectionFailed(connection_id=number, failure=failure, detail="no luck")
-
-
-def closed(number=1):
-    return ConnectionClosed(connection_id=number, detail="closed by the server")
 
 
 def registers(number=1, cseq=1, **fields):
